@@ -1,0 +1,62 @@
+"""What an account can do, as small ABCs, and what the bridge lends to it. Plugins build on these names alone."""
+
+from .context import Context, Finding, Handler, Result, Tokens
+from .effects import (
+    Connects,
+    DecidesReturns,
+    FetchesOrders,
+    Forwards,
+    KeepsTickets,
+    Limit,
+    PaysRefunds,
+    Probes,
+    SendsMessages,
+    TracksParcels,
+)
+from .plugin import Plugin, per_second, performs
+from .policy import Fact, Policy, Proposal, Timer, View
+from .polling import Item, Page, Polls, Reconciles
+from .secrets import Secret, Secrets, live
+from .shop import Shop, Way
+from .webhooks import Inbound, Parses, Receipt, ReceivesWebhooks, Reply, WebRequest
+
+__all__ = [
+    "Connects",
+    "Context",
+    "DecidesReturns",
+    "Fact",
+    "FetchesOrders",
+    "Finding",
+    "Forwards",
+    "Handler",
+    "Inbound",
+    "Item",
+    "KeepsTickets",
+    "Limit",
+    "Page",
+    "Parses",
+    "PaysRefunds",
+    "Plugin",
+    "Policy",
+    "Polls",
+    "Probes",
+    "Proposal",
+    "Receipt",
+    "ReceivesWebhooks",
+    "Reconciles",
+    "Reply",
+    "Result",
+    "Secret",
+    "Secrets",
+    "SendsMessages",
+    "Shop",
+    "Timer",
+    "Tokens",
+    "TracksParcels",
+    "View",
+    "Way",
+    "WebRequest",
+    "live",
+    "per_second",
+    "performs",
+]

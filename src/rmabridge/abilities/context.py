@@ -1,0 +1,82 @@
+"""What the bridge lends to a plugin for one call, and what a plugin gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import httpx
+
+from ..model import Event
+
+
+class Tokens(Protocol):
+    """The account's stored credentials; kept encrypted, refreshed by one replica at a time."""
+
+    async def get(self) -> dict[str, str] | None:
+        """The stored token, or None where the account was never connected."""
+
+    async def put(self, token: dict[str, str], *, expires: datetime | None = None) -> None:
+        """Store a token; it is on disk when this returns."""
+
+
+@dataclass(slots=True)
+class Context:
+    """Lent to a plugin's async methods.
+
+    ``http`` is the account's own client: it counts against the account's limits, refuses private networks unless
+    allowed and notes when a request has left. ``idempotency_key`` is the same on every try of one action.
+    ``now`` is the bridge's clock. ``sent()`` must be called by a plugin that does not speak HTTP, right before the
+    byte that may cause the effect leaves.
+    """
+
+    account: str
+    http: httpx.AsyncClient
+    idempotency_key: str
+    now: Callable[[], datetime]
+    tokens: Tokens
+    sent: Callable[[], None] = field(default=lambda: None)
+    case: str | None = None
+    public_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a carried-out action made: the vendor's ``id`` of it, where to open it, and what else the answer told."""
+
+    id: str | None = None
+    url: str | None = None
+    events: tuple[Event, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What ``find`` learned of an uncertain delivery: ``happened`` is True, False, or None for not known."""
+
+    happened: bool | None
+    result: Result = Result()
+
+
+Method = Callable[[Any, Context], Awaitable[Result | None]]
+Find = Callable[[Any, Context], Awaitable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A bound async method and what may be done with it.
+
+    ``repeatable``: carrying it out twice does no harm (a query, a PUT, or the vendor recognises our idempotency key).
+    ``remembers``: how long the vendor recognises the key; past that it is no longer repeatable.
+    ``find`` looks up what an uncertain delivery did; ``absent`` counts only ``settles_after`` after the try.
+    ``deadline``: seconds for one attempt.
+    """
+
+    method: Method
+    repeatable: bool = False
+    remembers: timedelta | None = None
+    find: Find | None = None
+    settles_after: timedelta = timedelta(seconds=30)
+    deadline: float = 30.0

@@ -1,0 +1,75 @@
+"""Policies: pure and synchronous. They propose actions, put the words right, and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..model import Action, Case, Event, Verdict
+from .plugin import Plugin
+
+if TYPE_CHECKING:
+    from .shop import Shop
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something a policy wants to know that is not on the case: loaded for a whole batch, one query each.
+
+    ``Fact("buyer_history")``: earlier cases of the buyer in this shop, newest first.
+    ``Fact("case_rate", hours=24, by="issue")``: how many cases of the same issue the shop had in that time.
+    """
+
+    name: str
+    hours: int | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Proposed by ``decide``: wake this case at ``due_at`` with ``DeadlineReached(name)``; None stops the clock."""
+
+    name: str
+    due_at: datetime | None
+
+
+Proposal = Action | Event | Timer
+
+
+@dataclass(slots=True)
+class View:
+    """What a policy may look at beside the case: the clock, the shop, supplied facts, and what was proposed before."""
+
+    now: datetime
+    shop: Shop
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ledger: Mapping[str, str] = field(default_factory=dict)
+    render: Callable[..., Any] | None = None
+    proposer: str = ""
+
+    def proposed(self, key: str) -> bool:
+        """Whether an action of this key is in the case's ledger, whatever became of it."""
+        return key in self.ledger
+
+
+class Policy(Plugin):
+    """The base of policy plugins. ``decide`` looks at the case as it is; the event is a hint, not a command."""
+
+    # The case must have these before ``decide`` is called: the core fetches what is missing. Known: "order".
+    requires: ClassVar[tuple[str, ...]] = ()
+    facts: ClassVar[tuple[Fact, ...]] = ()
+    version: ClassVar[str] = "1"
+
+    def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
+        """Actions to take, events that follow (a classification, an offer), timers to set."""
+        return ()
+
+    def amend(self, action: Action, case: Case, view: View) -> Action | None:
+        """The action with better words or fuller facts; None leaves it as it is."""
+        return None
+
+    def review(self, action: Action, case: Case, view: View) -> Verdict | None:
+        """Allow, hold or deny, with a rule id and a reason; None has no opinion."""
+        return None

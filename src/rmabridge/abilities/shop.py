@@ -1,0 +1,84 @@
+"""A shop: which accounts serve it, its hours, and what it grants its customers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+
+from ..model import Address, Form
+from .effects import Limit
+
+
+class Way(BaseModel):
+    """One way to a buyer: an account of the shop that carries a form, and how long a text may be there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    account: str
+    form: Form
+    limit: Limit | None = None
+
+
+class Shop(BaseModel):
+    """``[shops.NAME]``: one shop on one marketplace. The accounts named here are sections of the configuration."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = ""
+    title: str = Field("", description="the name customers know; the section's name where it is left out")
+    marketplace: str | None = Field(None, description="the account whose orders and requests are this shop's")
+    helpdesk: str | None = Field(None, description="the account that keeps the tickets")
+    carrier: str | None = Field(None, description="the account that tracks parcels")
+    channels: tuple[str, ...] = Field((), description="accounts that reach buyers: mail, SMS, chat")
+    staff: tuple[str, ...] = Field((), description="accounts that alert colleagues when a case comes in")
+    staff_to: str = Field("staff", description="where the staff channels send: an address, a group, a number")
+    sources: tuple[str, ...] = Field((), description="further accounts whose events belong to this shop")
+    forwards: tuple[str, ...] = Field((), description="accounts that get every change of a case, signed")
+    prefer: tuple[Form, ...] = Field(
+        (Form.THREAD, Form.CHAT, Form.MAIL, Form.SMS), description="ways to the buyer, the best first"
+    )
+    locale: str = Field("en", description="language for buyers whose own is not known")
+    timezone: str = Field("UTC", description="IANA name")
+    hours: tuple[str, ...] = Field((), description="business hours, e.g. 'Mon-Fri 09:00-18:00'; none: always open")
+    return_window: timedelta = Field(timedelta(days=30), description="how long after delivery a return is approved")
+    return_address: Address | None = Field(None, description="where returns go; told to the buyer")
+    auto_approve: bool = Field(True, description="approve returns inside the window without a person")
+    refund_limit: str = Field("500 CNY", description="refunds above it wait for an approval; one amount per currency, separated by commas")
+    refund_days: dict[str, int] = Field(
+        default_factory=lambda: {"default": 5}, description="working days until a refund arrives, by payment method"
+    )
+    dispatch_days: int = Field(2, ge=0, description="working days until an exchange is sent")
+
+    _ways: tuple[Way, ...] = PrivateAttr(default=())
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is not an IANA time zone such as 'Asia/Shanghai'") from error
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The shop's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The ways to buyers that the shop's accounts offer, in the shop's order of preference."""
+        return self._ways
+
+    def accounts(self) -> Iterator[str]:
+        """Every account that belongs to the shop."""
+        for one in (self.marketplace, self.helpdesk, self.carrier):
+            if one:
+                yield one
+        yield from self.channels
+        yield from self.staff
+        yield from self.sources
+        yield from self.forwards

@@ -1,0 +1,292 @@
+"""Actions: what the bridge is to do outside. Policies and operators propose them; plugins carry them out.
+
+An action's ``key`` is computed by its class from what it aims at, never written by hand: proposing the same key again
+is a no-op. ``stream`` keeps effects on one object in order; ``effect`` makes a money-moving effect unique at its
+account across all cases.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AwareDatetime, Field, TypeAdapter
+
+from .message import Attachment, TemplateRef
+from .money import Money
+from .people import Form
+from .stored import Stored
+
+
+class Base(Stored):
+    """What all actions have.
+
+    ``account`` carries the action out (left out, the configuration resolves it); past ``not_after`` it is not sent;
+    it waits for the action with key ``needs``; a waiting action with the same ``replaces`` is superseded by it.
+    """
+
+    kind: ClassVar[str] = ""
+    moves_money: ClassVar[bool] = False
+
+    schema_: int = Field(1, alias="schema", serialization_alias="schema")
+    account: str | None = None
+    not_after: AwareDatetime | None = None
+    needs: str | None = None
+    replaces: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes this action the same as another one of its case."""
+        return self.kind
+
+    @property
+    def stream(self) -> str:
+        """The object whose effects stay in order."""
+        return self.kind
+
+    @property
+    def effect(self) -> str | None:
+        """Unique per account across cases, for what moves money."""
+        return None
+
+
+class OpenTicket(Base):
+    """Open a ticket for the case: ``external`` is the case id, found again by ``find``."""
+
+    kind: ClassVar[str] = "ticket.open"
+    type: Literal["ticket.open"] = "ticket.open"
+    external: str
+    subject: str
+    text: str
+    requester_name: str | None = None
+    requester_email: str | None = None
+    priority: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    fields: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return "ticket:open"
+
+    @property
+    def stream(self) -> str:
+        return "ticket"
+
+
+class CommentTicket(Base):
+    """Add to the ticket: an internal note, or (``public``) words for the customer. ``origin`` names what it tells."""
+
+    kind: ClassVar[str] = "ticket.comment"
+    type: Literal["ticket.comment"] = "ticket.comment"
+    origin: str
+    ticket: str | None = None
+    text: str
+    public: bool = False
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"ticket:comment:{self.origin}"
+
+    @property
+    def stream(self) -> str:
+        return "ticket"
+
+
+class UpdateTicket(Base):
+    """Set the ticket's status, priority or fields; ``origin`` names why, so that each change counts once."""
+
+    kind: ClassVar[str] = "ticket.update"
+    type: Literal["ticket.update"] = "ticket.update"
+    origin: str
+    ticket: str | None = None
+    status: Literal["open", "pending", "solved"] | None = None
+    priority: str | None = None
+    add_tags: tuple[str, ...] = ()
+    fields: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"ticket:update:{self.origin}"
+
+    @property
+    def stream(self) -> str:
+        return "ticket"
+
+
+class SendMessage(Base):
+    """Tell somebody something. ``purpose`` is the key: ``reply:first:1``, ``progress:approved:1``, ``answer:{id}``.
+
+    ``to`` is where ``form`` reaches them (a mail address, a phone number, a thread or chat id). ``audience`` ``staff``
+    goes to colleagues. ``thread_key`` keeps mails of a case together.
+    """
+
+    kind: ClassVar[str] = "message.send"
+    type: Literal["message.send"] = "message.send"
+    purpose: str
+    form: Form
+    to: str
+    text: str
+    subject: str | None = None
+    name: str | None = None
+    locale: str | None = None
+    audience: Literal["buyer", "staff"] = "buyer"
+    template: TemplateRef | None = None
+    attachments: tuple[Attachment, ...] = ()
+    thread_key: str | None = None
+
+    @property
+    def key(self) -> str:
+        return self.purpose
+
+    @property
+    def stream(self) -> str:
+        return f"message:{self.audience}:{self.form}"
+
+
+class TrackParcel(Base):
+    """Have the carrier tell us about a parcel from now on: subscribe, or poll where there is no push."""
+
+    kind: ClassVar[str] = "parcel.track"
+    type: Literal["parcel.track"] = "parcel.track"
+    waybill: str
+    carrier: str | None = None
+    phone_tail: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"parcel:track:{self.waybill}"
+
+    @property
+    def stream(self) -> str:
+        return f"parcel:{self.waybill}"
+
+
+class QueryParcel(Base):
+    """Ask the carrier where a parcel is, now; ``round`` counts the times asked."""
+
+    kind: ClassVar[str] = "parcel.query"
+    type: Literal["parcel.query"] = "parcel.query"
+    waybill: str
+    carrier: str | None = None
+    phone_tail: str | None = None
+    round: int = 1
+
+    @property
+    def key(self) -> str:
+        return f"parcel:query:{self.waybill}:{self.round}"
+
+    @property
+    def stream(self) -> str:
+        return f"parcel:{self.waybill}"
+
+
+class FetchOrder(Base):
+    """Fetch the order with its buyer and parcels: by ``order`` id or number, by the request, or the buyer's latest."""
+
+    kind: ClassVar[str] = "order.fetch"
+    type: Literal["order.fetch"] = "order.fetch"
+    order: str | None = None
+    request: str | None = None
+    buyer: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"order:fetch:{self.order or self.request or self.buyer}"
+
+
+class ApproveReturn(Base):
+    """Approve the marketplace's return request."""
+
+    kind: ClassVar[str] = "return.approve"
+    type: Literal["return.approve"] = "return.approve"
+    request: str
+
+    @property
+    def key(self) -> str:
+        return f"return:decide:{self.request}"
+
+    @property
+    def stream(self) -> str:
+        return f"request:{self.request}"
+
+
+class DeclineReturn(Base):
+    """Decline the marketplace's return request, with a reason the marketplace knows and words for the buyer."""
+
+    kind: ClassVar[str] = "return.decline"
+    type: Literal["return.decline"] = "return.decline"
+    request: str
+    reason: Literal["final_sale", "period_ended", "other"] = "other"
+    note: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"return:decide:{self.request}"
+
+    @property
+    def stream(self) -> str:
+        return f"request:{self.request}"
+
+
+class PayRefund(Base):
+    """Pay a refund by the marketplace's own call; ``request`` is its return or refund request where there is one.
+
+    ``lines`` are (request line or order line id, pieces). ``part`` tells several refunds of one object apart.
+    """
+
+    kind: ClassVar[str] = "refund.pay"
+    moves_money: ClassVar[bool] = True
+    type: Literal["refund.pay"] = "refund.pay"
+    order: str | None = None
+    request: str | None = None
+    amount: Money
+    lines: tuple[tuple[str, int], ...] = ()
+    part: str = "all"
+    note: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"refund:{self.request or self.order}:{self.part}"
+
+    @property
+    def stream(self) -> str:
+        return f"request:{self.request or self.order}"
+
+    @property
+    def effect(self) -> str | None:
+        return self.key
+
+
+class Forward(Base):
+    """Send a case change or an event to the integrator's own address, signed."""
+
+    kind: ClassVar[str] = "event.forward"
+    type: Literal["event.forward"] = "event.forward"
+    origin: str
+    event: str
+    body: str
+
+    @property
+    def key(self) -> str:
+        return f"forward:{self.account}:{self.origin}"
+
+    @property
+    def stream(self) -> str:
+        return f"forward:{self.account}"
+
+
+Action = (
+    OpenTicket
+    | CommentTicket
+    | UpdateTicket
+    | SendMessage
+    | TrackParcel
+    | QueryParcel
+    | FetchOrder
+    | ApproveReturn
+    | DeclineReturn
+    | PayRefund
+    | Forward
+)
+ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="type")])

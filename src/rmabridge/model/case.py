@@ -1,0 +1,196 @@
+"""The Case: everything the bridge knows of one after-sales matter, in one schema for all marketplaces.
+
+A case is a summary: messages, verdicts, attempts and files are rows of their own. Only ``core.reduce`` makes a new
+one. ``docs/case.schema.json`` is its published JSON Schema.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import AwareDatetime, Field
+
+from .event import CaseKind, Issue, Line, RefundStatus, RemedyKind, RequestStatus
+from .money import Money
+from .order import Order
+from .parcel import Parcel
+from .people import Buyer
+from .refs import Ref, RefKind
+from .stored import Stored, Value
+
+
+class Status(StrEnum):
+    """Where a case stands; worked out from its facts, see ``core.lifecycle``."""
+
+    NEW = "new"
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    DECLINED = "declined"
+    RETURNING = "returning"
+    RECEIVED = "received"
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"
+    CANCELLED = "cancelled"
+    CLOSED = "closed"
+
+
+class Stamp(Value):
+    """Which event last wrote a group of fields: an older one never undoes it."""
+
+    at: AwareDatetime
+    key: str
+
+
+class Request(Value):
+    """The customer's request as the marketplace keeps it."""
+
+    id: str | None = None
+    status: RequestStatus = RequestStatus.REQUESTED
+    reason: str | None = None
+    note: str | None = None
+    lines: tuple[Line, ...] = ()
+    amount: Money | None = None
+    due_at: AwareDatetime | None = None
+
+
+class Remedy(Value):
+    """What is offered or agreed; it may be carried out once ``accepted_at`` or ``automatic`` is set."""
+
+    kind: RemedyKind
+    amount: Money | None = None
+    accepted_at: AwareDatetime | None = None
+    accepted_by: str | None = None
+    automatic: str | None = None
+
+
+class Refund(Value):
+    """One refund of the marketplace."""
+
+    id: str
+    status: RefundStatus
+    amount: Money | None = None
+    method: str | None = None
+    at: AwareDatetime
+
+
+class Ticket(Value):
+    """The help-desk ticket of the case."""
+
+    id: str | None = None
+    account: str | None = None
+    url: str | None = None
+    status: str | None = None
+    priority: str | None = None
+    assignee: str | None = None
+
+
+class Talk(Value):
+    """The conversation in numbers: the messages themselves are rows."""
+
+    count: int = 0
+    first_in: AwareDatetime | None = None
+    last_in: AwareDatetime | None = None
+    first_out: AwareDatetime | None = None
+    last_out: AwareDatetime | None = None
+    last_text: str | None = Field(None, description="the buyer's last words, shortened to 500 characters")
+    form: str | None = None
+
+
+class Route(Value):
+    """Where the routing rules sent the case."""
+
+    rule: str | None = None
+    group: str | None = None
+    priority: str | None = None
+    tags: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+
+
+class Deadline(Value):
+    """A running clock of the case; a new ``generation`` makes older timers void."""
+
+    name: str
+    due_at: AwareDatetime
+    generation: int = 1
+
+
+class Claim(Value):
+    """A claim against a carrier or insurer."""
+
+    id: str | None = None
+    waybill: str
+    kind: str
+    status: str
+    amount: Money | None = None
+    paid: Money | None = None
+
+
+class Evidence(Value):
+    """A stored piece of evidence, by hash."""
+
+    id: str
+    kind: str
+    sha256: str | None = None
+    source: str | None = None
+    at: AwareDatetime | None = None
+
+
+class Case(Stored):
+    """One after-sales matter."""
+
+    schema_: int = Field(1, alias="schema", serialization_alias="schema")
+    id: str
+    shop: str
+    marketplace: str | None = None
+    source: str | None = None
+    kind: CaseKind = CaseKind.QUESTION
+    issue: Issue | None = None
+    also: tuple[Issue, ...] = ()
+    cause: str | None = None
+    liable: str | None = None
+    level: int = Field(1, ge=1, le=3)
+    status: Status = Status.NEW
+    round: int = 1
+    opened_at: AwareDatetime
+    updated_at: AwareDatetime
+    closed_at: AwareDatetime | None = None
+    result: str | None = None
+    order: Order | None = None
+    buyer: Buyer | None = None
+    request: Request | None = None
+    parcels: tuple[Parcel, ...] = ()
+    offered: Remedy | None = None
+    agreed: Remedy | None = None
+    refunds: tuple[Refund, ...] = ()
+    ticket: Ticket = Ticket()
+    talk: Talk = Talk()
+    route: Route = Route()
+    deadlines: tuple[Deadline, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    previous: tuple[str, ...] = Field((), description="earlier cases of the same buyer, newest first, at most 20")
+    refs: tuple[Ref, ...] = ()
+    missing: tuple[str, ...] = Field((), description="facts that did not come in time")
+    done: tuple[str, ...] = Field((), description="keys of the actions that were carried out")
+    failed: tuple[str, ...] = Field((), description="keys of the actions that need a person")
+    closings: tuple[datetime, ...] = ()
+    reopenings: tuple[datetime, ...] = ()
+    stamps: dict[str, Stamp] = Field(default_factory=dict)
+    merged_into: str | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+    def ref(self, kind: RefKind | str) -> str | None:
+        """The value of the first reference of a kind."""
+        return next((one.value for one in self.refs if one.kind == kind), None)
+
+    @property
+    def open(self) -> bool:
+        """Whether the case still goes on."""
+        return self.status is not Status.CLOSED and self.merged_into is None
+
+    @property
+    def locale(self) -> str:
+        """The buyer's language, English where nothing is known."""
+        return (self.buyer.locale if self.buyer else None) or "en"

@@ -1,0 +1,344 @@
+"""Events: what happened, in the bridge's words. ``parse`` of a plugin returns them; only the router applies them.
+
+Every event has a ``key`` (the vendor's id, or stable fields joined: equal on every redelivery, never the delivery
+time), ``at`` (the vendor's time of the fact, aware) and ``refs`` (the names by which its case is found).
+Classes with ``opener = True`` may create a case; any other event without a match waits as *unmatched*.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AwareDatetime, Field, TypeAdapter
+
+from .message import Message
+from .money import Money
+from .order import Order
+from .parcel import Parcel
+from .people import Buyer
+from .refs import Ref
+from .stored import Stored, Value
+
+
+class CaseKind(StrEnum):
+    """What the customer asks for."""
+
+    RETURN = "return"
+    EXCHANGE = "exchange"
+    REFUND = "refund"
+    REPAIR = "repair"
+    COMPLAINT = "complaint"
+    QUESTION = "question"
+
+
+class Issue(StrEnum):
+    """What is wrong: the cause that decides the routing."""
+
+    QUALITY_DEFECT = "quality_defect"
+    NOT_AS_DESCRIBED = "not_as_described"
+    WRONG_ITEM = "wrong_item"
+    MISSING_PARTS = "missing_parts"
+    DAMAGED_IN_TRANSIT = "damaged_in_transit"
+    LATE_DELIVERY = "late_delivery"
+    LOST_PARCEL = "lost_parcel"
+    WRONG_CARRIER = "wrong_carrier"
+    RETURN_REQUEST = "return_request"
+    EXCHANGE_REQUEST = "exchange_request"
+    REFUND_STATUS = "refund_status"
+    CANCEL_ORDER = "cancel_order"
+    CHANGE_ORDER = "change_order"
+    WARRANTY_REPAIR = "warranty_repair"
+    INVOICE_PAYMENT = "invoice_payment"
+    SERVICE_ATTITUDE = "service_attitude"
+    COUNTERFEIT = "counterfeit"
+    NEGATIVE_REVIEW = "negative_review"
+    MALICIOUS_EXTORTION = "malicious_extortion"
+    SAFETY_CRISIS = "safety_crisis"
+    MEDIA_MASS_RISK = "media_mass_risk"
+    PRODUCT_QUESTION = "product_question"
+    TRACKING_QUERY = "tracking_query"
+    PRICE_ADJUSTMENT = "price_adjustment"
+    HUMAN_AGENT = "human_agent"
+    OTHER = "other"
+
+
+class RequestStatus(StrEnum):
+    """Where the marketplace's return, refund or exchange request stands."""
+
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    CLOSED = "closed"
+
+
+class RefundStatus(StrEnum):
+    """``pending``: started, money may still be on its way; ``done``: paid; ``failed``: not paid."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Line(Value):
+    """A part of a request: which order line, how many pieces, and why."""
+
+    id: str
+    order_line: str | None = None
+    sku: str | None = None
+    quantity: int = 1
+    reason: str | None = None
+    note: str | None = None
+
+
+class Base(Stored):
+    """What all events have. ``shop`` is named only where one account serves several shops."""
+
+    opener: ClassVar[bool] = False
+
+    schema_: int = Field(1, alias="schema", serialization_alias="schema")
+    key: str = Field(min_length=1, max_length=512)
+    at: AwareDatetime
+    refs: tuple[Ref, ...] = ()
+    shop: str | None = None
+
+
+class CaseRequested(Base):
+    """A customer asks for something: a return, a refund, an exchange, a repair, help."""
+
+    opener: ClassVar[bool] = True
+    type: Literal["case.requested"] = "case.requested"
+    kind: CaseKind
+    issue: Issue | None = None
+    reason: str | None = None
+    note: str | None = None
+    lines: tuple[Line, ...] = ()
+    amount: Money | None = None
+    order: Order | None = None
+    buyer: Buyer | None = None
+
+
+class RequestChanged(Base):
+    """The marketplace's request moved: approved, declined, cancelled, closed.
+
+    ``lines`` are the request's lines, where the answer carried them: their ids are what a refund call names.
+    """
+
+    type: Literal["request.changed"] = "request.changed"
+    status: RequestStatus
+    reason: str | None = None
+    lines: tuple[Line, ...] = ()
+    amount: Money | None = None
+    due_at: AwareDatetime | None = None
+
+
+class MessageReceived(Base):
+    """Somebody wrote. A buyer's message opens a case; an agent's or a carrier's joins one."""
+
+    opener: ClassVar[bool] = True
+    type: Literal["message.received"] = "message.received"
+    message: Message
+    buyer: Buyer | None = None
+    source: str | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+class OrderSeen(Base):
+    """The order as the marketplace shows it now, with the buyer and the parcels on their way."""
+
+    type: Literal["order.seen"] = "order.seen"
+    order: Order
+    buyer: Buyer | None = None
+    parcels: tuple[Parcel, ...] = ()
+
+
+class ParcelSeen(Base):
+    """A parcel as its carrier shows it now: a snapshot or a push; scans are merged by time and code."""
+
+    type: Literal["parcel.seen"] = "parcel.seen"
+    parcel: Parcel
+
+
+class RefundSeen(Base):
+    """A refund as the marketplace shows it: ``refund`` is the marketplace's id of it."""
+
+    type: Literal["refund.seen"] = "refund.seen"
+    refund: str
+    amount: Money | None = None
+    status: RefundStatus = RefundStatus.DONE
+    method: str | None = None
+    lines: tuple[str, ...] = ()
+
+
+class TicketSeen(Base):
+    """A help-desk ticket changed: status in the help desk's words, lower case."""
+
+    type: Literal["ticket.seen"] = "ticket.seen"
+    status: str | None = None
+    priority: str | None = None
+    tags: tuple[str, ...] | None = None
+    assignee: str | None = None
+
+
+class Delivered(Base):
+    """A message that we sent arrived, or did not: a receipt of a channel; ``message`` is the channel's id of it."""
+
+    type: Literal["message.delivered"] = "message.delivered"
+    message: str
+    ok: bool
+    reason: str | None = None
+
+
+class Classified(Base):
+    """A policy's or a person's word on what the case is about."""
+
+    type: Literal["case.classified"] = "case.classified"
+    kind: CaseKind | None = None
+    issue: Issue | None = None
+    also: tuple[Issue, ...] | None = None
+    cause: str | None = None
+    level: int | None = Field(None, ge=1, le=3)
+    liable: str | None = None
+
+
+class RemedyKind(StrEnum):
+    """What is given to the customer."""
+
+    RETURN_REFUND = "return_refund"
+    REFUND_ONLY = "refund_only"
+    EXCHANGE = "exchange"
+    REPAIR = "repair"
+    COUPON = "coupon"
+    NONE = "none"
+
+
+class RemedyOffered(Base):
+    """A remedy is on the table; ``automatic`` names the rule that needs no acceptance."""
+
+    type: Literal["remedy.offered"] = "remedy.offered"
+    remedy: RemedyKind
+    amount: Money | None = None
+    automatic: str | None = None
+
+
+class RemedyAccepted(Base):
+    """Both sides agree: from here on the remedy may be carried out."""
+
+    type: Literal["remedy.accepted"] = "remedy.accepted"
+    remedy: RemedyKind
+    amount: Money | None = None
+    by: str = "buyer"
+
+
+class Routed(Base):
+    """Which rule routed the case, and where to."""
+
+    type: Literal["case.routed"] = "case.routed"
+    rule: str
+    group: str | None = None
+    priority: str | None = None
+    tags: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+
+
+class Closed(Base):
+    """The case is finished; ``result`` says how."""
+
+    type: Literal["case.closed"] = "case.closed"
+    result: str
+    by: str = "bridge"
+
+
+class Reopened(Base):
+    """The case goes on after it was closed: the next round."""
+
+    type: Literal["case.reopened"] = "case.reopened"
+    reason: str = ""
+
+
+class Merged(Base):
+    """Another case turned out to be this one; ``case`` is the one absorbed."""
+
+    type: Literal["case.merged"] = "case.merged"
+    case: str
+
+
+class Settled(Base):
+    """A delivery ended: what became of an action. ``action`` is its key, ``ref`` the vendor's id of what it made."""
+
+    type: Literal["action.settled"] = "action.settled"
+    action: str
+    action_type: str
+    account: str
+    outcome: Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
+    ref: str | None = None
+    url: str | None = None
+    cause: str | None = None
+
+
+class DeadlineReached(Base):
+    """A timer of the case ran out; an older ``generation`` than the case's own changes nothing."""
+
+    type: Literal["deadline.reached"] = "deadline.reached"
+    name: str
+    generation: int
+
+
+class FactMissing(Base):
+    """What a policy waits for did not come in time: it goes on without."""
+
+    type: Literal["fact.missing"] = "fact.missing"
+    fact: str
+    reason: str = ""
+
+
+class Commanded(Base):
+    """An operator's or program's command, by CLI, API or console."""
+
+    type: Literal["commanded"] = "commanded"
+    command: Literal["note", "reply", "act", "close", "reopen", "approve", "deny", "retry", "cancel", "resolve"]
+    by: str
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class Noted(Base):
+    """A note on the timeline: an operator's words, or a fact that no field holds (amounts, labels)."""
+
+    type: Literal["noted"] = "noted"
+    text: str
+    by: str = "bridge"
+    values: dict[str, str | int | Decimal | bool | None] = Field(default_factory=dict)
+
+
+class Erased(Base):
+    """The buyer's personal data was erased."""
+
+    type: Literal["case.erased"] = "case.erased"
+
+
+Event = (
+    CaseRequested
+    | RequestChanged
+    | MessageReceived
+    | OrderSeen
+    | ParcelSeen
+    | RefundSeen
+    | TicketSeen
+    | Delivered
+    | Classified
+    | RemedyOffered
+    | RemedyAccepted
+    | Routed
+    | Closed
+    | Reopened
+    | Merged
+    | Settled
+    | DeadlineReached
+    | FactMissing
+    | Commanded
+    | Noted
+    | Erased
+)
+EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])

@@ -1,0 +1,53 @@
+"""Messages: what was said, by whom, on which way."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime
+
+from .people import Form
+from .stored import Value
+
+
+class Author(StrEnum):
+    """Who speaks. ``bridge`` is an automatic message."""
+
+    BUYER = "buyer"
+    AGENT = "agent"
+    BRIDGE = "bridge"
+    CARRIER = "carrier"
+    SYSTEM = "system"
+
+
+class Attachment(Value):
+    """A file of a message: by address, or by the hash of the stored bytes."""
+
+    name: str
+    media_type: str = "application/octet-stream"
+    url: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+
+
+class TemplateRef(Value):
+    """Which template, in which version and locale, a text came from."""
+
+    id: str
+    version: int
+    locale: str
+
+
+class Message(Value):
+    """One message of a case; ``id`` is the entrance's own id of it."""
+
+    id: str
+    author: Author
+    form: Form
+    text: str
+    at: AwareDatetime
+    who: str | None = None
+    subject: str | None = None
+    public: bool = True
+    attachments: tuple[Attachment, ...] = ()
+    template: TemplateRef | None = None

@@ -1,0 +1,17 @@
+"""What every stored document has in common."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Stored(BaseModel):
+    """A frozen document; fields that a newer release added are kept, not dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Value(BaseModel):
+    """A frozen part of a document."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")

@@ -1,0 +1,1 @@
+"""For plugin authors: contract tests, fixtures and simulators. Installed with rmabridge, loaded only by tests."""
