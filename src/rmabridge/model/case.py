@@ -36,13 +36,6 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-class Stamp(Value):
-    """Which event last wrote a group of fields: an older one never undoes it."""
-
-    at: AwareDatetime
-    key: str
-
-
 class Request(Value):
     """The customer's request as the marketplace keeps it."""
 
@@ -173,11 +166,11 @@ class Case(Stored):
     previous: tuple[str, ...] = Field((), description="earlier cases of the same buyer, newest first, at most 20")
     refs: tuple[Ref, ...] = ()
     missing: tuple[str, ...] = Field((), description="facts that did not come in time")
-    done: tuple[str, ...] = Field((), description="keys of the actions that were carried out")
-    failed: tuple[str, ...] = Field((), description="keys of the actions that need a person")
     closings: tuple[datetime, ...] = ()
     reopenings: tuple[datetime, ...] = ()
-    stamps: dict[str, Stamp] = Field(default_factory=dict)
+    stamps: dict[str, str] = Field(
+        default_factory=dict, description="which event last wrote a group of fields: an older one never undoes it"
+    )
     merged_into: str | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
 

@@ -1,0 +1,222 @@
+"""``rmabridge.toml`` and the environment, checked: every error reads ``[section] field: reason``."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from .abilities.shop import Shop
+from .errors import ConfigError
+
+KINDS: Final = ("marketplaces", "helpdesks", "carriers", "channels", "services")
+DEFAULT_POLICIES: Final = ("routing", "returns", "first_reply", "helpdesk_sync", "tracking", "progress")
+SECTIONS: Final = frozenset({"bridge", "shops", "routes", "policies", *KINDS})
+NAME_HINT: Final = "use letters, digits, '-' and '_'"
+
+
+class Bridge(BaseModel):
+    """``[bridge]``: what concerns the whole process."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    database: str = Field("sqlite:///rmabridge.db", description="where everything is kept")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    public_url: str = Field("", description="how the outside reaches the bridge, for webhooks and sign-in callbacks")
+    keys: tuple[SecretStr, ...] = Field(
+        (), description="master keys, newest first (32 bytes in base64); left out, a key file beside the database"
+    )
+    plugins_dir: Path | None = Field(None, description="a directory of the shop's own plugin files")
+    templates_dir: Path | None = Field(None, description="a directory of the shop's own message templates")
+    policies: tuple[str, ...] = Field(DEFAULT_POLICIES, description="the policies that are asked, in this order")
+    dry_run: bool = Field(False, description="receive, decide and show, but let nothing leave")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
+    most_waiting: int = Field(50_000, gt=0, description="events waiting to be routed; above it webhooks get 503")
+    fetch_patience: timedelta = Field(timedelta(minutes=10), description="how long policies wait for fetched facts")
+    unmatched_for: timedelta = Field(timedelta(hours=72), description="how long an event waits for its case")
+    hourly_budget: int = Field(60, gt=0, description="outward actions of one case in an hour before it is held")
+    daily_budget: int = Field(300, gt=0, description="outward actions of one case in a day before it is held")
+    seen_for: timedelta = Field(timedelta(days=90), description="how long event keys are remembered")
+    raw_for: timedelta = Field(timedelta(days=30), description="how long raw bodies are kept")
+    virtual_clock: bool = Field(False, description="let 'rmabridge clock' advance the bridge's clock (tests and demo)")
+
+    @field_validator("database")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if not url.startswith("sqlite:///"):
+            raise ValueError("only sqlite:///FILE is supported by this release")
+        return url
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.database.removeprefix("sqlite:///"))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One ``[kind.name]`` table, secrets resolved, not yet checked against its plugin."""
+
+    kind: str
+    name: str
+    values: dict[str, Any]
+
+    @property
+    def plugin(self) -> str:
+        """The plugin's name: ``plugin = "…"``, else the section's own name."""
+        return str(self.values.get("plugin", self.name))
+
+    @property
+    def where(self) -> str:
+        """How errors name it."""
+        return f"[{self.kind}.{self.name}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A checked configuration; the sections of plugins are checked by the registry."""
+
+    bridge: Bridge
+    shops: dict[str, Shop]
+    accounts: dict[str, Section]
+    policies: dict[str, Section]
+    routes: list[dict[str, Any]] = field(default_factory=list)
+    path: Path | None = None
+
+
+def load(path: Path) -> Config:
+    """Read and check the file; raises ``ConfigError`` with every problem found."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; 'rmabridge init' writes one") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return read(document, path)
+
+
+def read(document: dict[str, Any], path: Path | None = None) -> Config:
+    """Check a parsed document."""
+    problems: list[str] = [f"[{one}]: no such section; known are {', '.join(sorted(SECTIONS))}" for one in document if one not in SECTIONS]
+    document = {name: _resolved(value, f"[{name}]", problems) for name, value in document.items() if name in SECTIONS}
+    bridge = _checked(Bridge, document.get("bridge", {}), "[bridge]", problems)
+    accounts = _sections(document, KINDS, problems)
+    policies = _sections(document, ("policies",), problems)
+    shops: dict[str, Shop] = {}
+    for name, values in _tables(document, "shops", problems):
+        if shop := _checked(Shop, {"title": name, **values, "name": name}, f"[shops.{name}]", problems):
+            shops[name] = shop
+            problems.extend(
+                f"[shops.{name}] {one!r}: no account of that name" for one in shop.accounts() if one not in accounts
+            )
+    routes = document.get("routes", [])
+    if not isinstance(routes, list) or not all(isinstance(one, dict) for one in routes):
+        problems.append("[routes]: write [[routes]] with double brackets, once for each rule")
+        routes = []
+    if problems or bridge is None:
+        raise ConfigError(*problems)
+    if path and not bridge.path.is_absolute():
+        bridge = bridge.model_copy(update={"database": f"sqlite:///{path.resolve().parent / bridge.path}"})
+    return Config(bridge, shops, accounts, policies, routes, path)
+
+
+def _tables(document: dict[str, Any], kind: str, problems: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    tables = document.get(kind, {})
+    if not isinstance(tables, dict):
+        problems.append(f"[{kind}]: write [{kind}.NAME] for each one")
+        return []
+    found = []
+    for name, values in tables.items():
+        if not isinstance(values, dict):
+            problems.append(f"[{kind}] {name}: is not a section; write [{kind}.{name}]")
+        elif not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+            problems.append(f"[{kind}.{name}]: not a name for an account; {NAME_HINT}")
+        else:
+            found.append((name, values))
+    return found
+
+
+def _sections(document: dict[str, Any], kinds: tuple[str, ...], problems: list[str]) -> dict[str, Section]:
+    found: dict[str, Section] = {}
+    for kind in kinds:
+        for name, values in _tables(document, kind, problems):
+            if name in found:
+                problems.append(f"[{kind}.{name}]: the name is taken by [{found[name].kind}.{name}]")
+            found[name] = Section(kind, name, values)
+    return found
+
+
+def _checked(model: type[Any], values: Any, where: str, problems: list[str]) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems.extend(explain(error, where))
+        return None
+
+
+def explain(error: ValidationError, where: str) -> list[str]:
+    """Pydantic's findings as ``[section] field: reason``; values, which may be secret, are never shown."""
+    lines = []
+    for one in error.errors(include_url=False, include_input=False):
+        field_name = ".".join(str(part) for part in one["loc"]) or "settings"
+        reason = {"missing": "missing", "extra_forbidden": "no such setting"}.get(one["type"], one["msg"])
+        lines.append(f"{where} {field_name}: {reason.removeprefix('Value error, ')}")
+    return lines
+
+
+def _resolved(value: Any, where: str, problems: list[str]) -> Any:
+    """The value with ``{env = …}``, ``{file = …}`` and ``{keyring = …}`` replaced by the secrets they name."""
+    if isinstance(value, list):
+        return [_resolved(one, where, problems) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1 and (source := next(iter(value))) in SOURCES and isinstance(value[source], str):
+        try:
+            return SOURCES[source](value[source])
+        except LookupError as error:
+            problems.append(f"{where}: {error.args[0]}")
+            return "unresolved"
+    inner = where.removesuffix("]")
+    return {
+        name: _resolved(one, f"{inner}.{name}]" if _is_table(one) else f"{where} {name}", problems)
+        for name, one in value.items()
+    }
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and not (len(value) == 1 and next(iter(value)) in SOURCES)
+
+
+def _env(name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise LookupError(f"the environment has no {name}") from None
+
+
+def _file(name: str) -> str:
+    try:
+        return Path(name).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise LookupError(f"cannot read the file {name}: {error.strerror}") from None
+
+
+def _keyring(name: str) -> str:
+    service, _, user = name.partition("/")
+    try:
+        import keyring
+    except ImportError:
+        raise LookupError("keyring is not installed; run: pip install 'rmabridge[keyring]'") from None
+    found = keyring.get_password(service, user)
+    if found is None:
+        raise LookupError(f"the keyring has nothing for {service!r} and user {user!r}")
+    return str(found)
+
+
+SOURCES: Final = {"env": _env, "file": _file, "keyring": _keyring}

@@ -1,0 +1,1 @@
+"""The functional core: pure functions from events to cases and from cases to proposals. No I/O, no clock."""

@@ -1,0 +1,86 @@
+"""By which names an event finds its case, and which names it adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..model import (
+    Author,
+    Buyer,
+    Case,
+    CaseRequested,
+    Event,
+    MessageReceived,
+    Order,
+    OrderSeen,
+    ParcelSeen,
+    Ref,
+    RefKind,
+    RefundSeen,
+    Settled,
+)
+from ..model.refs import SHOP_WIDE, WORLD_WIDE
+
+Key = tuple[str, str, str]
+
+
+def scope(ref: Ref, account: str, shop: str | None) -> str:
+    """Where the reference's value is unique: everywhere, in a shop, or at an account."""
+    if ref.kind in WORLD_WIDE:
+        return ""
+    if ref.kind in SHOP_WIDE:
+        return f"shop:{shop or ''}"
+    return f"account:{ref.account or account}"
+
+
+def opens(event: Event) -> bool:
+    """Whether the event may create a case: a request, or words of the buyer."""
+    if isinstance(event, MessageReceived):
+        return event.message.author is Author.BUYER
+    return event.opener
+
+
+def names(event: Event, account: str) -> Iterator[Ref]:
+    """All references in an event: those it states and those its content holds."""
+    for ref in event.refs:
+        yield ref if ref.account or ref.kind in SHOP_WIDE or ref.kind in WORLD_WIDE else _at(ref, account)
+    match event:
+        case CaseRequested():
+            yield from _of_order(event.order)
+            yield from _of_buyer(event.buyer)
+        case OrderSeen():
+            yield from _of_order(event.order)
+            yield from _of_buyer(event.buyer)
+            for parcel in event.parcels:
+                yield Ref(kind=RefKind.WAYBILL, value=parcel.waybill)
+        case MessageReceived():
+            yield from _of_buyer(event.buyer)
+        case ParcelSeen():
+            yield Ref(kind=RefKind.WAYBILL, value=event.parcel.waybill)
+        case RefundSeen():
+            yield Ref(kind=RefKind.REFUND, value=event.refund, account=account)
+        case Settled(action_type="ticket.open", outcome="done", ref=str(ticket)):
+            yield Ref(kind=RefKind.TICKET, value=ticket, account=event.account, url=event.url)
+
+
+def _at(ref: Ref, account: str) -> Ref:
+    return Ref(kind=ref.kind, value=ref.value, account=account, url=ref.url)
+
+
+def _of_order(order: Order | None) -> Iterator[Ref]:
+    if order:
+        yield Ref(kind=RefKind.ORDER, value=order.id)
+        if order.number and order.number != order.id:
+            yield Ref(kind=RefKind.ORDER, value=order.number)
+
+
+def _of_buyer(buyer: Buyer | None) -> Iterator[Ref]:
+    if buyer:
+        for value in (buyer.id, buyer.email and buyer.email.casefold()):
+            if value:
+                yield Ref(kind=RefKind.BUYER, value=value)
+
+
+def order_ref(case: Case) -> str | None:
+    """What the marketplace calls the case's order, as far as it is known."""
+    return case.order.id if case.order else case.ref(RefKind.ORDER)

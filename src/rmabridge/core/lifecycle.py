@@ -1,0 +1,54 @@
+"""Where a case stands. The status is worked out from the facts, so events in any order end in the same one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..model import Case, Direction, ParcelStatus, RefundStatus, RequestStatus, Status
+
+_REQUEST: Final = {
+    RequestStatus.REQUESTED: Status.REQUESTED,
+    RequestStatus.APPROVED: Status.APPROVED,
+    RequestStatus.DECLINED: Status.DECLINED,
+    RequestStatus.CANCELLED: Status.CANCELLED,
+    RequestStatus.CLOSED: Status.APPROVED,
+}
+_MOVING: Final = frozenset(
+    set(ParcelStatus) - {ParcelStatus.PENDING, ParcelStatus.INVALID_NUMBER, ParcelStatus.INFO_RECEIVED, ParcelStatus.CANCELLED}
+)
+
+# What may follow what, by a command or by a later fact.
+TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
+    Status.NEW: frozenset(set(Status) - {Status.NEW}),
+    Status.REQUESTED: frozenset(set(Status) - {Status.NEW, Status.REQUESTED}),
+    Status.APPROVED: frozenset(
+        {Status.DECLINED, Status.CANCELLED, Status.RETURNING, Status.RECEIVED, Status.REFUNDING, Status.REFUNDED, Status.CLOSED}
+    ),
+    Status.DECLINED: frozenset({Status.APPROVED, Status.REQUESTED, Status.RETURNING, Status.REFUNDING, Status.REFUNDED, Status.CLOSED}),
+    Status.RETURNING: frozenset({Status.RECEIVED, Status.REFUNDING, Status.REFUNDED, Status.CANCELLED, Status.DECLINED, Status.CLOSED}),
+    Status.RECEIVED: frozenset({Status.REFUNDING, Status.REFUNDED, Status.DECLINED, Status.CANCELLED, Status.CLOSED}),
+    Status.REFUNDING: frozenset({Status.REFUNDED, Status.RECEIVED, Status.CLOSED}),
+    Status.REFUNDED: frozenset({Status.REFUNDING, Status.CLOSED}),
+    Status.CANCELLED: frozenset({Status.REQUESTED, Status.REFUNDING, Status.REFUNDED, Status.CLOSED}),
+    Status.CLOSED: frozenset(set(Status) - {Status.CLOSED}),
+}
+
+
+def status(case: Case) -> Status:
+    """The status that the case's facts amount to."""
+    if case.closings and (not case.reopenings or case.closings[-1] >= case.reopenings[-1]):
+        return Status.CLOSED
+    if any(one.status is RefundStatus.DONE for one in case.refunds):
+        pending = any(one.status is RefundStatus.PENDING for one in case.refunds)
+        return Status.REFUNDING if pending else Status.REFUNDED
+    if any(one.status is RefundStatus.PENDING for one in case.refunds):
+        return Status.REFUNDING
+    asked = _REQUEST[case.request.status] if case.request else Status.NEW
+    if asked in {Status.DECLINED, Status.CANCELLED}:
+        return asked
+    back = [one for one in case.parcels if one.direction is Direction.BACK]
+    if any(one.status is ParcelStatus.DELIVERED for one in back):
+        return Status.RECEIVED
+    if any(one.status in _MOVING for one in back):
+        return Status.RETURNING
+    return asked

@@ -1,0 +1,336 @@
+"""``reduce(case, event) -> case``: pure, and the same for any order of the events.
+
+Groups of fields carry the stamp of the event that last wrote them; an event with an older stamp never undoes them.
+Lists (parcels, scans, refunds, references) are unions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from ..model import (
+    Author,
+    Buyer,
+    Case,
+    CaseRequested,
+    Classified,
+    Closed,
+    DeadlineReached,
+    Direction,
+    Event,
+    FactMissing,
+    MessageReceived,
+    OrderSeen,
+    Parcel,
+    ParcelSeen,
+    ParcelStatus,
+    Ref,
+    RefKind,
+    Refund,
+    RefundSeen,
+    Remedy,
+    RemedyAccepted,
+    RemedyOffered,
+    Reopened,
+    Request,
+    RequestChanged,
+    RequestStatus,
+    Route,
+    Routed,
+    Settled,
+    TicketSeen,
+)
+from .identity import names
+from .lifecycle import status
+
+MOST_SCANS = 60
+MOST_REFS = 60
+SHOWN_TEXT = 500
+M = TypeVar("M", bound=BaseModel)
+
+
+def reduce(case: Case, event: Event, account: str) -> Case:
+    """The case after the event; ``account`` is where the event came from."""
+    fold = Fold(case, event, account)
+    if step := STEPS.get(type(event)):
+        step(fold, event)
+    fold.add_refs(names(event, account))
+    changed = case.model_copy(update=fold.changes) if fold.changes else case
+    now = status(changed)
+    return changed if now is changed.status else changed.model_copy(update={"status": now})
+
+
+def stamp(event: Event) -> str:
+    """Sorts by vendor time, then by event key: fixed width, so that texts compare."""
+    micros = int(event.at.timestamp() * 1_000_000)
+    return f"{micros:014x}{blake2b(event.key.encode(), digest_size=4).hexdigest()}"
+
+
+class Fold:
+    """The changes of one event to one case."""
+
+    __slots__ = ("account", "case", "changes", "event", "stamp")
+
+    def __init__(self, case: Case, event: Event, account: str) -> None:
+        self.case = case
+        self.event = event
+        self.account = account
+        self.stamp = stamp(event)
+        self.changes: dict[str, Any] = {}
+        if event.at > case.updated_at:
+            self.changes["updated_at"] = event.at
+
+    def get(self, field: str) -> Any:
+        """The field as this event has left it so far."""
+        return self.changes[field] if field in self.changes else getattr(self.case, field)
+
+    def newer(self, group: str) -> bool:
+        """Whether this event is the newest that writes the group; if so its stamp is set."""
+        stamps: dict[str, str] = self.get("stamps")
+        if stamps.get(group, "") > self.stamp:
+            return False
+        self.changes["stamps"] = {**stamps, group: self.stamp}
+        return True
+
+    def written(self, group: str) -> bool:
+        """Whether any event wrote the group."""
+        return group in self.get("stamps")
+
+    def set(self, field: str, value: Any) -> None:
+        """Write one field, if this event is the newest that does."""
+        if value is not None and self.newer(field):
+            self.changes[field] = value
+
+    def merge(self, old: M, new: BaseModel, prefix: str, *, leave: frozenset[str] = frozenset()) -> M:
+        """``old`` with each field of ``new`` that has a value and is newer than what wrote it before."""
+        stamps: dict[str, str] = self.get("stamps")
+        found: dict[str, Any] = {}
+        marks: dict[str, str] = {}
+        for name in new.model_fields_set:
+            value = getattr(new, name)
+            group = f"{prefix}.{name}"
+            if name not in leave and value not in (None, (), "") and stamps.get(group, "") <= self.stamp:
+                found[name] = value
+                marks[group] = self.stamp
+        if not found:
+            return old
+        self.changes["stamps"] = {**stamps, **marks}
+        return old.model_copy(update=found)
+
+    def add_refs(self, refs: Any) -> None:
+        """Union of references, in a fixed order."""
+        known = {(one.kind, one.value, one.account): one for one in self.get("refs")}
+        size = len(known)
+        for ref in refs:
+            if ref.kind is not RefKind.CASE:
+                known.setdefault((ref.kind, ref.value, ref.account), ref)
+        if len(known) != size:
+            self.changes["refs"] = tuple(sorted(known.values(), key=_ref_order))[:MOST_REFS]
+
+
+def _ref_order(ref: Ref) -> tuple[str, str, str]:
+    return (ref.kind, ref.value, ref.account or "")
+
+
+def _requested(fold: Fold, event: CaseRequested) -> None:
+    _opened(fold, event.at)
+    old = fold.case.request or Request()
+    if fold.newer("request.body"):
+        old = old.model_copy(update={"reason": event.reason, "note": event.note, "id": _request_id(event, old)})
+    if event.lines and fold.newer("request.lines"):
+        old = old.model_copy(update={"lines": event.lines})
+    if event.amount and fold.newer("request.amount"):
+        old = old.model_copy(update={"amount": event.amount})
+    if fold.newer("request.status"):
+        old = old.model_copy(update={"status": RequestStatus.REQUESTED})
+    fold.changes["request"] = old
+    for name in ("kind", "issue"):
+        value = getattr(event, name)
+        if value is not None and not fold.written(f"said.{name}") and fold.newer(name):
+            fold.changes[name] = value
+    _order_hint(fold, event)
+    _buyer(fold, event.buyer)
+
+
+def _request_id(event: Event, old: Request) -> str | None:
+    kinds = (RefKind.RETURN, RefKind.REFUND, RefKind.CLAIM)
+    return next((one.value for one in event.refs if one.kind in kinds), old.id)
+
+
+def _opened(fold: Fold, at: datetime) -> None:
+    if at < fold.case.opened_at:
+        fold.changes["opened_at"] = at
+
+
+def _order_hint(fold: Fold, event: CaseRequested) -> None:
+    if event.order and not fold.written("order") and fold.newer("order.hint"):
+        fold.changes["order"] = event.order
+
+
+def _buyer(fold: Fold, buyer: Buyer | None) -> None:
+    if buyer:
+        fold.changes["buyer"] = fold.merge(fold.case.buyer or Buyer(), buyer, "buyer")
+
+
+def _request_changed(fold: Fold, event: RequestChanged) -> None:
+    old = fold.case.request or Request()
+    if old.id is None:
+        old = old.model_copy(update={"id": _request_id(event, old)})
+    if fold.newer("request.status"):
+        old = old.model_copy(update={"status": event.status})
+    if event.lines and fold.newer("request.lines"):
+        old = old.model_copy(update={"lines": event.lines})
+    if event.amount and fold.newer("request.amount"):
+        old = old.model_copy(update={"amount": event.amount})
+    if event.due_at and fold.newer("request.due_at"):
+        old = old.model_copy(update={"due_at": event.due_at})
+    fold.changes["request"] = old
+
+
+def _message(fold: Fold, event: MessageReceived) -> None:
+    message, talk = event.message, fold.case.talk
+    new: dict[str, Any] = {"count": talk.count + 1}
+    if message.author is Author.BUYER:
+        _opened(fold, event.at)
+        new["first_in"] = min(filter(None, (talk.first_in, message.at)))
+        new["last_in"] = max(filter(None, (talk.last_in, message.at)))
+        if fold.newer("talk.last"):
+            new["last_text"] = message.text[:SHOWN_TEXT]
+            new["form"] = message.form.value
+    fold.changes["talk"] = talk.model_copy(update=new)
+    _buyer(fold, event.buyer)
+
+
+def _order(fold: Fold, event: OrderSeen) -> None:
+    if fold.newer("order"):
+        fold.changes["order"] = event.order
+    _buyer(fold, event.buyer)
+    for parcel in event.parcels:
+        _put_parcel(fold, parcel)
+
+
+def _parcel(fold: Fold, event: ParcelSeen) -> None:
+    _put_parcel(fold, event.parcel)
+
+
+def _put_parcel(fold: Fold, seen: Parcel) -> None:
+    parcels = {one.waybill: one for one in fold.get("parcels")}
+    old = parcels.get(seen.waybill) or Parcel(waybill=seen.waybill)
+    leave = {"waybill", "direction", "scans"} | ({"status"} if seen.status is ParcelStatus.PENDING else set())
+    new = fold.merge(old, seen, f"parcel.{seen.waybill}", leave=frozenset(leave))
+    update: dict[str, Any] = {}
+    if seen.scans:
+        scans = {(one.at, one.code, one.text): one for one in (*seen.scans, *old.scans)}
+        ordered = sorted(scans.values(), key=lambda one: (one.at, one.code or "", one.text))
+        update["scans"] = tuple(ordered[-MOST_SCANS:])
+    if seen.direction is Direction.BACK:
+        update["direction"] = Direction.BACK
+    parcels[seen.waybill] = new.model_copy(update=update) if update else new
+    fold.changes["parcels"] = tuple(sorted(parcels.values(), key=lambda one: one.waybill))
+
+
+def _refund(fold: Fold, event: RefundSeen) -> None:
+    refunds = {one.id: one for one in fold.case.refunds}
+    old = refunds.get(event.refund) or Refund(id=event.refund, status=event.status, at=event.at)
+    if fold.newer(f"refund.{event.refund}"):
+        old = old.model_copy(
+            update={"status": event.status, "amount": event.amount or old.amount, "method": event.method or old.method}
+        )
+    refunds[event.refund] = old.model_copy(update={"at": min(old.at, event.at)})
+    fold.changes["refunds"] = tuple(sorted(refunds.values(), key=lambda one: one.id))
+
+
+def _ticket(fold: Fold, event: TicketSeen) -> None:
+    ticket = fold.case.ticket
+    for name in ("status", "priority", "assignee"):
+        if (value := getattr(event, name)) is not None and fold.newer(f"ticket.{name}"):
+            ticket = ticket.model_copy(update={name: value})
+    fold.changes["ticket"] = ticket
+
+
+def _classified(fold: Fold, event: Classified) -> None:
+    for name in ("kind", "issue", "also", "cause", "level", "liable"):
+        if (value := getattr(event, name)) is not None and fold.newer(f"said.{name}"):
+            fold.changes[name] = value
+
+
+def _offered(fold: Fold, event: RemedyOffered) -> None:
+    if fold.newer("offered"):
+        fold.changes["offered"] = Remedy(kind=event.remedy, amount=event.amount, automatic=event.automatic)
+
+
+def _accepted(fold: Fold, event: RemedyAccepted) -> None:
+    if fold.newer("agreed"):
+        fold.changes["agreed"] = Remedy(
+            kind=event.remedy, amount=event.amount, accepted_at=event.at, accepted_by=event.by
+        )
+
+
+def _routed(fold: Fold, event: Routed) -> None:
+    if fold.newer("route"):
+        fold.changes["route"] = Route(
+            rule=event.rule, group=event.group, priority=event.priority, tags=event.tags, channels=event.channels
+        )
+
+
+def _closed(fold: Fold, event: Closed) -> None:
+    fold.changes["closings"] = tuple(sorted({*fold.case.closings, event.at}))
+    if fold.newer("closed"):
+        fold.changes["result"] = event.result
+        fold.changes["closed_at"] = event.at
+
+
+def _reopened(fold: Fold, event: Reopened) -> None:
+    fold.changes["reopenings"] = tuple(sorted({*fold.case.reopenings, event.at}))
+    fold.changes["round"] = 1 + len(fold.changes["reopenings"])
+
+
+def _settled(fold: Fold, event: Settled) -> None:
+    if event.outcome != "done":
+        return
+    if event.action_type == "ticket.open":
+        ticket = fold.case.ticket
+        fold.changes["ticket"] = ticket.model_copy(
+            update={"id": event.ref, "account": event.account, "url": event.url, "status": ticket.status or "new"}
+        )
+    elif event.action_type == "message.send" and not event.action.startswith("staff:"):
+        talk = fold.case.talk
+        first, last = min(filter(None, (talk.first_out, event.at))), max(filter(None, (talk.last_out, event.at)))
+        fold.changes["talk"] = talk.model_copy(update={"first_out": first, "last_out": last, "count": talk.count + 1})
+
+
+def _deadline(fold: Fold, event: DeadlineReached) -> None:
+    left = tuple(
+        one for one in fold.case.deadlines if not (one.name == event.name and one.generation == event.generation)
+    )
+    if len(left) != len(fold.case.deadlines):
+        fold.changes["deadlines"] = left
+
+
+def _missing(fold: Fold, event: FactMissing) -> None:
+    fold.changes["missing"] = tuple(sorted({*fold.case.missing, event.fact}))
+
+
+STEPS: dict[type[Any], Callable[[Fold, Any], None]] = {
+    CaseRequested: _requested,
+    RequestChanged: _request_changed,
+    MessageReceived: _message,
+    OrderSeen: _order,
+    ParcelSeen: _parcel,
+    RefundSeen: _refund,
+    TicketSeen: _ticket,
+    Classified: _classified,
+    RemedyOffered: _offered,
+    RemedyAccepted: _accepted,
+    Routed: _routed,
+    Closed: _closed,
+    Reopened: _reopened,
+    Settled: _settled,
+    DeadlineReached: _deadline,
+    FactMissing: _missing,
+}

@@ -1,0 +1,290 @@
+"""Find plugins, check them, make the configured accounts. The only user of the plugin manager."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import pluggy
+from pydantic import BaseModel, ValidationError
+
+from . import hookspecs
+from .abilities import (
+    Context,
+    Handler,
+    KeepsTickets,
+    Parses,
+    Plugin,
+    Policy,
+    Result,
+    SendsMessages,
+    Shop,
+    TracksParcels,
+    Way,
+)
+from .config import KINDS, Config, Section, explain
+from .errors import ConfigError
+from .model import Action, Form
+
+GROUP: Final = "rmabridge"
+PURE: Final = ("decide", "amend", "review")
+Caller = Callable[..., Any]
+
+
+class Manager(pluggy.PluginManager):
+    """Finds hook impls of account objects on their class, at hook names only: fields are never touched."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        """Which methods of a plugin object are hooks."""
+        if not isinstance(plugin, BaseModel):
+            return super().parse_hookimpl_opts(plugin, name)
+        own = getattr(type(plugin), name, None) if name in (*PURE, "route") else None
+        if own is None or own is getattr(Policy, name, None) and name in PURE:
+            return None
+        return pluggy.HookimplOpts(
+            wrapper=False, hookwrapper=False, optionalhook=False, tryfirst=False, trylast=False, specname=None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a plugin of a name can be imported from."""
+
+    name: str
+    module: str
+    origin: str
+    path: Path | None = None
+
+
+@dataclass(slots=True)
+class Asked:
+    """One policy with its cached hook callers; a caller is None where the policy has no such method."""
+
+    name: str
+    policy: Policy
+    decide: Caller | None
+    amend: Caller | None
+    review: Caller | None
+
+
+@dataclass(slots=True)
+class Registry:
+    """The configured world: accounts, policies and shops, ready to be called."""
+
+    accounts: dict[str, Plugin]
+    policies: list[Asked]
+    shops: dict[str, Shop]
+    kinds: dict[str, str]
+    routes: dict[str, Caller]
+    manager: Manager
+    of_account: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def handler(self, account: str, action: Action) -> Handler | None:
+        """How the account carries the action out, or None."""
+        caller = self.routes.get(account)
+        found = caller(action=action) if caller else None
+        return found if isinstance(found, Handler) else None
+
+    def parser(self, account: str) -> Parses:
+        """The account as one whose bodies can be parsed."""
+        plugin = self.accounts.get(account)
+        if not isinstance(plugin, Parses):
+            raise ConfigError(f"[{self.kinds.get(account, '?')}.{account}]: receives nothing that could be parsed")
+        return plugin
+
+    def shop_of(self, account: str, named: str | None) -> str | None:
+        """The shop that an account's event belongs to: the one it names, else the only one the account serves."""
+        if named is not None:
+            return named if named in self.shops else None
+        serving = self.of_account.get(account, ())
+        return serving[0] if len(serving) == 1 else None
+
+
+def sources(plugins_dir: Path | None = None) -> dict[str, Source]:
+    """Every plugin that could be loaded, by name; nothing is imported. The shop's own directory wins."""
+    found = {
+        one.name: Source(one.name, one.value.partition(":")[0], f"installed ({one.dist.name if one.dist else '?'})")
+        for one in entry_points(group=GROUP)
+    }
+    for path in sorted(plugins_dir.glob("*.py")) if plugins_dir and plugins_dir.is_dir() else ():
+        name = path.stem.removeprefix("rmabridge_")
+        found[name] = Source(name, f"rmabridge_{name}", str(path), path)
+    return found
+
+
+def load(source: Source) -> ModuleType:
+    """Import a plugin's module."""
+    if source.path is None:
+        return importlib.import_module(source.module)
+    spec = importlib.util.spec_from_file_location(source.module, source.path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source.path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[source.module] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def classes(module: ModuleType, kind: str) -> list[type[Plugin]]:
+    """The plugin classes that the module registers for a kind (``carriers``, ``policies`` …)."""
+    manager = Manager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    manager.check_pending()
+    return [one for many in getattr(manager.hook, f"register_{kind}")() for one in many]
+
+
+def build(config: Config) -> Registry:
+    """Make every configured account and policy; raises ``ConfigError`` with every problem found."""
+    problems: list[str] = []
+    known = sources(config.bridge.plugins_dir)
+    accounts: dict[str, Plugin] = {}
+    for section in config.accounts.values():
+        if made := _make(section, known, problems):
+            accounts[section.name] = made
+    policies = [one for one in (_make(each, known, problems) for each in _policy_sections(config)) if one]
+    if not problems:
+        problems.extend(_shop_problems(config, accounts))
+    if problems:
+        raise ConfigError(*problems)
+    registry = _wire(config, accounts, [one for one in policies if isinstance(one, Policy)])
+    for shop in config.shops.values():
+        shop._ways = tuple(_ways(shop, accounts))  # noqa: SLF001
+    return registry
+
+
+def _policy_sections(config: Config) -> Iterable[Section]:
+    for name in config.bridge.policies:
+        section = config.policies.get(name) or Section("policies", name, {})
+        if section.plugin == "routing" and config.routes:
+            section = replace(section, values={**section.values, "rules": config.routes})
+        yield section
+
+
+def _make(section: Section, known: dict[str, Source], problems: list[str]) -> Plugin | None:
+    source = known.get(section.plugin)
+    if source is None:
+        near = ", ".join(sorted(known))
+        problems.append(f"{section.where} plugin: {section.plugin!r} is not installed; there are {near}")
+        return None
+    try:
+        offered = classes(load(source), section.kind)
+    except Exception as error:  # noqa: BLE001 - a plugin's own fault, told to the operator with its name
+        problems.append(f"{section.where} plugin: {source.origin} cannot be loaded: {type(error).__name__}: {error}")
+        return None
+    if len(offered) != 1:
+        what = f"offers no {section.kind}" if not offered else f"offers {len(offered)} {section.kind}"
+        problems.append(f"{section.where} plugin: {section.plugin!r} {what}; see 'rmabridge plugins show {section.plugin}'")
+        return None
+    try:
+        made = offered[0].model_validate({**section.values, "plugin": section.plugin})
+    except ValidationError as error:
+        problems.extend(explain(error, section.where))
+        return None
+    made._account = section.name  # noqa: SLF001
+    return made
+
+
+NEEDS: Final[tuple[tuple[str, type[Any], str], ...]] = (
+    ("helpdesk", KeepsTickets, "keeps no tickets"),
+    ("carrier", TracksParcels, "tracks no parcels"),
+)
+
+
+def _shop_problems(config: Config, accounts: dict[str, Plugin]) -> Iterable[str]:
+    for shop in config.shops.values():
+        for slot, ability, reason in NEEDS:
+            name = getattr(shop, slot)
+            if name and not isinstance(accounts.get(name), ability):
+                yield f"[shops.{shop.name}] {slot}: [{config.accounts[name].kind}.{name}] {reason}"
+        for slot in ("channels", "staff"):
+            for name in getattr(shop, slot):
+                if not isinstance(accounts.get(name), SendsMessages):
+                    yield f"[shops.{shop.name}] {slot}: {name!r} sends no messages"
+        for form in Form:
+            both = [way.account for way in _ways(shop, accounts) if way.form is form]
+            if len(both) > 1:
+                yield f"[shops.{shop.name}] channels: {' and '.join(both)} both carry {form}; keep one of them"
+
+
+def _ways(shop: Shop, accounts: dict[str, Plugin]) -> Iterable[Way]:
+    names = dict.fromkeys((*shop.channels, *([shop.marketplace] if shop.marketplace else [])))
+    for form in shop.prefer:
+        for name in names:
+            plugin = accounts.get(name)
+            if isinstance(plugin, SendsMessages) and plugin.carries(form):
+                yield Way(account=name, form=form, limit=plugin.limit(form))
+
+
+def _wire(config: Config, accounts: dict[str, Plugin], policies: list[Policy]) -> Registry:
+    manager = Manager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    for name, plugin in accounts.items():
+        manager.register(plugin, f"account:{name}")
+    for policy in policies:
+        manager.register(policy, f"policy:{policy.account}")
+    everyone: list[Plugin] = [*accounts.values(), *policies]
+    if config.bridge.dry_run or any(one.dry_run for one in accounts.values()):
+        manager.register(DryRun(config.bridge.dry_run, accounts), "dry-run")
+    serving: dict[str, tuple[str, ...]] = {}
+    for shop in config.shops.values():
+        for name in dict.fromkeys((shop.marketplace, *shop.sources)):
+            if name:
+                serving[name] = (*serving.get(name, ()), shop.name)
+    return Registry(
+        accounts=accounts,
+        policies=[_asked(manager, one, everyone) for one in policies],
+        shops=config.shops,
+        kinds={name: one.kind for name, one in config.accounts.items()},
+        routes={name: _first(_only(manager, "route", one, everyone)) for name, one in accounts.items()},
+        manager=manager,
+        of_account=serving,
+    )
+
+
+def _only(manager: Manager, hook: str, plugin: Plugin, everyone: list[Plugin]) -> Caller:
+    """A caller that reaches this object (and hook wrappers) but no other account or policy."""
+    return manager.subset_hook_caller(hook, [one for one in everyone if one is not plugin])
+
+
+def _first(caller: Caller) -> Caller:
+    def call(**arguments: Any) -> Any:
+        results = caller(**arguments)
+        return results[0] if results else None
+
+    return call
+
+
+def _asked(manager: Manager, policy: Policy, everyone: list[Plugin]) -> Asked:
+    callers: dict[str, Caller | None] = {}
+    for name in PURE:
+        has = getattr(type(policy), name) is not getattr(Policy, name)
+        callers[name] = _first(_only(manager, name, policy, everyone)) if has else None
+    return Asked(policy.account, policy, callers["decide"], callers["amend"], callers["review"])
+
+
+class DryRun:
+    """A hook wrapper around ``route``: accounts on a dry run get a handler that lets nothing leave."""
+
+    def __init__(self, everything: bool, accounts: dict[str, Plugin]) -> None:
+        self.everything = everything
+        self.names = {name for name, one in accounts.items() if one.dry_run}
+
+    @hookspecs.hookimpl(wrapper=True)
+    def route(self, action: Action) -> Any:
+        """The handler, with its method replaced on a dry run."""
+        handlers = yield
+        if self.everything or action.account in self.names:
+            return [replace(one, method=_not_sent, repeatable=True, find=None) for one in handlers]
+        return handlers
+
+
+async def _not_sent(action: Action, ctx: Context) -> Result:
+    return Result(id=f"dry-run-{ctx.idempotency_key[:8]}", note="dry run: nothing was sent")
