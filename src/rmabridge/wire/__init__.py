@@ -1,0 +1,1 @@
+"""What vendors have in common: signatures, bodies, money, times, waybill numbers and code lists, each in one place."""

@@ -1,0 +1,87 @@
+"""Carrier codes in the bridge's words, read from ``data/vocabulary.toml``; no code ever raises."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from rmabridge.model import ParcelException, ParcelStatus
+
+_HINTS: Final = "exception_hints"
+_NEGATED = re.compile(r"(?:未|无|没有|\bno |\bnot |\bwithout )$")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a carrier's code means."""
+
+    status: ParcelStatus
+    exception: ParcelException | None = None
+
+
+_UNKNOWN: Final = Known(ParcelStatus.IN_TRANSIT)
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads((files(__package__) / "data" / "vocabulary.toml").read_text("utf-8"))
+
+
+def _known(entry: str) -> Known:
+    status, _, exception = entry.partition("/")
+    return Known(ParcelStatus(status), ParcelException(exception) if exception else None)
+
+
+@cache
+def _table(source: str) -> dict[str, Known]:
+    rows = {} if source == _HINTS else _data().get(source, {})
+    return {code.casefold(): _known(entry) for code, entry in rows.items()}
+
+
+def sources() -> tuple[str, ...]:
+    """The sources that have a table."""
+    return tuple(name for name in _data() if name != _HINTS)
+
+
+def _families(code: str) -> tuple[str, ...]:
+    """The code, then what it belongs to: ``4`` for ``499``, ``exception`` for ``exception_held``."""
+    if code.isdecimal():
+        # 1001 and 10 are no relatives: only the three-digit numbers are grouped by their first digit.
+        return (code, code[0]) if len(code) == 3 else (code,)
+    return code, code.partition("_")[0]
+
+
+def lookup(source: str, code: str) -> Known:
+    """What ``code`` means at ``source``; an unknown one means what its family means, else that the parcel moves."""
+    if source == _HINTS or source not in _data():
+        return _UNKNOWN
+    table = _table(source)
+    found = (table[family] for family in _families(str(code).strip().casefold()) if family in table)
+    return next(found, _UNKNOWN)
+
+
+@cache
+def _phrases() -> tuple[tuple[str, ParcelException], ...]:
+    hints = _data()[_HINTS]
+    pairs = ((phrase.casefold(), ParcelException(name)) for name, many in hints.items() for phrase in many)
+    return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
+
+
+def _says(text: str, phrase: str) -> bool:
+    """Whether the phrase stands in the text as words of its own, and nothing before it denies it."""
+    if phrase not in text:
+        return False
+    # Not \b: Chinese characters are word characters, and vendors write both scripts without a space between.
+    before, after = ("(?<![a-z])", "(?![a-z])") if phrase.isascii() else ("", "")
+    found = re.finditer(f"{before}{re.escape(phrase)}{after}", text)
+    return any(not _NEGATED.search(text[: one.start()]) for one in found)
+
+
+def hint(text: str) -> ParcelException | None:
+    """What went wrong, judged by a scan's Chinese or English text; the longest phrase found counts."""
+    lower = " ".join(text.casefold().split())
+    return next((exception for phrase, exception in _phrases() if _says(lower, phrase)), None)
