@@ -1,0 +1,160 @@
+"""Waybill numbers: one spelling, and which carriers they may belong to.
+
+A number never names its carrier for certain, so the answer is a ranked list: check digits and prefixes raise a guess,
+bare digits leave several. The forms are data (``data/waybills.toml``); only the check-digit rules are code.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import cycle
+from typing import Any, Final
+
+from .carriers import carrier
+
+_MAX: Final = 50
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_HALF_WIDTH = {full: full - 0xFEE0 for full in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_NOISE = re.compile(r"[\s\-\u2010-\u2015\u2212\u200b-\u200f\u2060\ufeff]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A carrier that the number may belong to; ``confidence`` lies between 0 and 1, ``why`` is for people."""
+
+    carrier: str
+    confidence: float
+    why: str
+
+
+def normalise(number: str) -> str:
+    """The number's one spelling: no spaces or hyphens, upper case, half-width; leading zeros stay."""
+    return _NOISE.sub("", number.translate(_HALF_WIDTH)).upper()
+
+
+def _weighted(digits: Iterable[int], weights: Iterable[int]) -> int:
+    return sum(digit * weight for digit, weight in zip(digits, cycle(weights), strict=False))
+
+
+def _numbers(serial: str) -> list[int]:
+    """Digits as they are; letters count as UPS counts them (A is 2)."""
+    return [int(char) if char.isdigit() else (ord(char) - 3) % 10 for char in serial]
+
+
+def _ups(serial: str) -> str:
+    return str(-_weighted(_numbers(serial), (1, 2)) % 10)
+
+
+def _gs1(serial: str) -> str:
+    return str(-_weighted(reversed(_numbers(serial)), (3, 1)) % 10)
+
+
+def _luhn(serial: str) -> str:
+    doubled = [sum(divmod(digit * 2, 10)) for digit in _numbers(serial)]
+    pairs = zip(reversed(doubled), reversed(_numbers(serial)), strict=True)
+    return str(-sum(pair[place % 2] for place, pair in enumerate(pairs)) % 10)
+
+
+def _fedex_12(serial: str) -> str:
+    return str(_weighted(_numbers(serial), (3, 1, 7)) % 11 % 10)
+
+
+def _fedex_34(serial: str) -> str:
+    return str(_weighted(_numbers(serial), (1, 7, 3)) % 11 % 10)
+
+
+def _mod_7(serial: str) -> str:
+    return str(int(serial) % 7)
+
+
+def _mod_37_36(serial: str) -> str:
+    """ISO 7064 with letters."""
+    rest = 36
+    for char in serial:
+        total = (rest + _ALPHABET.index(char)) % 36 or 36
+        rest = total * 2 % 37
+    return _ALPHABET[(37 - rest) % 36]
+
+
+def _s10(serial: str) -> str:
+    """The Universal Postal Union's rule for international post."""
+    check = 11 - _weighted(_numbers(serial), (8, 6, 4, 2, 3, 5, 9, 7)) % 11
+    return {10: "0", 11: "5"}.get(check, str(check))
+
+
+_CHECKS: Final[dict[str, Callable[[str], str]]] = {
+    "fedex_12": _fedex_12,
+    "fedex_34": _fedex_34,
+    "gs1": _gs1,
+    "luhn": _luhn,
+    "mod_37_36": _mod_37_36,
+    "mod_7": _mod_7,
+    "s10": _s10,
+    "ups": _ups,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    carrier: str
+    pattern: re.Pattern[str]
+    check: str | None
+    confidence: float
+    why: str
+
+    def fits(self, number: str) -> bool:
+        """Whether the number has this form and, where the form has a check digit, the right one."""
+        found = self.pattern.fullmatch(number)
+        if found is None or self.check is None:
+            return found is not None
+        return _CHECKS[self.check](found["serial"]) == found["check"]
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads((files(__package__) / "data" / "waybills.toml").read_text("utf-8"))
+
+
+@cache
+def _forms() -> tuple[_Form, ...]:
+    return tuple(
+        _Form(row["carrier"], re.compile(row["form"]), row.get("check"), row["confidence"], row["why"])
+        for row in _data()["form"]
+    )
+
+
+@cache
+def _s10_form() -> tuple[re.Pattern[str], frozenset[str], dict[str, str]]:
+    rules = _data()["s10"]
+    return re.compile(rules["form"]), frozenset(rules["countries"].split()), rules["posts"]
+
+
+def _post(number: str) -> list[Guess]:
+    """The post office of an international (S10) number, by the country at its end."""
+    pattern, countries, posts = _s10_form()
+    found = pattern.fullmatch(number)
+    if found is None or found["country"] not in countries or _s10(found["serial"]) != found["check"]:
+        return []
+    country, express = found["country"], found["service"][0] == "E"
+    known = posts.get(f"{country}-EMS", posts.get(country)) if express else posts.get(country)
+    listed = carrier(known) if known else None
+    if listed is None:
+        return [Guess("EMSGJ" if express else "GJYZ", 0.5, f"international post of {country}, right check digit")]
+    return [Guess(listed.code, 0.95, f"international post of {country}, right check digit")]
+
+
+def candidates(number: str) -> list[Guess]:
+    """The carriers whose numbers look like this one, best first; none where nothing fits."""
+    plain = normalise(number)
+    if len(plain) > _MAX or not plain.isascii():
+        return []
+    guesses = _post(plain) + [Guess(form.carrier, form.confidence, form.why) for form in _forms() if form.fits(plain)]
+    best: dict[str, Guess] = {}
+    for guess in sorted(guesses, key=lambda one: (-one.confidence, one.carrier)):
+        best.setdefault(guess.carrier, guess)
+    return list(best.values())
