@@ -145,6 +145,9 @@ class Me(Answer):
 class Zendesk(Plugin, ReceivesWebhooks, KeepsTickets, Probes, Connects):
     """One Zendesk account, used through one API user of its own."""
 
+    # Ids are numbers to operators, too.
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
     title: ClassVar[str] = "Zendesk Support"
     reference: ClassVar[str] = "https://developer.zendesk.com/api-reference/ticketing/introduction/"
 
@@ -157,7 +160,7 @@ class Zendesk(Plugin, ReceivesWebhooks, KeepsTickets, Probes, Connects):
     bot_ids: frozenset[str] = Field(
         frozenset(), description="user ids of the API user: what it wrote is an echo; `rmabridge check` shows the id"
     )
-    bot_email: str | None = Field(None, description="the API user's address in trigger bodies; `email` counts as well")
+    bot_email: str | None = Field(None, description="the API user's address in trigger bodies; `email` where left out")
     marker: str = Field("", description="last line put under our comments; needed where an agent shares the API user")
     tag: str = Field("rmabridge", min_length=1, description="tag of the tickets that the bridge opened")
     fields: dict[str, int] = Field(default_factory=dict, description="ids of custom fields by the bridge's names")
@@ -181,7 +184,7 @@ class Zendesk(Plugin, ReceivesWebhooks, KeepsTickets, Probes, Connects):
             raise WrongType("Zendesk sends application/json")
         stamp = request.headers.get("X-Zendesk-Webhook-Signature-Timestamp", "")
         given = request.headers.get("X-Zendesk-Webhook-Signature", "")
-        signed = stamp.encode("utf-8", "surrogateescape") + request.body
+        signed = stamp.encode("utf-8", "surrogatepass") + request.body
         if not given or not any_matches(given, [hmac_base64(one, signed) for one in live(self.secret, now)]):
             raise Unverified("X-Zendesk-Webhook-Signature does not fit")
         fresh(_stamp(stamp), now, self.window)
@@ -241,19 +244,17 @@ class Zendesk(Plugin, ReceivesWebhooks, KeepsTickets, Probes, Connects):
 
     def _triggered(self, body: dict[str, Any], received: datetime) -> Iterator[Event]:
         ticket, user = _ticket(body["ticket_id"]), _lower(body.get("current_user"))
-        if user is not None and user in self._own():
+        if user is not None and user == self._own():
             return
         at = maybe_instant(body.get("updated_at")) or received
-        seen = TicketSeen(
-            key="pending",
+        status, priority, tags = _lower(body.get("status")), _lower(body.get("priority")), _tags(body.get("tags"))
+        yield TicketSeen(
+            key=_digest(ticket, body.get("updated_at"), status, priority, tags),
             at=at,
             refs=_refs(ticket, body.get("external_id")),
-            status=_lower(body.get("status")),
-            priority=_lower(body.get("priority")),
-            tags=_tags(body.get("tags")),
-        )
-        yield seen.model_copy(
-            update={"key": _digest(ticket, body.get("updated_at"), seen.status, seen.priority, seen.tags)}
+            status=status,
+            priority=priority,
+            tags=tags,
         )
         words = text(body.get("latest_public_comment"))
         if words is None or user is None or self._marked(words):
@@ -265,8 +266,9 @@ class Zendesk(Plugin, ReceivesWebhooks, KeepsTickets, Probes, Connects):
         staff = user != _lower(body.get("requester_email"))
         yield _said(name, ticket, body.get("external_id"), words, at, staff=staff, who=user, public=True)
 
-    def _own(self) -> set[str]:
-        return {one.lower() for one in (self.email, self.bot_email, *self.bot_ids) if one}
+    def _own(self) -> str | None:
+        """The API user's address; with a marker the user may be an agent's, and the marker decides alone."""
+        return _lower(self.bot_email or (None if self.marker else self.email))
 
     def _marked(self, words: str) -> bool:
         return bool(self.marker) and self.marker in words
@@ -296,7 +298,8 @@ class Zendesk(Plugin, ReceivesWebhooks, KeepsTickets, Probes, Connects):
         comment = {"body": self._told(action), "public": action.public}
         answer = await self._call(ctx, "PUT", _path(action.ticket), {"ticket": {"comment": comment}})
         written = Written.model_validate_json(answer)
-        made = next((one.get("id") for one in written.audit.get("events", ()) if one.get("type") == "Comment"), None)
+        done = written.audit.get("events") or ()
+        made = next((dig(one, "id") for one in done if dig(one, "type") == "Comment"), None)
         return Result(id=f"zendesk:{made}" if made else None, url=self._page(written.ticket.id))
 
     async def update_ticket(self, action: UpdateTicket, ctx: Context) -> Result:

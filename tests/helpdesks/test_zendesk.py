@@ -154,11 +154,11 @@ def test_a_changed_time_is_refused():
         desk().verify(request, NOON)
 
 
-@pytest.mark.parametrize("stamp", ["", "yesterday", "2026-01-02T12:00:00", "\udcff"])
+@pytest.mark.parametrize("stamp", ["", "yesterday", "2026-01-02T12:00:00", "\udcff", chr(0xD800)])
 def test_a_time_that_cannot_be_read_is_refused(stamp):
     request = signed(envelope())
     headers = {**request.headers, "X-Zendesk-Webhook-Signature-Timestamp": stamp}
-    data = stamp.encode("utf-8", "surrogateescape") + request.body
+    data = stamp.encode("utf-8", "surrogatepass") + request.body
     mac = hmac.new(SECRET.encode(), data, hashlib.sha256).digest()
     headers["X-Zendesk-Webhook-Signature"] = base64.b64encode(mac).decode()
     with pytest.raises(Unverified):
@@ -237,6 +237,7 @@ def test_an_author_of_unknown_kind_is_the_customer_only_as_the_requester():
 def test_what_our_own_user_wrote_is_no_news():
     assert parse(commented(author={"id": "9001"})) == []
     assert parse(commented(author={"id": 9001})) == []
+    assert parse(commented(author={"id": 9001}), desk(bot_ids=[9001])) == []
     assert parse(envelope("status_changed", detail={"actor_id": "9001"}, event={"current": "SOLVED"})) == []
     assert parse(triggered("comment_added", current_user="Bridge@example.com", latest_public_comment="x")) == []
     assert parse(triggered(current_user="robot@example.com"), desk(bot_email="robot@example.com")) == []
@@ -245,6 +246,9 @@ def test_what_our_own_user_wrote_is_no_news():
 def test_our_marker_is_known_where_an_agent_shares_the_api_user():
     plugin = desk(bot_ids=[], marker="— rmabridge")
     assert parse(commented(body="Done.\n\n— rmabridge"), plugin) == []
+    (seen,) = parse(triggered(current_user=EMAIL, latest_public_comment="Done. — rmabridge"), plugin)
+    assert isinstance(seen, TicketSeen)
+    assert len(parse(triggered(current_user=EMAIL, latest_public_comment="Done."), plugin)) == 2
     assert len(parse(commented(body="Done."), plugin)) == 1
 
 
@@ -623,6 +627,14 @@ async def test_every_form_of_a_refusal_is_told_to_the_operator(ctx, body, reason
         mock.post("https://acme.zendesk.com/api/v2/tickets").respond(422, text=body)
         with pytest.raises(Rejected, match=reason):
             await desk().open_ticket(opening(), ctx)
+
+
+@pytest.mark.parametrize("audit", [{}, {"events": None}, {"events": [7, {"type": "Change", "id": 1}]}])
+async def test_a_comment_without_an_id_in_the_answer_is_done_all_the_same(ctx, audit):
+    with respx.mock(using="httpx") as mock:
+        mock.put("https://acme.zendesk.com/api/v2/tickets/1").respond(json={"ticket": {"id": 1}, "audit": audit})
+        result = await desk().comment_ticket(CommentTicket(origin="m1", ticket="1", text="x"), ctx)
+    assert (result.id, result.url) == (None, "https://acme.zendesk.com/agent/tickets/1")
 
 
 async def test_an_update_in_conflict_may_be_tried_again(ctx):

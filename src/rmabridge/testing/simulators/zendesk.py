@@ -44,9 +44,11 @@ class ZendeskSim(Simulator):
         hook: str | None = None,
         *,
         rate: int = 700,
+        tries: int = 1,
     ) -> None:
         super().__init__(hook=hook)
         self.subdomain, self.email, self.token, self.secret, self.rate = subdomain, email, token, secret, rate
+        self.tries = tries
         self.books["tickets"] = {}
         self.books["users"] = {"9001": {"id": 9001, "name": "Bridge", "email": email, "staff": True}}
         self.bot = "9001"
@@ -347,7 +349,7 @@ class ZendeskSim(Simulator):
             "X-Zendesk-Webhook-Signature": base64.b64encode(mac).decode(),
             "X-Zendesk-Webhook-Signature-Timestamp": stamp,
         }
-        return await self.deliver(body, headers)
+        return await self.deliver(body, headers, tries=self.tries)
 
     def _now(self) -> str:
         return self.now().strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
