@@ -1,0 +1,123 @@
+"""How words reach a buyer: the best way that the shop has and the buyer can be found on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ..abilities import Shop, View, Way
+from ..model import Case, Form, RefKind, SendMessage
+from .templates import Rendered
+
+
+class Reached(NamedTuple):
+    """A way, and where on it the buyer is."""
+
+    way: Way
+    address: str
+
+
+class Reach(NamedTuple):
+    """The ways to a buyer, the best first; ``fallen`` are (account/form, reason) of the others."""
+
+    ways: list[Reached]
+    fallen: list[tuple[str, str]]
+
+
+def ways(case: Case, shop: Shop) -> Reach:
+    """All ways to the case's buyer, in the shop's order of preference, and why the others fall out."""
+    found = Reach([], [])
+    for way in sorted(shop.ways, key=lambda one: _rank(one.form, shop)):
+        address = _address(case, way)
+        if reason := _unfit(case, shop, way, address):
+            found.fallen.append((f"{way.account}/{way.form}", reason))
+        elif address:
+            found.ways.append(Reached(way, address))
+    return found
+
+
+def language(case: Case, shop: Shop) -> str:
+    """The buyer's language, or the shop's where nothing is known of it."""
+    return (case.buyer.locale if case.buyer else None) or shop.locale
+
+
+def tell(case: Case, view: View, purpose: str, template: str, **values: Any) -> SendMessage | None:
+    """A message to the buyer from a template, on the best way that it fits on; None where nothing reaches the buyer."""
+    locale, best = language(case, view.shop), None
+    for way, address in ways(case, view.shop).ways:
+        said = _say(case, view, template, locale, way.form, values)
+        made = send(case, purpose, Reached(way, address), said.text, subject=said.subject)
+        made = made.model_copy(update={"locale": locale, "template": said.template})
+        if way.limit is None or way.limit.fits(said.text):
+            return made
+        best = best or made
+    return best
+
+
+def send(case: Case, purpose: str, reached: Reached, text: str, *, subject: str | None = None) -> SendMessage:
+    """Words to the buyer on one way."""
+    return SendMessage(
+        purpose=purpose,
+        account=reached.way.account,
+        form=reached.way.form,
+        to=reached.address,
+        name=case.buyer.name if case.buyer else None,
+        text=text,
+        subject=subject,
+        thread_key=case.id,
+    )
+
+
+def note(case: Case, view: View, template: str, form: Form = Form.CHAT, **values: Any) -> Rendered:
+    """A template's words for colleagues, in the shop's own language."""
+    return _say(case, view, template, view.shop.locale, form, values)
+
+
+def _say(case: Case, view: View, template: str, locale: str, form: Form, values: dict[str, Any]) -> Rendered:  # noqa: PLR0917
+    if view.render is None:
+        raise RuntimeError("this view has no templates")
+    given = {name: _local(value, view.shop) for name, value in (_common(case, view.shop) | values).items()}
+    said: Rendered = view.render(template, locale, form, **given)
+    return said
+
+
+def _common(case: Case, shop: Shop) -> dict[str, Any]:
+    order = case.order
+    return {
+        "case": case.id,
+        "name": case.buyer.name if case.buyer else None,
+        "shop": shop.title or shop.name,
+        "order": (order.number or order.id) if order else None,
+        "issue": case.issue,
+    }
+
+
+def _local(value: Any, shop: Shop) -> Any:
+    """Times as the shop's clock shows them, also inside lists of parcels and the like."""
+    if isinstance(value, dict):
+        return {name: _local(one, shop) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_local(one, shop) for one in value]
+    return value.astimezone(shop.zone) if isinstance(value, datetime) else value
+
+
+def _rank(form: Form, shop: Shop) -> int:
+    return shop.prefer.index(form) if form in shop.prefer else len(shop.prefer)
+
+
+def _address(case: Case, way: Way) -> str | None:
+    if way.form is Form.THREAD:
+        threads = [one for one in case.refs if one.kind is RefKind.THREAD]
+        ours = next((one.value for one in threads if one.account == way.account), None)
+        known = case.buyer.thread if case.buyer else None
+        # A thread id means something at its own account only.
+        return ours or (known if known not in {one.value for one in threads} else None)
+    return case.buyer.way(way.form) if case.buyer else None
+
+
+def _unfit(case: Case, shop: Shop, way: Way, address: str | None) -> str | None:
+    if way.form not in shop.prefer:
+        return f"the shop does not prefer {way.form}"
+    if not address:
+        return "the buyer's address on it is not known" if case.buyer else "nothing is known of the buyer"
+    return "the address is masked" if "*" in address else None
