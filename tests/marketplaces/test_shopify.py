@@ -365,12 +365,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-NAMES = st.sampled_from(
-    ["id", "name", "status", "order", "order_id", "return", "transactions", "refund_line_items", "return_line_items"]
-    + ["kind", "amount", "currency", "number", "company", "tracking", "fulfillments", "trackingInfo", "customer", "url"]
-    + ["tags", "createdAt", "updated_at", "nodes", "returns", "refunds", "quantity", "totalPriceSet", "lineItems"]
-    + ["presentmentMoney", "currencyCode", "shippingAddress", "reverseFulfillmentOrders", "reverseDeliveries"]
-)
+WORDS = """
+id name status order order_id return transactions refund_line_items return_line_items kind amount currency number
+company tracking fulfillments trackingInfo customer url tags createdAt updated_at nodes returns refunds quantity
+totalPriceSet lineItems presentmentMoney currencyCode shippingAddress reverseFulfillmentOrders reverseDeliveries
+"""
+NAMES = st.sampled_from(WORDS.split())
 NAMED = st.recursive(
     JSON | st.sampled_from(["gid://shopify/Return/5", "refund", "SUCCESS", "USD", "1.5", "OPEN", 5, "2026-01-02"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6),

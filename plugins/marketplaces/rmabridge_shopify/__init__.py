@@ -41,7 +41,7 @@ from rmabridge.abilities import (
 )
 from rmabridge.errors import Malformed, Rejected, Unverified
 from rmabridge.hookspecs import hookimpl
-from rmabridge.model import ApproveReturn, DeclineReturn, Event, FetchOrder, Money
+from rmabridge.model import ApproveReturn, DeclineReturn, Event, FetchOrder, Money, RequestChanged
 from rmabridge.wire.bodies import dig, dump_json, read_object, text
 from rmabridge.wire.signing import any_matches, fresh, hmac_base64
 from rmabridge.wire.times import maybe_instant
@@ -176,7 +176,10 @@ class Shopify(Paying, Connecting, ReceivesWebhooks, Reconciles, FetchesOrders, D
         # Read again under another key than the webhook's: it carries lines and an amount, which that may not.
         key = f"return:{number(request)}:read:{ctx.idempotency_key}"
         events: list[Event] = [
-            *read.changed(told, order, ctx.now(), key=key, amount=await self._worth(told, ctx)),
+            *(
+                _as_of(one, told["order"])
+                for one in read.changed(told, order, ctx.now(), key=key, amount=await self._worth(told, ctx))
+            ),
             *read.attached_all(told, order, ctx.now()),
         ]
         for one in nodes(told, "refunds"):
@@ -234,6 +237,12 @@ class Shopify(Paying, Connecting, ReceivesWebhooks, Reconciles, FetchesOrders, D
         """The shop's name."""
         told = await self._call(ctx, queries.SHOP)
         return f"{text(dig(told, 'shop', 'name'))} ({text(dig(told, 'shop', 'myshopifyDomain'))})"
+
+
+def _as_of(event: RequestChanged, order: dict[str, Any]) -> RequestChanged:
+    """Dated by the order's last change, so that a second reading counts as newer than the first."""
+    changed = maybe_instant(order.get("updatedAt"))
+    return event.model_copy(update={"at": max(event.at, changed)}) if changed else event
 
 
 def _lane(topic: str, body: bytes) -> str | None:
