@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..abilities import Shop, View, Way
-from ..model import Case, Form, RefKind, SendMessage
+from ..model import Case, Form, Parcel, RefKind, SendMessage
 from .templates import Rendered
 
 
@@ -71,6 +71,22 @@ def send(case: Case, purpose: str, reached: Reached, text: str, *, subject: str 
 def note(case: Case, view: View, template: str, form: Form = Form.CHAT, **values: Any) -> Rendered:
     """A template's words for colleagues, in the shop's own language."""
     return _say(case, view, template, view.shop.locale, form, values)
+
+
+def shown(parcel: Parcel) -> dict[str, Any]:
+    """A parcel as templates speak of it."""
+    last = parcel.last
+    return {
+        "waybill": parcel.waybill,
+        "carrier": parcel.carrier_name or parcel.carrier,
+        "direction": parcel.direction,
+        "status": parcel.status,
+        "last_at": last.at if last else None,
+        "last_text": last.text if last else None,
+        "place": last.place if last else None,
+        "eta": None if parcel.final else parcel.eta,
+        "url": parcel.url,
+    }
 
 
 def _say(case: Case, view: View, template: str, locale: str, form: Form, values: dict[str, Any]) -> Rendered:  # noqa: PLR0917

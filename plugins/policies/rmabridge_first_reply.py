@@ -1,0 +1,74 @@
+"""First reply: greets the buyer in their own language, with understanding, and says what happens next.
+
+Each round of a case has one first reply; later a session's first message is greeted once. A session lasts as long as
+the buyer's messages follow each other within ``session``: its clock is a timer of the case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from pydantic import Field
+
+from rmabridge import hookimpl
+from rmabridge.abilities import Policy, Proposal, Timer, View
+from rmabridge.core.reach import tell
+from rmabridge.model import Author, Case, Event, MessageReceived, Status
+
+# Past these a greeting would come too late to be true.
+GREETED: Final = frozenset({Status.NEW, Status.REQUESTED, Status.APPROVED, Status.RETURNING, Status.RECEIVED})
+SESSION: Final = "session"
+
+
+class FirstReply(Policy):
+    """One greeting per session, the first one with what happens next."""
+
+    title: ClassVar[str] = "First reply"
+    requires: ClassVar[tuple[str, ...]] = ("order",)
+
+    session: timedelta = Field(timedelta(minutes=30), description="silence after which a buyer is greeted again")
+    not_after: timedelta = Field(timedelta(hours=24), description="age past which a greeting is not sent any more")
+    skip_sources: tuple[str, ...] = Field(
+        ("operator", "import"), description="sources of cases that get no automatic greeting"
+    )
+
+    def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
+        """The round's first reply; else a greeting when a new session begins."""
+        if not self._greets(case, view):
+            return
+        first, buyer_writes = f"reply:first:{case.round}", _from_buyer(event)
+        if not view.proposed(first):
+            yield from self._say(case, view, first, f"first_reply.{case.kind}")
+        elif buyer_writes and not _running(case) and not view.proposed(f"greeting:{event.key}"):
+            yield from self._say(case, view, f"greeting:{event.key}", "greeting.session")
+        elif buyer_writes:
+            yield Timer(SESSION, view.now + self.session)
+
+    def _greets(self, case: Case, view: View) -> bool:
+        if not case.open or case.status not in GREETED or case.source in self.skip_sources:
+            return False
+        began = max(filter(None, (case.opened_at, case.talk.last_in)))
+        by_buyer = case.request is not None or case.talk.first_in is not None
+        return by_buyer and view.now - began <= self.not_after
+
+    def _say(self, case: Case, view: View, purpose: str, template: str) -> Iterable[Proposal]:
+        message = tell(case, view, purpose, template)
+        if message:
+            yield message.model_copy(update={"not_after": view.now + self.not_after})
+            yield Timer(SESSION, view.now + self.session)
+
+
+def _from_buyer(event: Event) -> bool:
+    return isinstance(event, MessageReceived) and event.message.author is Author.BUYER
+
+
+def _running(case: Case) -> bool:
+    return any(one.name == SESSION for one in case.deadlines)
+
+
+@hookimpl
+def register_policies() -> list[type[Policy]]:
+    """The policy of this module."""
+    return [FirstReply]

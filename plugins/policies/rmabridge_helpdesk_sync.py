@@ -1,0 +1,215 @@
+"""Help-desk sync: one ticket a case, told of all that happens; an agent's public answer goes to the buyer verbatim.
+
+What came from the ticket never goes back to it, and only an agent's public words go out: notes, our own words and
+their echoes change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
+
+from pydantic import Field
+
+from rmabridge import hookimpl
+from rmabridge.abilities import Fact, Policy, Proposal, View
+from rmabridge.core.reach import note, send, shown, ways
+from rmabridge.model import (
+    Action,
+    Author,
+    Case,
+    Closed,
+    CommentTicket,
+    Event,
+    Form,
+    MessageReceived,
+    OpenTicket,
+    OrderLine,
+    ParcelSeen,
+    ParcelStatus,
+    RefKind,
+    RefundSeen,
+    Reopened,
+    RequestChanged,
+    Status,
+    TicketSeen,
+    UpdateTicket,
+)
+
+OPEN: Final = "ticket:open"
+PRIORITIES: Final = {1: "normal", 2: "high", 3: "urgent"}
+SILENT: Final = frozenset({Status.NEW, Status.REQUESTED, Status.CLOSED})
+MILESTONES: Final = frozenset(ParcelStatus) - {
+    ParcelStatus.PENDING,
+    ParcelStatus.INFO_RECEIVED,
+    ParcelStatus.IN_TRANSIT,
+    ParcelStatus.ARRIVED_DESTINATION,
+    ParcelStatus.FORWARDED,
+}
+
+
+class HelpdeskSync(Policy):
+    """One ticket for each case, kept in step both ways."""
+
+    title: ClassVar[str] = "Help-desk sync"
+    requires: ClassVar[tuple[str, ...]] = ("order",)
+    facts: ClassVar[tuple[Fact, ...]] = (Fact("buyer_history"),)
+
+    solved: tuple[str, ...] = Field(
+        ("solved", "closed", "resolved"), description="ticket statuses, lower case, that close the case"
+    )
+
+    def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
+        """The ticket, what it is told, and what an agent did on it."""
+        if view.shop.helpdesk is None or case.merged_into:
+            return
+        if ticket(case) is None and not view.proposed(OPEN):
+            if case.open:
+                yield _open(case, view)
+                yield from _reply(case, event, view)
+            return
+        yield from _status(case)
+        yield from _note(case, event, view)
+        yield from _reply(case, event, view)
+        yield from self._turn(case, event, view)
+
+    def amend(self, action: Action, case: Case, view: View) -> Action | None:
+        """Fill in which ticket, once it is known."""
+        if isinstance(action, CommentTicket | UpdateTicket) and action.ticket is None and (known := ticket(case)):
+            return action.model_copy(update={"ticket": known, "account": action.account or case.ticket.account})
+        return None
+
+    def _turn(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
+        if isinstance(event, TicketSeen) and case.open and self._solves(case, event):
+            yield Closed(key=f"closed:{event.key}", at=view.now, result="solved", by="agent")
+        elif _by(event, Author.BUYER) and case.status is Status.CLOSED:
+            yield Reopened(key=f"reopened:{event.key}", at=view.now, reason="the buyer wrote again")
+
+    def _solves(self, case: Case, event: TicketSeen) -> bool:
+        late = bool(case.reopenings) and event.at <= case.reopenings[-1]
+        newest = (case.ticket.status or "").lower() == (event.status or "").lower()
+        return (event.status or "").lower() in self.solved and newest and not late
+
+
+def ticket(case: Case) -> str | None:
+    """The case's ticket, opened by us or the one it began with."""
+    return case.ticket.id or case.ref(RefKind.TICKET)
+
+
+def _by(event: Event, author: Author) -> bool:
+    return isinstance(event, MessageReceived) and event.message.author is author
+
+
+def _from_ticket(event: Event) -> bool:
+    return any(one.kind is RefKind.TICKET for one in event.refs)
+
+
+def _needs(case: Case) -> str | None:
+    return None if ticket(case) else OPEN
+
+
+def _open(case: Case, view: View) -> OpenTicket:
+    words = note(case, view, "ticket.opened", Form.MAIL, **_summary(case, view))
+    buyer, route = case.buyer, case.route
+    return OpenTicket(
+        external=case.id,
+        subject=words.subject or f"[{case.id}]",
+        text=words.text,
+        requester_name=buyer.name if buyer else None,
+        requester_email=buyer.email if buyer else None,
+        priority=route.priority or PRIORITIES[case.level],
+        group=route.group,
+        tags=route.tags,
+    )
+
+
+def _summary(case: Case, view: View) -> dict[str, Any]:
+    request, order, buyer = case.request, case.order, case.buyer
+    goods = order.lines if order else ()
+    return {
+        "kind": case.kind,
+        "level": case.level,
+        "status": case.status,
+        "reason": request.reason if request else None,
+        "note": request.note if request else None,
+        "amount": request.amount if request else None,
+        "request": request.id if request else None,
+        "lines": [_line(one, goods) for one in request.lines] if request else [],
+        "goods": goods,
+        "total": order.total if order else None,
+        "buyer_id": buyer.id if buyer else None,
+        "email": buyer.email if buyer else None,
+        "phone": buyer.phone if buyer else None,
+        "tier": buyer.tier if buyer else None,
+        "parcels": [shown(one) for one in case.parcels],
+        "previous": list(case.previous or view.facts.get("buyer_history") or ()),
+        "messages": case.talk.count,
+        "text": case.talk.last_text,
+        "unreached": _unreached(case, view),
+    }
+
+
+def _line(line: Any, goods: tuple[OrderLine, ...]) -> dict[str, Any]:
+    known = next((one for one in goods if one.id == line.order_line or (line.sku and one.sku == line.sku)), None)
+    title = known.title if known else line.sku
+    return {"id": line.id, "title": title, "quantity": line.quantity, "reason": line.reason or line.note}
+
+
+def _unreached(case: Case, view: View) -> list[str]:
+    found = ways(case, view.shop)
+    return [] if found.ways else [f"{way}: {reason}" for way, reason in found.fallen]
+
+
+def _status(case: Case) -> Iterable[Proposal]:
+    """The ticket's status follows the case's: solved when it is closed, open again in a later round."""
+    if case.status is Status.CLOSED:
+        yield UpdateTicket(origin=f"closed:{case.round}", status="solved", needs=_needs(case))
+    elif case.round > 1:
+        yield UpdateTicket(origin=f"reopened:{case.round}", status="open", needs=_needs(case))
+
+
+def _note(case: Case, event: Event, view: View) -> Iterable[Proposal]:
+    """What the event adds to the ticket, as an internal note."""
+    told: list[tuple[str, str, dict[str, Any]]] = []
+    if isinstance(event, MessageReceived) and _by(event, Author.BUYER) and not _from_ticket(event):
+        said = event.message
+        told.append((said.id, "message", {"text": said.text, "via": said.form, "at": said.at}))
+    if isinstance(event, ParcelSeen):
+        seen = next((one for one in case.parcels if one.waybill == event.parcel.waybill), event.parcel)
+        if seen.status in MILESTONES:
+            told.append((f"parcel:{seen.waybill}:{seen.status}", "parcel", {"parcels": [shown(seen)]}))
+    if isinstance(event, RefundSeen):
+        paid = next(one for one in case.refunds if one.id == event.refund)
+        facts = {"refund": paid.id, "status": paid.status, "amount": paid.amount, "method": paid.method}
+        told.append((f"refund:{paid.id}:{paid.status}", "refund", facts))
+    if isinstance(event, RequestChanged | ParcelSeen | RefundSeen) and case.status not in SILENT:
+        reason = event.reason if isinstance(event, RequestChanged) else None
+        told.append((f"status:{case.status}:{case.round}", "step", {"status": case.status, "reason": reason}))
+    for origin, template, values in told:
+        text = note(case, view, f"ticket.{template}", **values).text
+        files = event.message.attachments if isinstance(event, MessageReceived) else ()
+        yield CommentTicket(origin=origin, text=text, attachments=files, needs=_needs(case))
+
+
+def _reply(case: Case, event: Event, view: View) -> Iterable[Proposal]:
+    """An agent's public answer on the ticket, word for word to the buyer."""
+    if not (isinstance(event, MessageReceived) and _by(event, Author.AGENT) and _from_ticket(event)):
+        return
+    said = event.message
+    if not said.public:
+        return
+    found = ways(case, view.shop)
+    fitting = [one for one in found.ways if one.way.limit is None or one.way.limit.fits(said.text)]
+    for reached in (fitting or found.ways)[:1]:
+        subject = (said.subject or f"[{case.id}]") if reached.way.form is Form.MAIL else None
+        answer = send(case, f"answer:{said.id}", reached, said.text, subject=subject)
+        yield answer.model_copy(update={"attachments": said.attachments})
+    if not found.ways:
+        text = note(case, view, "ticket.unsent", unreached=_unreached(case, view)).text
+        yield CommentTicket(origin=f"unsent:{said.id}", text=text, needs=_needs(case))
+
+
+@hookimpl
+def register_policies() -> list[type[Policy]]:
+    """The policy of this module."""
+    return [HelpdeskSync]

@@ -1,0 +1,193 @@
+"""Progress: tells the buyer each finished step once, and only the newest where several came together.
+
+Working days are Monday to Friday in the shop's time zone; public holidays are not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, time, timedelta
+from typing import Any, ClassVar, Final
+
+from pydantic import Field
+
+from rmabridge import hookimpl
+from rmabridge.abilities import Policy, Proposal, Shop, Timer, View
+from rmabridge.core.reach import tell
+from rmabridge.model import (
+    Case,
+    CaseKind,
+    DeadlineReached,
+    Direction,
+    Event,
+    Money,
+    Parcel,
+    Refund,
+    RefundSeen,
+    RefundStatus,
+    RequestChanged,
+    RequestStatus,
+    Status,
+)
+
+LATE: Final = "refund-late"
+STEPS: Final = {
+    Status.APPROVED: "approved",
+    Status.DECLINED: "declined",
+    Status.RECEIVED: "received",
+    Status.REFUNDING: "refund_started",
+    Status.REFUNDED: "refunded",
+    Status.CANCELLED: "cancelled",
+}
+# A step is not told any more once one of these was.
+_MONEY = frozenset({"refund_started", "refund_late", "refunded"})
+OUTDATED_BY: Final = {
+    "approved": frozenset({"received", "exchange_shipped"}) | _MONEY,
+    "declined": _MONEY,
+    "cancelled": _MONEY,
+    "received": frozenset({"exchange_shipped"}) | _MONEY,
+    "refund_started": frozenset({"refund_late", "refunded"}),
+    "refund_late": frozenset({"refunded"}),
+}
+
+
+class Progress(Policy):
+    """One message for each step."""
+
+    title: ClassVar[str] = "Progress"
+    requires: ClassVar[tuple[str, ...]] = ("order",)
+
+    steps: tuple[str, ...] = Field(
+        (*STEPS.values(), "exchange_shipped", "refund_late"), description="the steps that are told"
+    )
+
+    def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
+        """The message of the step the case is at, and the clock that watches a refund."""
+        if case.merged_into or (case.status is Status.CLOSED and not _of_money(event)):
+            return
+        yield from _watch(case, view)
+        step = _step(case, view)
+        if step is None or step not in self.steps or _told(case, view, step):
+            return
+        template = "approved_refund" if step == "approved" and case.kind is CaseKind.REFUND else step
+        values = _values(case, event, view, template)
+        message = tell(case, view, f"progress:{step}:{case.round}", f"progress.{template}", **values)
+        if message:
+            yield message.model_copy(update={"replaces": f"progress:{case.round}"})
+
+
+def _of_money(event: Event) -> bool:
+    """Whether the event matters to a closed case too: the buyer still waits for the money."""
+    return isinstance(event, RefundSeen) or (isinstance(event, DeadlineReached) and event.name == LATE)
+
+
+def _step(case: Case, view: View) -> str | None:
+    status = _status(case)
+    if status is Status.REFUNDING and (due := expected(case, view.shop)) and view.now >= due:
+        return "refund_late"
+    if status not in {Status.REFUNDING, Status.REFUNDED} and exchange_parcel(case):
+        return "exchange_shipped"
+    return STEPS.get(status)
+
+
+def _status(case: Case) -> Status:
+    if case.status is not Status.CLOSED:
+        return case.status
+    pending = any(one.status is RefundStatus.PENDING for one in case.refunds)
+    done = any(one.status is RefundStatus.DONE for one in case.refunds)
+    return Status.REFUNDING if pending else Status.REFUNDED if done else Status.CLOSED
+
+
+def _told(case: Case, view: View, step: str) -> bool:
+    later = OUTDATED_BY.get(step, frozenset())
+    return any(view.proposed(f"progress:{one}:{case.round}") for one in (step, *later))
+
+
+def _watch(case: Case, view: View) -> Iterable[Proposal]:
+    running = any(one.name == LATE for one in case.deadlines)
+    due = expected(case, view.shop) if _status(case) is Status.REFUNDING else None
+    if due and due > view.now and not running:
+        yield Timer(LATE, due)
+    if due is None and running:
+        yield Timer(LATE, None)
+
+
+def _values(case: Case, event: Event, view: View, template: str) -> dict[str, Any]:
+    exchange = case.kind is CaseKind.EXCHANGE
+    match template:
+        case "approved":
+            return {"exchange": exchange, "address": view.shop.return_address, "days": view.shop.dispatch_days}
+        case "received":
+            return {"exchange": exchange, "days": view.shop.dispatch_days}
+        case "approved_refund":
+            return {"amount": case.request.amount if case.request else None}
+        case "declined":
+            declined = isinstance(event, RequestChanged) and event.status is RequestStatus.DECLINED
+            return {"reason": event.reason if declined and isinstance(event, RequestChanged) else None}
+        case "exchange_shipped":
+            return _shipment(exchange_parcel(case))
+        case "cancelled":
+            return {}
+    return {"amount": _amount(case), "expected": expected(case, view.shop)}
+
+
+def _shipment(parcel: Parcel | None) -> dict[str, Any]:
+    if parcel is None:
+        return {}
+    carrier = parcel.carrier_name or parcel.carrier
+    facts = {"waybill": parcel.waybill, "carrier": carrier, "url": parcel.url, "eta": parcel.eta}
+    return facts | {"shipped_at": _shipped(parcel)}
+
+
+def exchange_parcel(case: Case) -> Parcel | None:
+    """The parcel with the new goods: one to the buyer that left after the exchange was asked for."""
+    if case.kind is not CaseKind.EXCHANGE or case.request is None:
+        return None
+    if case.request.status not in {RequestStatus.APPROVED, RequestStatus.CLOSED}:
+        return None
+    sent = [(at, one) for one in case.parcels if one.direction is Direction.OUT and (at := _shipped(one))]
+    later = [(at, one) for at, one in sent if at > case.opened_at]
+    return min(later, key=lambda pair: (pair[0], pair[1].waybill))[1] if later else None
+
+
+def _shipped(parcel: Parcel) -> datetime | None:
+    return parcel.shipped_at or (parcel.scans[0].at if parcel.scans else None)
+
+
+def _of_now(case: Case) -> list[Refund]:
+    pending = [one for one in case.refunds if one.status is RefundStatus.PENDING]
+    return pending or [one for one in case.refunds if one.status is RefundStatus.DONE]
+
+
+def _amount(case: Case) -> Money | None:
+    amounts = [one.amount for one in _of_now(case) if one.amount]
+    if not amounts or len({one.currency for one in amounts}) != 1:
+        return None
+    return sum(amounts[1:], start=amounts[0])
+
+
+def expected(case: Case, shop: Shop) -> datetime | None:
+    """By when the newest refund has arrived: the end of its last working day, by payment method."""
+    refunds = _of_now(case)
+    if not refunds:
+        return None
+    newest = max(refunds, key=lambda one: (one.at, one.id))
+    days = shop.refund_days
+    paid_by = newest.method or (case.order.paid_by if case.order else None) or "default"
+    known = {name.casefold(): number for name, number in days.items()}
+    return working_days(newest.at.astimezone(shop.zone), known.get(paid_by.casefold(), known.get("default", 5)))
+
+
+def working_days(start: datetime, days: int) -> datetime:
+    """The end of the day that lies so many working days after ``start``, in its own time zone."""
+    day = start
+    while days > 0:
+        day += timedelta(days=1)
+        days -= day.weekday() < 5
+    return datetime.combine(day.date(), time(23, 59, 59), tzinfo=start.tzinfo)
+
+
+@hookimpl
+def register_policies() -> list[type[Policy]]:
+    """The policy of this module."""
+    return [Progress]

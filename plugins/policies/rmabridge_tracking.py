@@ -1,0 +1,128 @@
+"""Tracking: follows every parcel of an open case, and answers "where is my parcel" from the carrier.
+
+Where the carrier pushes, one subscription is enough; where it does not (``poll``), or the subscription failed, a timer
+asks again and again. The phrases are data: ``templates/phrases.toml``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from datetime import timedelta
+from importlib import resources
+from typing import ClassVar, Final
+
+from pydantic import Field
+
+from rmabridge import hookimpl
+from rmabridge.abilities import Policy, Proposal, Timer, View
+from rmabridge.core.reach import shown, tell
+from rmabridge.model import Case, DeadlineReached, Direction, Event, Parcel, QueryParcel, TrackParcel
+
+FAILED: Final = frozenset({"dead", "denied", "expired", "cancelled"})
+UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
+MOST: Final = 3
+
+
+def _phrases() -> tuple[str, ...]:
+    text = (resources.files("rmabridge") / "templates" / "phrases.toml").read_text(encoding="utf-8")
+    return tuple(tomllib.loads(text)["phrases"]["tracking"])
+
+
+class Tracking(Policy):
+    """Subscriptions, polls and answers about parcels."""
+
+    title: ClassVar[str] = "Tracking"
+    requires: ClassVar[tuple[str, ...]] = ("order",)
+
+    poll: bool = Field(False, description="ask the carrier on a timer too; for carriers that do not push")
+    every: timedelta = Field(timedelta(hours=6), description="pause between two questions about one parcel")
+    answer: bool = Field(True, description="answer buyers who ask where their parcel is")
+    patience: timedelta = Field(timedelta(hours=1), description="age past which such a question is not answered")
+    phrases: tuple[str, ...] = Field(
+        default_factory=_phrases, description="words by which a buyer asks for the parcel; a built-in list if left out"
+    )
+
+    def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
+        """Subscribe to parcels, ask where the time for it has come, answer the buyer."""
+        if view.shop.carrier:
+            for parcel in case.parcels:
+                yield from self._follow(case, parcel, event, view)
+        if case.open and self.answer:
+            yield from self._respond(case, view)
+
+    def _follow(self, case: Case, parcel: Parcel, event: Event, view: View) -> Iterable[Proposal]:
+        track = TrackParcel(waybill=parcel.waybill, carrier=parcel.carrier, phone_tail=phone_tail(case))
+        timer = f"poll:{parcel.waybill}"
+        running = any(one.name == timer for one in case.deadlines)
+        if parcel.final or not case.open:
+            if running:
+                yield Timer(timer, None)
+            return
+        if not view.proposed(track.key):
+            yield track
+        if running or not (self.poll or view.ledger.get(track.key) in FAILED):
+            return
+        yield Timer(timer, view.now + self.every)
+        asked = _asked(parcel, view)
+        fired = isinstance(event, DeadlineReached) and event.name == timer
+        if not asked or (fired and not any(view.ledger[one] in UNDER_WAY for one in asked)):
+            yield _query(case, parcel, len(asked) + 1)
+
+    def _respond(self, case: Case, view: View) -> Iterable[Proposal]:
+        number = self._question(case, view)
+        if number is None or view.proposed(f"answer:tracking:{number}"):
+            return
+        parcels = _outbound(case)
+        waiting = False
+        for parcel in parcels:
+            if parcel.final or not view.shop.carrier:
+                continue
+            query = _query(case, parcel, number)
+            state = view.ledger.get(query.key)
+            waiting = waiting or state is None or state in UNDER_WAY
+            if state is None:
+                yield query
+        if not waiting:
+            template = "tracking.answer" if parcels else "tracking.unknown"
+            values = {"parcels": [shown(one) for one in parcels]} if parcels else {}
+            message = tell(case, view, f"answer:tracking:{number}", template, **values)
+            if message:
+                yield message.model_copy(update={"not_after": view.now + self.patience})
+
+    def _question(self, case: Case, view: View) -> int | None:
+        """The number of the buyer's open question: the second it was asked, so that one question has one answer."""
+        asked_at, words = case.talk.last_in, (case.talk.last_text or "").casefold()
+        if asked_at is None or view.now - asked_at > self.patience:
+            return None
+        return int(asked_at.timestamp()) if any(one.casefold() in words for one in self.phrases) else None
+
+
+def _query(case: Case, parcel: Parcel, number: int) -> QueryParcel:
+    return QueryParcel(waybill=parcel.waybill, carrier=parcel.carrier, phone_tail=phone_tail(case), round=number)
+
+
+def _asked(parcel: Parcel, view: View) -> list[str]:
+    return [key for key in view.ledger if key.startswith(f"parcel:query:{parcel.waybill}:")]
+
+
+def _outbound(case: Case) -> list[Parcel]:
+    """The parcels to the buyer, those still moving first."""
+    out = [one for one in case.parcels if one.direction is Direction.OUT]
+    return sorted(out, key=lambda one: (one.final, one.waybill))[:MOST]
+
+
+def phone_tail(case: Case) -> str | None:
+    """The last four digits of the buyer's phone, where they are shown: some carriers ask for them."""
+    phones = (case.order.ship_to.phone if case.order and case.order.ship_to else None, case.buyer and case.buyer.phone)
+    for phone in phones:
+        tail = (phone or "").strip()[-4:]
+        if len(tail) == 4 and tail.isascii() and tail.isdigit():
+            return tail
+    return None
+
+
+@hookimpl
+def register_policies() -> list[type[Policy]]:
+    """The policy of this module."""
+    return [Tracking]
