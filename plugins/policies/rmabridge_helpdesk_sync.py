@@ -68,6 +68,10 @@ class HelpdeskSync(Policy):
                 yield _open(case, view)
                 yield from _reply(case, event, view)
             return
+        if case.ticket.id is None and not view.proposed(OPEN):
+            # The case began on the help desk: its ticket is there, only what we know of it is missing.
+            text = note(case, view, "ticket.opened", Form.MAIL, **_summary(case, view)).text
+            yield CommentTicket(origin="opened", text=text)
         yield from _status(case)
         yield from _note(case, event, view)
         yield from _reply(case, event, view)

@@ -99,8 +99,23 @@ def _status(case: Case) -> Status:
 
 
 def _told(case: Case, view: View, step: str) -> bool:
+    """Whether the step was told in this round, or before it and nothing of the kind has happened since."""
     later = OUTDATED_BY.get(step, frozenset())
-    return any(view.proposed(f"progress:{one}:{case.round}") for one in (step, *later))
+    if any(view.proposed(f"progress:{one}:{case.round}") for one in (step, *later)):
+        return True
+    earlier = any(view.proposed(f"progress:{step}:{number}") for number in range(1, case.round))
+    return earlier and not any(at > case.reopenings[-1] for at in _times(case, step))
+
+
+def _times(case: Case, step: str) -> list[datetime]:
+    """When the facts behind a step happened; a request's own steps are told once a case."""
+    if step in _MONEY:
+        return [one.at for one in case.refunds]
+    if step == "received":
+        back = [one for one in case.parcels if one.direction is Direction.BACK]
+        return [at for one in back if (at := one.delivered_at or (one.last.at if one.last else None))]
+    sent = exchange_parcel(case) if step == "exchange_shipped" else None
+    return [at] if sent and (at := _shipped(sent)) else []
 
 
 def _watch(case: Case, view: View) -> Iterable[Proposal]:

@@ -32,6 +32,7 @@ from rmabridge.model import (
     OrderLine,
     ParcelStatus,
     PayRefund,
+    RefKind,
     RemedyKind,
     RemedyOffered,
     RequestStatus,
@@ -69,7 +70,7 @@ class Returns(Policy):
             yield from _answer(case, view)
         if _due(case):
             yield from _pay(case, view)
-        if case.status is Status.REFUNDED:
+        if case.status is Status.REFUNDED and not _reopened_since(case):
             yield from self._close(case, event, view)
 
     def review(self, action: Action, case: Case, view: View) -> Verdict | None:
@@ -90,6 +91,11 @@ class Returns(Policy):
                 yield Timer(CLOSE, view.now + self.close_after)
         elif told not in UNSENT:
             yield Closed(key=f"closed:refunded:{case.id}:{case.round}", at=view.now, result="refunded")
+
+
+def _reopened_since(case: Case) -> bool:
+    """Whether the buyer came back after the money: then a person closes the case."""
+    return bool(case.reopenings) and all(one.at <= case.reopenings[-1] for one in case.refunds)
 
 
 _DISAGREED = "the remedy is neither agreed by both sides nor granted by a rule"
@@ -128,7 +134,7 @@ def _ask(case: Case, view: View) -> Iterable[Proposal]:
     """Tell colleagues that nobody knows the amount: on the ticket, or on the staff channels."""
     origin = f"refund-amount:{case.round}"
     if view.shop.helpdesk:
-        needs = None if case.ticket.id else "ticket:open"
+        needs = None if case.ticket.id or case.ref(RefKind.TICKET) else "ticket:open"
         yield CommentTicket(origin=origin, text=note(case, view, "ticket.no_amount").text, needs=needs)
         yield UpdateTicket(origin=origin, status="open", add_tags=("refund-amount-unknown",), needs=needs)
         return

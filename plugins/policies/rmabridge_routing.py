@@ -100,7 +100,7 @@ class Routing(Policy):
         if not case.open:
             return
         route = self.route_for(case, view) or case.route
-        if route != case.route:
+        if route != case.route and not isinstance(event, Routed):
             facts = route.model_dump(exclude={"rule"})
             yield Routed(key=f"routed:{route.rule}:{event.key}", at=view.now, rule=route.rule or "", **facts)
         for channel in dict.fromkeys((*view.shop.staff, *route.channels)):
