@@ -103,7 +103,9 @@ def load(path: Path) -> Config:
 
 def read(document: dict[str, Any], path: Path | None = None) -> Config:
     """Check a parsed document."""
-    problems: list[str] = [f"[{one}]: no such section; known are {', '.join(sorted(SECTIONS))}" for one in document if one not in SECTIONS]
+    problems: list[str] = [
+        f"[{one}]: no such section; known are {', '.join(sorted(SECTIONS))}" for one in document if one not in SECTIONS
+    ]
     document = {name: _resolved(value, f"[{name}]", problems) for name, value in document.items() if name in SECTIONS}
     bridge = _checked(Bridge, document.get("bridge", {}), "[bridge]", problems)
     accounts = _sections(document, KINDS, problems)

@@ -29,7 +29,8 @@ from .abilities import (
     TracksParcels,
     Way,
 )
-from .config import KINDS, Config, Section, explain
+from .config import Config, Section, explain
+from .core.judge import Asked
 from .errors import ConfigError
 from .model import Action, Form
 
@@ -61,17 +62,6 @@ class Source:
     module: str
     origin: str
     path: Path | None = None
-
-
-@dataclass(slots=True)
-class Asked:
-    """One policy with its cached hook callers; a caller is None where the policy has no such method."""
-
-    name: str
-    policy: Policy
-    decide: Caller | None
-    amend: Caller | None
-    review: Caller | None
 
 
 @dataclass(slots=True)
@@ -181,7 +171,9 @@ def _make(section: Section, known: dict[str, Source], problems: list[str]) -> Pl
         return None
     if len(offered) != 1:
         what = f"offers no {section.kind}" if not offered else f"offers {len(offered)} {section.kind}"
-        problems.append(f"{section.where} plugin: {section.plugin!r} {what}; see 'rmabridge plugins show {section.plugin}'")
+        problems.append(
+            f"{section.where} plugin: {section.plugin!r} {what}; see 'rmabridge plugins show {section.plugin}'"
+        )
         return None
     try:
         made = offered[0].model_validate({**section.values, "plugin": section.plugin})
@@ -235,9 +227,8 @@ def _wire(config: Config, accounts: dict[str, Plugin], policies: list[Policy]) -
         manager.register(DryRun(config.bridge.dry_run, accounts), "dry-run")
     serving: dict[str, tuple[str, ...]] = {}
     for shop in config.shops.values():
-        for name in dict.fromkeys((shop.marketplace, *shop.sources)):
-            if name:
-                serving[name] = (*serving.get(name, ()), shop.name)
+        for one in filter(None, dict.fromkeys((shop.marketplace, *shop.sources))):
+            serving[one] = (*serving.get(one, ()), shop.name)
     return Registry(
         accounts=accounts,
         policies=[_asked(manager, one, everyone) for one in policies],

@@ -46,7 +46,9 @@ class Shop(BaseModel):
     return_window: timedelta = Field(timedelta(days=30), description="how long after delivery a return is approved")
     return_address: Address | None = Field(None, description="where returns go; told to the buyer")
     auto_approve: bool = Field(True, description="approve returns inside the window without a person")
-    refund_limit: str = Field("500 CNY", description="refunds above it wait for an approval; one amount per currency, separated by commas")
+    refund_limit: str = Field(
+        "500 CNY", description="refunds above it wait for an approval; one amount per currency, separated by commas"
+    )
     refund_days: dict[str, int] = Field(
         default_factory=lambda: {"default": 5}, description="working days until a refund arrives, by payment method"
     )

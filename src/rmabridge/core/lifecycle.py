@@ -14,7 +14,8 @@ _REQUEST: Final = {
     RequestStatus.CLOSED: Status.APPROVED,
 }
 _MOVING: Final = frozenset(
-    set(ParcelStatus) - {ParcelStatus.PENDING, ParcelStatus.INVALID_NUMBER, ParcelStatus.INFO_RECEIVED, ParcelStatus.CANCELLED}
+    set(ParcelStatus)
+    - {ParcelStatus.PENDING, ParcelStatus.INVALID_NUMBER, ParcelStatus.INFO_RECEIVED, ParcelStatus.CANCELLED}
 )
 
 # What may follow what, by a command or by a later fact.
@@ -22,10 +23,22 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.NEW: frozenset(set(Status) - {Status.NEW}),
     Status.REQUESTED: frozenset(set(Status) - {Status.NEW, Status.REQUESTED}),
     Status.APPROVED: frozenset(
-        {Status.DECLINED, Status.CANCELLED, Status.RETURNING, Status.RECEIVED, Status.REFUNDING, Status.REFUNDED, Status.CLOSED}
+        {
+            Status.DECLINED,
+            Status.CANCELLED,
+            Status.RETURNING,
+            Status.RECEIVED,
+            Status.REFUNDING,
+            Status.REFUNDED,
+            Status.CLOSED,
+        }
     ),
-    Status.DECLINED: frozenset({Status.APPROVED, Status.REQUESTED, Status.RETURNING, Status.REFUNDING, Status.REFUNDED, Status.CLOSED}),
-    Status.RETURNING: frozenset({Status.RECEIVED, Status.REFUNDING, Status.REFUNDED, Status.CANCELLED, Status.DECLINED, Status.CLOSED}),
+    Status.DECLINED: frozenset(
+        {Status.APPROVED, Status.REQUESTED, Status.RETURNING, Status.REFUNDING, Status.REFUNDED, Status.CLOSED}
+    ),
+    Status.RETURNING: frozenset(
+        {Status.RECEIVED, Status.REFUNDING, Status.REFUNDED, Status.CANCELLED, Status.DECLINED, Status.CLOSED}
+    ),
     Status.RECEIVED: frozenset({Status.REFUNDING, Status.REFUNDED, Status.DECLINED, Status.CANCELLED, Status.CLOSED}),
     Status.REFUNDING: frozenset({Status.REFUNDED, Status.RECEIVED, Status.CLOSED}),
     Status.REFUNDED: frozenset({Status.REFUNDING, Status.CLOSED}),

@@ -298,7 +298,7 @@ class Commanded(Base):
     """An operator's or program's command, by CLI, API or console."""
 
     type: Literal["commanded"] = "commanded"
-    command: Literal["note", "reply", "act", "close", "reopen", "approve", "deny", "retry", "cancel", "resolve"]
+    command: str
     by: str
     args: dict[str, Any] = Field(default_factory=dict)
 

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
-EXPONENTS = dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0)
+EXPONENTS = dict.fromkeys(
+    ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0
+)
 EXPONENTS |= dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)
 
 

@@ -1,0 +1,143 @@
+"""Ask the policies: what to do (``decide``), in which words (``amend``), and whether it may be done (``review``).
+
+One policy's failure stays its own: a raising ``decide`` is reported and the others are heard; a raising ``amend`` or
+``review`` holds the action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final
+
+from ..abilities import Policy, Proposal, View
+from ..model import Action, Case, Event, Ruling, Verdict
+
+Caller = Callable[..., Any]
+STRICTNESS: Final = {Ruling.ALLOW: 0, Ruling.HOLD: 1, Ruling.DENY: 2}
+
+
+@dataclass(slots=True)
+class Asked:
+    """One policy with its cached hook callers; a caller is None where the policy has no such method."""
+
+    name: str
+    policy: Policy
+    decide: Caller | None
+    amend: Caller | None
+    review: Caller | None
+    seconds: float = 0.0
+    calls: int = 0
+
+    @property
+    def by(self) -> str:
+        """Name and version, as they are stored beside what the policy said."""
+        return f"{self.name}@{self.policy.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A policy's ``decide`` raised."""
+
+    policy: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """An action in its final words, with all verdicts and the ruling they amount to."""
+
+    action: Action
+    verdicts: tuple[Verdict, ...]
+    ruling: Ruling
+    amended_by: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> list[Verdict]:
+        """The verdicts that hold the action."""
+        return [one for one in self.verdicts if one.ruling is Ruling.HOLD]
+
+
+def available(case: Case, fact: str) -> bool:
+    """Whether a required fact is on the case, or known not to come."""
+    return fact in case.missing or getattr(case, fact, None) is not None
+
+
+@dataclass(slots=True)
+class Judge:
+    """The configured policies, in order."""
+
+    policies: Sequence[Asked]
+    needed: dict[str, None] = field(default_factory=dict)
+
+    def proposals(self, case: Case, event: Event, view: View) -> Iterator[tuple[str, Proposal | Failure]]:
+        """What the policies want done for the case as it is. What they wait for is left in ``needed``."""
+        self.needed = {}
+        for asked in self.policies:
+            if asked.decide is None:
+                continue
+            lacking = [one for one in asked.policy.requires if not available(case, one)]
+            if lacking:
+                self.needed.update(dict.fromkeys(lacking))
+                continue
+            started = perf_counter()
+            try:
+                found = list(asked.decide(case=case, event=event, view=view) or ())
+            except Exception as error:  # noqa: BLE001 - a policy's own fault; told as an alert, run again on demand
+                yield asked.by, Failure(asked.name, error)
+                continue
+            finally:
+                asked.seconds += perf_counter() - started
+                asked.calls += 1
+            for one in found:
+                yield asked.by, one
+
+    def weigh(self, action: Action, case: Case, view: View, granted: frozenset[str] = frozenset()) -> Weighed:
+        """Amend in order, then let all judge the same thing; ``granted`` are rules that a person has approved."""
+        verdicts: list[Verdict] = []
+        amended: list[str] = []
+        for asked in self.policies:
+            if asked.amend is None:
+                continue
+            try:
+                changed = asked.amend(action=action, case=case, view=view)
+            except Exception as error:  # noqa: BLE001 - held, so that a person sees it
+                verdicts.append(_failed(asked, "amend", error))
+                continue
+            if changed is not None and changed is not action:
+                action = changed
+                amended.append(asked.by)
+        for asked in self.policies:
+            if asked.review is None:
+                continue
+            try:
+                said = asked.review(action=action, case=case, view=view)
+            except Exception as error:  # noqa: BLE001 - held, so that a person sees it
+                said = _failed(asked, "review", error)
+            if said is not None:
+                verdicts.append(
+                    _granted(said, granted).model_copy(update={"policy": asked.name, "version": asked.policy.version})
+                )
+        return Weighed(action, tuple(verdicts), strictest(verdicts), tuple(amended))
+
+
+def strictest(verdicts: Sequence[Verdict]) -> Ruling:
+    """The ruling that all verdicts together amount to."""
+    return max((one.ruling for one in verdicts), key=STRICTNESS.__getitem__, default=Ruling.ALLOW)
+
+
+def _granted(said: Verdict, granted: frozenset[str]) -> Verdict:
+    if said.ruling is Ruling.HOLD and said.rule in granted:
+        return said.model_copy(update={"ruling": Ruling.ALLOW, "reason": f"{said.reason}; approved"})
+    return said
+
+
+def _failed(asked: Asked, what: str, error: Exception) -> Verdict:
+    return Verdict(
+        ruling=Ruling.HOLD,
+        rule=f"{asked.name}.error",
+        reason=f"the policy's {what} failed: {type(error).__name__}: {error}",
+        policy=asked.name,
+        version=asked.policy.version,
+    )

@@ -1,0 +1,1 @@
+"""The loops: intake, router, dispatcher, deadlines, pollers. All waiting lives in tables."""

@@ -1,0 +1,174 @@
+"""A running bridge: the store, the loops and the doors, started and drained together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final, Self
+
+import structlog
+from aiohttp import web
+from sqlalchemy import Connection, select
+
+from ..config import Config
+from ..core.templates import Catalogue
+from ..registry import Registry, build
+from ..store import inbox as inbox_store
+from ..store import ops
+from ..store import outbox as outbox_store
+from ..store.store import Store
+from ..store.tables import cursors, inbox
+from .client import Sessions
+from .dispatcher import Dispatcher
+from .intake import Intake
+from .metrics import Metrics
+from .pollers import Pollers
+from .router import Router
+from .timers import Timers, Watchdog
+
+log = structlog.get_logger("bridge")
+DRAIN: Final = 20.0
+STATE_LIVES: Final = timedelta(minutes=15)
+
+
+class Running:
+    """Everything of one process. ``async with Running(config) as bridge`` serves until the block ends."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.registry: Registry = build(config)
+        self.metrics = Metrics()
+        self.draining = False
+        self.port = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        settings = self.config.bridge
+        self.store = Store(settings).open()
+        self.sessions = Sessions()
+        self.public_url = settings.public_url.rstrip("/")
+        render = Catalogue(settings.templates_dir).render
+        self.intake = Intake(self.store, self.registry, settings, self.metrics)
+        self.router = Router(self.store, self.registry, settings, render, self.metrics)
+        self.dispatcher = Dispatcher(self.store, self.registry, self.sessions, self.metrics, self.public_url)
+        self.timers = Timers(self.store, settings, self.metrics)
+        self.pollers = Pollers(self.store, self.registry, self.intake, self.dispatcher)
+        self._connect()
+        await self.dispatcher.recover(None)
+        await self._listen()
+        self.watchdog = Watchdog()
+        for loop in self.loops():
+            self._tasks.append(asyncio.create_task(self._kept(loop), name=loop.__qualname__))
+        return self
+
+    def loops(self) -> list[Callable[[], Awaitable[None]]]:
+        """What runs until the end."""
+        return [
+            self.router.run,
+            self.dispatcher.run,
+            self.timers.run,
+            self.timers.watch,
+            self.timers.keep_house,
+            self.pollers.run,
+            self.pollers.watch_tokens,
+            self.watchdog.run,
+        ]
+
+    def _connect(self) -> None:
+        self.intake.on_written.append(self.router.wake.set)
+        self.router.on_written += [self.dispatcher.wake.set, self.timers.wake.set]
+        self.dispatcher.on_written.append(self.router.wake.set)
+        self.timers.on_written += [self.router.wake.set, self.dispatcher.wake.set, self.pollers.wake.set]
+        self.pollers.on_written.append(self.router.wake.set)
+
+    async def _listen(self) -> None:
+        from ..web.app import make
+
+        self._runner = web.AppRunner(make(self), access_log=None, handle_signals=False)
+        await self._runner.setup()
+        settings = self.config.bridge
+        await web.TCPSite(self._runner, settings.host, settings.port, backlog=1024).start()
+        self.port = self._runner.addresses[0][1]
+        host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
+        self.url = f"http://{host}:{self.port}"
+        self.public_url = self.public_url or self.url
+        log.info("listening", url=self.url, accounts=len(self.registry.accounts), shops=len(self.registry.shops))
+
+    async def _kept(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """A loop that fails is told and started again: a full disk or a fault must not stop the others."""
+        while True:
+            try:
+                await loop()
+            except Exception:
+                log.exception("a loop failed; it goes on in a second", loop=loop.__qualname__)
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what is under way, leave the rest in its tables."""
+        self.draining = True
+        if self._runner:
+            await self._runner.cleanup()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.dispatcher.drain(DRAIN)
+        for client in self.dispatcher.clients.values():
+            await client.aclose()
+        await self.sessions.close()
+        await self.store.close()
+
+    def problems(self) -> list[str]:
+        """Why the bridge should get no webhooks now."""
+        found = ["draining"] if self.draining else []
+        found += [f"{one.get_name()} has ended" for one in self._tasks if one.done()]
+        with suppress(Exception):
+            self.store.read(lambda conn: conn.exec_driver_sql("SELECT 1").scalar())
+            return found
+        return [*found, "the database does not answer"]
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        waiting, states, counts = self.store.read(
+            lambda conn: (inbox_store.backlog(conn), _stuck(conn), outbox_store.counts(conn))
+        )
+        self.metrics.waiting.set(waiting)
+        for what in ("parked", "unmatched"):
+            self.metrics.stuck.labels(what).set(states.get(what, 0))
+        self.metrics.outbox.clear()
+        for (account, state), number in counts.items():
+            self.metrics.outbox.labels(account or "none", state).set(number)
+        for name, gate in self.dispatcher.gates.items():
+            self.metrics.breaker.labels(name).set(gate.open_until is not None)
+        for asked in self.registry.policies:
+            self.metrics.policy_seconds.labels(asked.name).set(asked.seconds)
+
+    def take_state(self, account: str, state: str) -> bool:
+        """Whether this sign-in was begun by ``accounts connect``, not long ago; it counts once."""
+        row = self.store.read(
+            lambda conn: conn.execute(
+                select(cursors).where(cursors.c.account == account, cursors.c.kind == "oauth")
+            ).first()
+        )
+        if row is None or not row.cursor or not state:
+            return False
+        begun = json.loads(row.cursor)
+        live = bool(begun["until"] > self.store.clock.micros() and begun["state"] == state)
+        if live:
+            self.store.write(lambda conn: ops.move_cursor(conn, account, "oauth", row.version, {"cursor": None}))
+        return live
+
+
+def _stuck(conn: Connection) -> dict[str, int]:
+    from sqlalchemy import func
+
+    query = select(inbox.c.state, func.count()).where(inbox.c.state.in_(inbox_store.STUCK)).group_by(inbox.c.state)
+    return {state: int(number) for state, number in conn.execute(query).tuples()}

@@ -1,0 +1,283 @@
+"""What operators and programs ask for: carried out by the router, like every other change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, select, update
+
+from ..config import explain
+from ..core.lifecycle import TRANSITIONS
+from ..core.reach import send, ways
+from ..errors import CommandError
+from ..model import ACTIONS, Closed, Commanded, Noted, PayRefund, RemedyAccepted, RemedyKind, Reopened, Settled, Status
+from ..store import inbox as inbox_store
+from ..store import ops
+from ..store import outbox as outbox_store
+from ..store.tables import approvals, moment
+from .work import BAD, Work
+
+if TYPE_CHECKING:
+    from .router import Batch, Router, Row
+
+Done = tuple[str | None, str]
+
+
+def carry_out(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    """Carry the command out: (case id, what was done); ``CommandError`` when it cannot be."""
+    handler = COMMANDS.get(command.command)
+    if handler is None:
+        raise CommandError(f"{command.command}: no such command")
+    done = handler(router, batch, row, command)
+    detail = json.dumps({"case": done[0], **_public(command.args)}, ensure_ascii=False, default=str)
+    now = batch.now
+    batch.extra.append(lambda conn: ops.note_audit(conn, command.by, command.command, detail, now))
+    return done
+
+
+def _public(args: dict[str, Any]) -> dict[str, Any]:
+    """Arguments without words, which may be personal."""
+    return {name: value for name, value in args.items() if name not in {"text", "action", "note"}}
+
+
+def _work(router: Router, batch: Batch, row: Row, case_id: str | None) -> Work:
+    if case_id and case_id not in batch.works:
+        router._load_cases(batch, {case_id})  # noqa: SLF001
+    work = router._living(batch, case_id) if case_id else None  # noqa: SLF001
+    if work is None:
+        raise CommandError(f"{case_id}: no such case")
+    work.begin(batch.changes, moment(batch.now), row.depth, row.id)
+    return work
+
+
+def _note(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    work = _work(router, batch, row, row.case_id)
+    work.apply(Noted(key=command.key, at=work.now, text=_text(command), by=command.by), "bridge", command.by)
+    return work.case.id, "noted"
+
+
+def _reply(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    work = _work(router, batch, row, row.case_id)
+    text, found = _text(command), ways(work.case, work.shop)
+    if not found.ways:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.fallen) or "the shop has no channel"
+        raise CommandError(f"nothing reaches the buyer of {work.case.id}: {reasons}")
+    action = send(work.case, f"answer:{command.key}", found.ways[0], text, subject=f"[{work.case.id}]")
+    work.record(command, "bridge", command.by)
+    return work.case.id, _verdict_of(work, action.key, work.propose(action, f"operator:{command.by}"))
+
+
+def _act(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    work = _work(router, batch, row, row.case_id)
+    try:
+        action = ACTIONS.validate_python(command.args["action"])
+    except (ValidationError, KeyError) as error:
+        problems = explain(error, "[action]") if isinstance(error, ValidationError) else ["[action] missing"]
+        raise CommandError("; ".join(problems)) from error
+    if action.key in work.entries and work.entries[action.key].state not in BAD:
+        raise CommandError(f"{action.key} is in the ledger already: {work.entries[action.key].state}")
+    work.record(command, "bridge", command.by)
+    if isinstance(action, PayRefund) and command.args.get("agreed"):
+        event = RemedyAccepted(
+            key=f"agreed:{command.key}", at=work.now, remedy=RemedyKind.REFUND_ONLY, amount=action.amount, by=command.by
+        )
+        work.apply(event, "bridge", command.by)
+    if action.key in work.entries:
+        raise CommandError(f"{action.key} is {work.entries[action.key].state}; revive it with 'deliveries retry'")
+    return work.case.id, _verdict_of(work, action.key, work.propose(action, f"operator:{command.by}"))
+
+
+def _verdict_of(work: Work, key: str, entry: Any) -> str:
+    if entry is None:
+        return f"{key}: already in the ledger"
+    why = f": {entry.row['cause']}" if entry.row and entry.row.get("cause") else ""
+    return f"{key}: {entry.state}{why}"
+
+
+def _close(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    work = _work(router, batch, row, row.case_id)
+    if Status.CLOSED not in TRANSITIONS[work.case.status]:
+        raise CommandError(f"{work.case.id} is {work.case.status} and cannot be closed; 'cases reopen' opens it again")
+    result = str(command.args.get("result") or "closed by hand")
+    work.apply(Closed(key=command.key, at=work.now, result=result, by=command.by), "bridge", command.by)
+    return work.case.id, "closed"
+
+
+def _reopen(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    work = _work(router, batch, row, row.case_id)
+    if work.case.status is not Status.CLOSED:
+        raise CommandError(f"{work.case.id} is {work.case.status}, not closed")
+    work.apply(Reopened(key=command.key, at=work.now, reason=f"by {command.by}"), "bridge", command.by)
+    return work.case.id, f"reopened, round {work.case.round}"
+
+
+def _answer(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    number, yes = int(command.args["approval"]), command.command == "approve"
+    asked = router.store.read(lambda conn: conn.execute(select(approvals).where(approvals.c.id == number)).first())
+    if asked is None or asked.state != "waiting":
+        raise CommandError(f"approval {number}: {'no such approval' if asked is None else 'was ' + asked.state}")
+    stored = router.store.read(lambda conn: outbox_store.one(conn, asked.outbox_id))
+    work = _work(router, batch, row, asked.case_id)
+    entry = work.entries.get(stored.key) if stored else None
+    if entry is None or entry.state != "held":
+        raise CommandError(f"approval {number}: {stored.key if stored else 'the action'} is no longer held")
+    if entry.digest != asked.digest:
+        raise CommandError(f"approval {number}: the action was changed since it was asked for; look at the new one")
+    now, values = (
+        batch.now,
+        {
+            "state": "approved" if yes else "denied",
+            "answered_at": batch.now,
+            "by": command.by,
+            "note": command.args.get("note"),
+        },
+    )
+
+    def answer(conn: Connection) -> None:
+        changed = conn.execute(
+            update(approvals).where(approvals.c.id == number, approvals.c.state == "waiting").values(**values)
+        )
+        if changed.rowcount != 1:
+            raise inbox_store.Conflict(f"approval {number} was answered at {now} by somebody else")
+
+    batch.extra.append(answer)
+    work.record(command, "bridge", command.by)
+    if not yes:
+        work.cancel(stored.key, f"denied by {command.by}", "denied")
+        return work.case.id, f"{stored.key}: denied"
+    work.release(stored.key, frozenset(asked.rules.split()))
+    return work.case.id, f"{stored.key}: {entry.state}"
+
+
+def _delivery(router: Router, batch: Batch, row: Row, command: Commanded) -> tuple[Any, Work]:
+    number = int(command.args["delivery"])
+    stored = router.store.read(lambda conn: outbox_store.one(conn, number))
+    if stored is None:
+        raise CommandError(f"delivery {number}: no such delivery")
+    return stored, _work(router, batch, row, stored.case_id)
+
+
+def _retry(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    """Revive a dead, denied, expired or cancelled delivery, as it is or with an edited action."""
+    stored, work = _delivery(router, batch, row, command)
+    if stored.state not in {"dead", "expired", "cancelled", "denied"}:
+        raise CommandError(
+            f"delivery {stored.id} is {stored.state}; only dead, denied, expired or cancelled ones are retried"
+        )
+    values: dict[str, Any] = {
+        "state": "due",
+        "due_at": batch.now,
+        "tries": 0,
+        "settled_at": None,
+        "cause": None,
+        "hint": None,
+        "not_after": None,
+    }
+    if edited := command.args.get("action"):
+        values |= _edited(work, stored, edited)
+    _revive(batch, work, stored, values, ("dead", "expired", "cancelled", "denied"))
+    work.record(command, "bridge", command.by)
+    return work.case.id, f"{stored.key}: due"
+
+
+def _edited(work: Work, stored: Any, edited: dict[str, Any]) -> dict[str, Any]:
+    entry, old = work.entries[stored.key], work.action_of(stored.key)
+    if old is None:
+        raise CommandError(f"delivery {stored.id}: its content was erased")
+    try:
+        action = ACTIONS.validate_python({**old.model_dump(by_alias=True), **edited})
+    except ValidationError as error:
+        raise CommandError("; ".join(explain(error, "[action]"))) from error
+    if action.key != stored.key:
+        raise CommandError(f"delivery {stored.id}: an edit may not turn {stored.key} into {action.key}")
+    weighed = work.world.judge.weigh(action, work.case, work.view())
+    if weighed.ruling != "allow":
+        reasons = "; ".join(f"{one.rule}: {one.reason}" for one in weighed.verdicts if one.ruling != "allow")
+        raise CommandError(f"delivery {stored.id}: the edited action is not allowed: {reasons}")
+    return work._reworded(entry, weighed)  # noqa: SLF001
+
+
+def _revive(batch: Batch, work: Work, stored: Any, values: dict[str, Any], was: tuple[str, ...]) -> None:
+    batch.changes.moved.append({"case": work.case.id, "action": stored.key, "from_": was, "values": values})
+    work.entries[stored.key].state = values["state"]
+    if work.flag and work.flag.startswith(stored.key):
+        work.flag = None
+    work.dirty = True
+
+
+def _cancel(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    stored, work = _delivery(router, batch, row, command)
+    if not work.cancel(stored.key, f"cancelled by {command.by}"):
+        raise CommandError(f"delivery {stored.id} is {stored.state} and cannot be cancelled")
+    work.record(command, "bridge", command.by)
+    return work.case.id, f"{stored.key}: cancelled"
+
+
+def _resolve(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    """A person says what an uncertain delivery did."""
+    stored, work = _delivery(router, batch, row, command)
+    if stored.state != "uncertain":
+        raise CommandError(f"delivery {stored.id} is {stored.state}, not uncertain")
+    happened, ref = bool(command.args.get("happened")), command.args.get("ref")
+    values: dict[str, Any] = {"state": "done", "ref": ref, "settled_at": batch.now, "cause": None, "hint": None}
+    if not happened:
+        values = {"state": "due", "due_at": batch.now, "cause": None, "hint": None}
+    _revive(batch, work, stored, values, ("uncertain",))
+    work.record(command, "bridge", command.by)
+    if happened:
+        event = Settled(
+            key=f"settled:{stored.id}:by-hand",
+            at=work.now,
+            action=stored.key,
+            action_type=stored.type,
+            account=stored.account,
+            outcome="done",
+            ref=ref,
+        )
+        work.apply(event, stored.account, command.by)
+    return work.case.id, f"{stored.key}: {values['state']}"
+
+
+def _pause(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    name, on = str(command.args["account"]), command.command == "pause"
+    if name not in router.registry.accounts:
+        raise CommandError(f"{name}: no such account")
+    reason, now = f"{command.by}: {command.args.get('reason') or 'by hand'}", batch.now
+    batch.extra.append(lambda conn: ops.set_paused(conn, name, on=on, reason=reason, now=now))
+    if not on:
+        batch.extra.append(lambda conn: ops.resolve_alert(conn, f"unauthorised:{name}", now))
+    return None, f"{name}: {'paused' if on else 'running'}"
+
+
+def _replay(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    ids = [int(one) for one in command.args["rows"]]
+    batch.extra.append(lambda conn: inbox_store.replay(conn, ids))
+    router.wake.set()
+    return None, f"{len(ids)} rows queued again"
+
+
+COMMANDS: Final[dict[str, Callable[[Router, Batch, Row, Commanded], Done]]] = {
+    "note": _note,
+    "reply": _reply,
+    "act": _act,
+    "close": _close,
+    "reopen": _reopen,
+    "approve": _answer,
+    "deny": _answer,
+    "retry": _retry,
+    "cancel": _cancel,
+    "resolve": _resolve,
+    "pause": _pause,
+    "resume": _pause,
+    "replay": _replay,
+}
+
+
+def _text(command: Commanded) -> str:
+    text = str(command.args.get("text") or "").strip()
+    if not text:
+        raise CommandError(f"{command.command}: the text is empty")
+    return text

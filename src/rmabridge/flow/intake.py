@@ -1,0 +1,174 @@
+"""The doors' way into the inbox: verify, seal, commit together, then answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from time import monotonic
+from typing import Any, Final
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from ..abilities import Item, Plugin, Receipt, ReceivesWebhooks, Reply, WebRequest, per_second
+from ..config import Bridge
+from ..errors import Overloaded, TooLarge, TooMany, UnknownAccount
+from ..registry import Registry
+from ..store import inbox as inbox_store
+from ..store.store import Store
+from ..store.vault import store_keys
+from .metrics import Metrics
+
+MOST_AT_ONCE: Final = 2_000
+RETRY_AFTER: Final = 5
+COUNTED_EVERY: Final = 0.5
+
+
+class Intake:
+    """Accepts webhooks and fetched items; rows that come while a commit is under way share the next one."""
+
+    def __init__(self, store: Store, registry: Registry, settings: Bridge, metrics: Metrics) -> None:
+        self.store, self.registry, self.settings, self.metrics = store, registry, settings, metrics
+        self.on_written: list[Callable[[], None]] = []
+        self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._keys: list[dict[str, Any]] = []
+        self._backlog, self._counted = 0, 0.0
+        self._rates = {
+            name: _Rate(per_second(one.intake_rate)) for name, one in registry.accounts.items() if one.intake_rate
+        }
+
+    def door(self, account: str) -> Plugin:
+        """The account, if it receives webhooks."""
+        plugin = self.registry.accounts.get(account)
+        if not isinstance(plugin, ReceivesWebhooks):
+            raise UnknownAccount(f"no account {account!r} receives webhooks")
+        return plugin
+
+    async def webhook(self, account: str, request: WebRequest) -> Reply:
+        """One webhook: on disk when this returns; every refusal is a ``Refused``."""
+        plugin = self.door(account)
+        assert isinstance(plugin, ReceivesWebhooks)  # noqa: S101 - ``door`` checked it
+        self.admit(account)
+        if len(request.body) > plugin.max_body:
+            raise TooLarge(f"more than {plugin.max_body} bytes")
+        if (answer := plugin.handshake(request)) is not None:
+            return answer
+        now = self.store.clock.now()
+        receipt = plugin.verify(request, now)
+        await self.accept(account, request.body, receipt, now)
+        return plugin.reply(request)
+
+    def admit(self, account: str) -> None:
+        """Refuse what the queue cannot take; what comes from inside is never refused."""
+        rate = self._rates.get(account)
+        if rate is not None and not rate.take():
+            raise TooMany(f"[{account}] intake_rate is reached", retry_after=1)
+        if len(self._rows) >= MOST_AT_ONCE or self._waiting() >= self.settings.most_waiting:
+            raise Overloaded("the queue is full", retry_after=RETRY_AFTER)
+
+    def _waiting(self) -> int:
+        if monotonic() - self._counted > COUNTED_EVERY:
+            self._backlog, self._counted = self.store.read(inbox_store.backlog), monotonic()
+        return self._backlog
+
+    async def accept(self, account: str, body: bytes, receipt: Receipt, now: datetime, kind: str = "hook") -> None:
+        """Put one body into the inbox; it is on disk when this returns."""
+        row = self.row(account, body, receipt, now, kind)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rows.append((row, future))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        await future
+        self.metrics.accepted.labels(account).inc()
+
+    def row(self, account: str, body: bytes, receipt: Receipt | Item, now: datetime, kind: str) -> dict[str, Any]:
+        """The inbox row of a body."""
+        key_id, made = self.store.day_key()
+        self._keys.extend(made)
+        digest = inbox_store.digest(body)
+        nonce = receipt.nonce if isinstance(receipt, Receipt) else None
+        dedupe = digest if not (name := receipt.id or nonce) else inbox_store.digest(f"id:{name}".encode())
+        at = self.store.clock.micros()
+        return {
+            "account": account,
+            "dedupe": dedupe,
+            "digest": digest,
+            "lane": inbox_store.lane_of(account, receipt.lane),
+            "kind": kind,
+            "received_at": at,
+            "due_at": 0,
+            "depth": 0,
+            "key_id": key_id,
+            "body": self.store.vault.seal(key_id, inbox_store.pack(receipt.meta, body)),
+            "case_id": None,
+            "_nonce": nonce is not None,
+        }
+
+    async def _flush(self) -> None:
+        await asyncio.sleep(0)  # what else arrived in this turn of the loop comes along
+        try:
+            while self._rows:
+                taken, self._rows = self._rows, []
+                keys, self._keys = self._keys, []
+                await self._commit(taken, keys)
+                for tell in self.on_written:
+                    tell()
+        finally:
+            self._flushing = None
+
+    async def _commit(
+        self, taken: list[tuple[dict[str, Any], asyncio.Future[None]]], keys: list[dict[str, Any]]
+    ) -> None:
+        careful = [(row, future) for row, future in taken if row.pop("_nonce")]
+        single = {id(row) for row, _ in careful}
+        plain = [row for row, _ in taken if id(row) not in single]
+        self._backlog += len(taken)
+        try:
+            await self.store.write(lambda conn: add_all(conn, keys, plain), first=True)
+        except Exception as error:  # noqa: BLE001 - nothing is on disk: every sender keeps its event
+            self._keys = keys + self._keys
+            refused = Overloaded(
+                "the database cannot be written" if isinstance(error, OperationalError) else "not stored",
+                retry_after=RETRY_AFTER,
+            )
+            for _, future in taken:
+                if not future.done():
+                    future.set_exception(refused)
+            return
+        for row, future in careful:
+            await self._one(row, future)
+        for _, future in taken:
+            if not future.done():
+                future.set_result(None)
+
+    async def _one(self, row: dict[str, Any], future: asyncio.Future[None]) -> None:
+        try:
+            await self.store.write(lambda conn: inbox_store.add_once(conn, row), first=True)
+        except Exception as error:  # noqa: BLE001 - handed to the door that waits
+            if not future.done():
+                future.set_exception(error)
+
+
+class _Rate:
+    """A small bucket: one second's worth of webhooks at most."""
+
+    def __init__(self, per_second_: float) -> None:
+        self._rate, self._left, self._at = per_second_, max(1.0, per_second_), monotonic()
+
+    def take(self) -> bool:
+        """Whether one more is within the rate."""
+        here = monotonic()
+        self._left = min(max(1.0, self._rate), self._left + (here - self._at) * self._rate)
+        self._at = here
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def add_all(conn: Connection, keys: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    """Store new keys, then rows."""
+    store_keys(conn, keys)
+    inbox_store.add(conn, rows)

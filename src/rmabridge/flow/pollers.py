@@ -1,0 +1,171 @@
+"""Pollers: items and cursor are committed together, and confirmed to the vendor only after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+import structlog
+from sqlalchemy import Connection
+
+from ..abilities import Connects, Page, Plugin, Polls, Receipt, Reconciles
+from ..core.masking import mask
+from ..errors import Unauthorised
+from ..registry import Registry
+from ..store import inbox as inbox_store
+from ..store import ops
+from ..store.store import Store
+from ..store.tables import buyer_keys, moment
+from .attempt import failed
+from .client import Flight, flying
+from .dispatcher import Dispatcher
+from .intake import Intake
+
+log = structlog.get_logger("pollers")
+DEADLINE: Final = 60.0
+PAGES_AT_ONCE: Final = 20
+LONGEST_PAUSE: Final = timedelta(minutes=15)
+TOKEN_CHECKED_EVERY: Final = timedelta(days=1)
+TOKEN_WARNING: Final = timedelta(days=7)
+Kind = Literal["poll", "reconcile"]
+
+
+class Pollers:
+    """One task for each account that polls or can list."""
+
+    def __init__(self, store: Store, registry: Registry, intake: Intake, dispatcher: Dispatcher) -> None:
+        self.store, self.registry, self.intake, self.dispatcher = store, registry, intake, dispatcher
+        self.on_written: list[Callable[[], None]] = []
+        self.wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Poll what is due, then sleep until the next."""
+        while True:
+            self.wake.clear()
+            for name, plugin in self.registry.accounts.items():
+                for kind in self._kinds(plugin):
+                    await self._if_due(name, plugin, kind)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.wake.wait(), 1.0)
+
+    def _kinds(self, plugin: Plugin) -> list[Kind]:
+        kinds: list[Kind] = ["poll"] if isinstance(plugin, Polls) else []
+        if isinstance(plugin, Reconciles) and plugin.reconcile_every is not None:
+            kinds.append("reconcile")
+        return kinds
+
+    async def _if_due(self, name: str, plugin: Plugin, kind: Kind) -> None:
+        row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
+        due = row.due_at if row else 0
+        if due > self.store.clock.micros() or name in self.store.read(ops.paused):
+            return
+        if row is None and kind == "reconcile":
+            await self._later(name, kind, 0, plugin.reconcile_every or timedelta(hours=6))
+            return
+        try:
+            await self.turn(name, kind)
+        except Exception as error:  # noqa: BLE001 - told, and tried again later
+            await self._failed(name, kind, error)
+
+    async def turn(self, name: str, kind: Kind) -> int:
+        """Fetch until there is no more (or enough for now); the number of items."""
+        plugin, total = self.registry.accounts[name], 0
+        for _ in range(PAGES_AT_ONCE):
+            row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
+            cursor = row.cursor if row else None
+            page = await self._fetch(name, plugin, kind, cursor)
+            await self._store(name, plugin, kind, row, page)
+            total += len(page.items)
+            if not page.more:
+                break
+        return total
+
+    async def _fetch(self, name: str, plugin: Plugin, kind: Kind, cursor: str | None) -> Page:
+        ctx, gate = self.dispatcher.context(name, f"{kind}:{name}", None), self.dispatcher.gates[name]
+        gate.enter()
+        well: bool | None = False
+        try:
+            async with asyncio.timeout(DEADLINE):
+                with flying(Flight()):
+                    if kind == "poll" and isinstance(plugin, Polls):
+                        page = await plugin.poll(ctx, cursor)
+                    elif isinstance(plugin, Reconciles):
+                        page = await plugin.listing(ctx, cursor)
+                    else:
+                        raise TypeError(f"{name} cannot {kind}")
+            well = True
+        finally:
+            gate.leave(well)
+        return page
+
+    async def _store(self, name: str, plugin: Plugin, kind: Kind, row: Any, page: Page) -> None:
+        now, at = self.store.clock.now(), self.store.clock.micros()
+        items = [
+            self.intake.row(name, one.body, Receipt(one.id, one.lane, one.meta), now, "poll") for one in page.items
+        ]
+        for one in items:
+            one.pop("_nonce")
+        keys, self.intake._keys = self.intake._keys, []  # noqa: SLF001 - one list of new day keys, stored by who comes first
+        pause = timedelta() if page.more else plugin.poll_every if kind == "poll" else plugin.reconcile_every
+        ended = kind == "reconcile" and not page.more
+        values = {"cursor": None if ended else page.cursor, "due_at": at + _micros(pause or timedelta()), "cause": None}
+
+        def commit(conn: Connection) -> None:
+            for one in keys:
+                conn.execute(inbox_store.ignoring(conn, buyer_keys), one)
+            inbox_store.add(conn, items)
+            ops.move_cursor(conn, name, kind, row.version if row else 0, values)
+
+        await self.store.write(commit)
+        for tell in self.on_written:
+            tell()
+        if kind == "poll" and isinstance(plugin, Polls):
+            await plugin.confirm(self.dispatcher.context(name, f"confirm:{name}", None), page)
+
+    async def _later(self, name: str, kind: Kind, version: int, pause: timedelta) -> None:
+        due = self.store.clock.micros() + _micros(pause)
+        await self.store.write(lambda conn: ops.move_cursor(conn, name, kind, version, {"due_at": due}))
+
+    async def _failed(self, name: str, kind: Kind, error: Exception) -> None:
+        outcome = failed(error, Flight(), repeatable=True)
+        now, cause = self.store.clock.micros(), mask(outcome.cause or type(error).__name__)
+        log.warning("poll failed", account=name, kind=kind, cause=cause)
+        row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
+        pause = timedelta(seconds=outcome.retry_after or 0) or min(
+            self.registry.accounts[name].poll_every * 2, LONGEST_PAUSE
+        )
+
+        def note(conn: Connection) -> None:
+            ops.move_cursor(
+                conn, name, kind, row.version if row else 0, {"due_at": now + _micros(pause), "cause": cause}
+            )
+            ops.alert(conn, f"{kind}:{name}", f"{kind} of {name} failed: {cause}", now, account=name)
+            if outcome.kind == "unauthorised" or isinstance(error, Unauthorised):
+                ops.set_paused(conn, name, on=True, reason=cause, now=now)
+
+        await self.store.write(note)
+
+    async def watch_tokens(self) -> None:
+        """Once a day: alert before a stored token dies."""
+        while True:
+            for name, plugin in self.registry.accounts.items():
+                if isinstance(plugin, Connects):
+                    await self._check_token(name)
+            await asyncio.sleep(TOKEN_CHECKED_EVERY.total_seconds())
+
+    async def _check_token(self, name: str) -> None:
+        row = self.store.read(lambda conn: ops.token(conn, name))
+        if row is None or row.expires is None:
+            return
+        left, now = moment(row.expires) - self.store.clock.now(), self.store.clock.micros()
+        if left < TOKEN_WARNING:
+            when = "is dead" if left < timedelta() else f"dies in {left.days} days"
+            text = f"the token of {name} {when}: rmabridge accounts connect {name}"
+            await self.store.write(lambda conn: ops.alert(conn, f"token:{name}", text, now, account=name))
+
+
+def _micros(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)

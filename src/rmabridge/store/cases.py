@@ -1,0 +1,224 @@
+"""Cases, their keys, timeline and messages. Only the router writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+
+from .inbox import Conflict, ignoring
+from .tables import approvals, buyer_keys, case_keys, cases, deadlines, messages, seen, timeline
+from .vault import INDEX
+
+CHUNK: Final = 400
+
+
+def link(chain: bytes, seq: int, type_: str, at: int, account: str, sealed: bytes) -> bytes:
+    """The chain's hash after one more timeline entry; over the sealed bytes, so that it verifies after an erasure."""
+    return sha256(b"%b|%d|%b|%d|%b|%b" % (chain, seq, type_.encode(), at, account.encode(), sealed)).digest()
+
+
+def known_events(conn: Connection, keys: Sequence[bytes]) -> set[bytes]:
+    """Which of these event keys counted already."""
+    found: set[bytes] = set()
+    for start in range(0, len(keys), CHUNK):
+        found.update(conn.execute(select(seen.c.k).where(seen.c.k.in_(keys[start : start + CHUNK]))).scalars())
+    return found
+
+
+def by_keys(conn: Connection, keys: Sequence[bytes]) -> Sequence[Any]:
+    """(k, case_id, strong, open, opened_at) of every case that has one of the keys."""
+    if not keys:
+        return []
+    joined = case_keys.join(cases, cases.c.id == case_keys.c.case_id)
+    columns = (case_keys.c.k, case_keys.c.case_id, case_keys.c.strong, cases.c.open, cases.c.opened_at)
+    return conn.execute(select(*columns).select_from(joined).where(case_keys.c.k.in_(keys))).all()
+
+
+def rows(conn: Connection, ids: Sequence[str]) -> Sequence[Any]:
+    """The stored rows of cases."""
+    return conn.execute(select(cases).where(cases.c.id.in_(ids))).all() if ids else []
+
+
+def versions(conn: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Case id → version."""
+    if not ids:
+        return {}
+    return {one.id: one.version for one in conn.execute(select(cases.c.id, cases.c.version).where(cases.c.id.in_(ids)))}
+
+
+def keys_of_buyers(conn: Connection, marks: Sequence[bytes]) -> dict[bytes, str]:
+    """Buyer mark → id of the buyer's encryption key."""
+    if not marks:
+        return {}
+    query = select(buyer_keys.c.buyer, buyer_keys.c.id).where(buyer_keys.c.buyer.in_(marks))
+    return {one.buyer: one.id for one in conn.execute(query)}
+
+
+def history(conn: Connection, marks: Sequence[bytes], most: int = 20) -> dict[bytes, list[str]]:
+    """Buyer mark → ids of the buyer's cases, newest first."""
+    found: dict[bytes, list[str]] = {}
+    query = select(cases.c.buyer, cases.c.id).where(cases.c.buyer.in_(marks)).order_by(cases.c.opened_at.desc())
+    for one in conn.execute(query.limit(most * max(1, len(marks)))):
+        found.setdefault(one.buyer, []).append(one.id)
+    return found
+
+
+def rate(conn: Connection, shop: str, since: int, column: str) -> dict[str, int]:
+    """How many cases the shop had since then, for each value of a column."""
+    by = cases.c[column]
+    query = select(by, func.count()).where(cases.c.shop == shop, cases.c.opened_at >= since).group_by(by)
+    return {str(value): int(count) for value, count in conn.execute(query).tuples() if value is not None}
+
+
+_UPDATE = (
+    update(cases)
+    .where(cases.c.id == bindparam("case"), cases.c.version == bindparam("read"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in cases.c.keys()
+            if name not in {"id", "shop", "key_id", "created_at"}
+        }
+    )  # noqa: SIM118
+)
+
+
+def write(conn: Connection, new: Sequence[dict[str, Any]], changed: Sequence[dict[str, Any]]) -> None:
+    """Insert new cases, replace changed ones; raises ``Conflict`` when one was changed meanwhile."""
+    if new:
+        conn.execute(insert(cases), new)
+    if changed and conn.execute(_UPDATE, changed).rowcount != len(changed):
+        raise Conflict("a case was changed by somebody else")
+
+
+def as_update(row: dict[str, Any], read: int) -> dict[str, Any]:
+    """A case row as the parameters of its update."""
+    left = {"id", "shop", "key_id", "created_at"}
+    return {
+        "case": row["id"],
+        "read": read,
+        **{f"new_{name}": value for name, value in row.items() if name not in left},
+    }
+
+
+def add_seen(conn: Connection, keys: Iterable[bytes], now: int) -> None:
+    """Remember event keys that now count."""
+    if found := [{"k": one, "at": now} for one in keys]:
+        conn.execute(insert(seen), found)
+
+
+def add_keys(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
+    """Add names of cases; a strong one that another case has meanwhile raises."""
+    if strong := [one for one in found if one["strong"]]:
+        conn.execute(insert(case_keys), strong)
+    if weak := [one for one in found if not one["strong"]]:
+        conn.execute(ignoring(conn, case_keys), weak)
+
+
+def add_timeline(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
+    """Append timeline entries."""
+    if found:
+        conn.execute(insert(timeline), found)
+
+
+def add_messages(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
+    """Store messages; a known one stays as it is."""
+    if found:
+        conn.execute(ignoring(conn, messages), found)
+
+
+_LINK_KEY = (
+    update(buyer_keys)
+    .where(buyer_keys.c.id == bindparam("key"), buyer_keys.c.buyer.is_(None), buyer_keys.c.id != INDEX)
+    .values(buyer=bindparam("mark"))
+)
+
+
+def link_keys(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
+    """Note whose key it is, once the buyer is known."""
+    if found:
+        conn.execute(_LINK_KEY, found)
+
+
+def set_deadlines(conn: Connection, gone: Sequence[tuple[str, str]], new: Sequence[dict[str, Any]]) -> None:
+    """Stop and start clocks; a new one replaces the old one of its name."""
+    names = {(one["case_id"], one["name"]) for one in new} | set(gone)
+    for case_id, name in names:
+        conn.execute(delete(deadlines).where(and_(deadlines.c.case_id == case_id, deadlines.c.name == name)))
+    if new:
+        conn.execute(insert(deadlines), new)
+
+
+def due_deadlines(conn: Connection, now: int, most: int = 500) -> Sequence[Any]:
+    """Clocks that ran out."""
+    return conn.execute(
+        select(deadlines).where(deadlines.c.due_at <= now).order_by(deadlines.c.due_at).limit(most)
+    ).all()
+
+
+def next_deadline(conn: Connection) -> int | None:
+    """When the next clock runs out."""
+    return conn.execute(select(func.min(deadlines.c.due_at))).scalar()
+
+
+def entries(conn: Connection, case_id: str) -> Sequence[Any]:
+    """The timeline of a case."""
+    return conn.execute(select(timeline).where(timeline.c.case_id == case_id).order_by(timeline.c.seq)).all()
+
+
+def spoken(conn: Connection, case_id: str) -> Sequence[Any]:
+    """The messages of a case, oldest first."""
+    return conn.execute(
+        select(messages).where(messages.c.case_id == case_id).order_by(messages.c.at, messages.c.id)
+    ).all()
+
+
+def listed(
+    conn: Connection, *, shop: str | None, status: str | None, open_: bool | None, most: int, before: int | None
+) -> Sequence[Any]:
+    """Cases, the latest changed first."""
+    query = select(cases).order_by(cases.c.updated_at.desc(), cases.c.id).limit(most)
+    for column, value in ((cases.c.shop, shop), (cases.c.status, status), (cases.c.open, open_)):
+        if value is not None:
+            query = query.where(column == value)
+    return conn.execute(query if before is None else query.where(cases.c.updated_at < before)).all()
+
+
+def broken_links(conn: Connection, case_id: str) -> list[int]:
+    """The timeline entries of a case whose chain does not fit: empty when nothing was changed."""
+    chain, broken = b"", []
+    for number, one in enumerate(entries(conn, case_id), start=1):
+        chain = link(chain, one.seq, one.type, one.at, one.account, one.doc)
+        if one.seq != number or chain != one.chain:
+            broken.append(one.seq)
+            chain = one.chain
+    head = conn.execute(select(cases.c.chain, cases.c.seq).where(cases.c.id == case_id)).first()
+    if head is not None and head.chain != chain and not broken:
+        broken.append(head.seq)
+    return broken
+
+
+def move_keys(conn: Connection, loser: str, winner: str) -> None:
+    """Give all names of an absorbed case to the one that absorbs it."""
+    conn.execute(
+        delete(case_keys).where(
+            case_keys.c.case_id == loser, case_keys.c.k.in_(select(case_keys.c.k).where(case_keys.c.case_id == winner))
+        )
+    )
+    conn.execute(update(case_keys).where(case_keys.c.case_id == loser).values(case_id=winner))
+    conn.execute(delete(deadlines).where(deadlines.c.case_id == loser))
+
+
+def pending_approvals(conn: Connection, case_id: str | None = None) -> Sequence[Any]:
+    """Approvals that wait for a person, the oldest first."""
+    query = select(approvals).where(approvals.c.state == "waiting").order_by(approvals.c.asked_at)
+    return conn.execute(query if case_id is None else query.where(approvals.c.case_id == case_id)).all()
+
+
+def find(conn: Connection, text: str) -> list[str]:
+    """Case ids by id, or by the start of one."""
+    query = select(cases.c.id).where(or_(cases.c.id == text, cases.c.id.startswith(text.upper(), autoescape=True)))
+    return list(conn.execute(query.limit(10)).scalars())

@@ -1,0 +1,157 @@
+"""The inbox: what came in, was acknowledged, and waits to be routed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+from pydantic_core import from_json, to_json
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ..errors import Unverified
+from .tables import LANES, inbox, waiting
+
+COMMAND_ACCOUNT: Final = "bridge"
+STUCK: Final = ("parked", "unmatched")
+
+
+def ignoring(conn: Connection, table: Any) -> Any:
+    """An INSERT that leaves existing rows as they are."""
+    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def lane_of(account: str, ordering: str | None) -> int:
+    """The lane whose rows are routed in order."""
+    return int.from_bytes(blake2b(f"{account}\x1f{ordering or ''}".encode(), digest_size=2).digest(), "big") % LANES
+
+
+def digest(text: bytes) -> bytes:
+    """The hash of a body."""
+    return blake2b(text, digest_size=16).digest()
+
+
+def pack(meta: Mapping[str, str], body: bytes) -> bytes:
+    """Meta and raw body in one piece, the body byte for byte."""
+    head = to_json(dict(meta)) if meta else b""
+    return struct.pack(">I", len(head)) + head + body
+
+
+def unpack(packed: bytes) -> tuple[dict[str, str], bytes]:
+    """What ``pack`` put together."""
+    size = struct.unpack_from(">I", packed)[0]
+    return (from_json(packed[4 : 4 + size]) if size else {}), packed[4 + size :]
+
+
+def add(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Store rows; one that is known already (same account and delivery) is left as it is."""
+    if rows:
+        conn.execute(ignoring(conn, inbox), rows)
+
+
+def add_once(conn: Connection, row: dict[str, Any]) -> None:
+    """Store a row with a nonce: the same nonce with another body is a replay."""
+    if conn.execute(ignoring(conn, inbox), row).rowcount:
+        return
+    known = select(inbox.c.digest).where(inbox.c.account == row["account"], inbox.c.dedupe == row["dedupe"])
+    if conn.execute(known).scalar() != row["digest"]:
+        raise Unverified("this nonce was used before with another body")
+
+
+_BATCH = select(inbox).where(inbox.c.state == "new", inbox.c.due_at <= bindparam("now")).order_by(inbox.c.id)
+
+
+def batch(conn: Connection, now: int, most: int) -> Sequence[Any]:
+    """The oldest rows that are to be routed now; a row on its fifth claim is left to ``poison``."""
+    return conn.execute(_BATCH.limit(most), {"now": now}).all()
+
+
+_CLAIM = update(inbox).where(inbox.c.id == bindparam("row")).values(claims=inbox.c.claims + 1)
+
+
+def claim(conn: Connection, ids: Sequence[int]) -> None:
+    """Count one more claim of each row, before it is routed."""
+    conn.execute(_CLAIM, [{"row": one} for one in ids])
+
+
+_DONE = (
+    update(inbox)
+    .where(inbox.c.id == bindparam("row"), inbox.c.state == "new")
+    .values(state=bindparam("to"), case_id=bindparam("case"), note=bindparam("said"), settled_at=bindparam("now"))
+)
+
+
+def done(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Mark rows as routed; raises when another writer was faster."""
+    if rows and conn.execute(_DONE, rows).rowcount != len(rows):
+        raise Conflict("inbox rows were routed by somebody else")
+
+
+class Conflict(RuntimeError):
+    """What was read is no longer what is stored: the batch is computed again."""
+
+
+_PARK = (
+    update(inbox)
+    .where(inbox.c.id == bindparam("row"))
+    .values(
+        state=bindparam("to"),
+        stage=bindparam("at_stage"),
+        note=bindparam("said"),
+        trace=bindparam("tb"),
+        settled_at=bindparam("now"),
+        case_id=bindparam("case"),
+    )
+)
+
+
+def park(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Set rows aside for a person, with stage, reason and trace."""
+    if rows:
+        conn.execute(_PARK, rows)
+
+
+def wait_for(conn: Connection, row_id: int, keys: Iterable[bytes]) -> None:
+    """Note which case keys an unmatched row waits for."""
+    conn.execute(ignoring(conn, waiting), [{"k": one, "inbox_id": row_id} for one in set(keys)])
+
+
+def queue_waiting(conn: Connection, keys: Sequence[bytes], now: int) -> int:
+    """Queue again the unmatched rows that wait for one of these keys."""
+    found = conn.execute(select(waiting.c.inbox_id).where(waiting.c.k.in_(keys)).distinct()).scalars().all()
+    if not found:
+        return 0
+    conn.execute(delete(waiting).where(waiting.c.inbox_id.in_(found)))
+    return conn.execute(
+        update(inbox)
+        .where(inbox.c.id.in_(found), inbox.c.state == "unmatched")
+        .values(state="new", due_at=now, claims=0)
+    ).rowcount
+
+
+def any_waiting(conn: Connection) -> bool:
+    """Whether any row waits for a key at all."""
+    return conn.execute(select(waiting.c.inbox_id).limit(1)).first() is not None
+
+
+def replay(conn: Connection, ids: Sequence[int]) -> int:
+    """Queue parked or unmatched rows again."""
+    if not ids:
+        return 0
+    conn.execute(delete(waiting).where(waiting.c.inbox_id.in_(ids)))
+    return conn.execute(
+        update(inbox).where(inbox.c.id.in_(ids), inbox.c.state.in_(STUCK)).values(state="new", due_at=0, claims=0)
+    ).rowcount
+
+
+def backlog(conn: Connection) -> int:
+    """How many rows wait to be routed."""
+    return int(conn.execute(select(func.count()).select_from(inbox).where(inbox.c.state == "new")).scalar() or 0)
+
+
+def next_due(conn: Connection, now: int) -> int | None:
+    """When the next delayed row is due."""
+    return conn.execute(select(func.min(inbox.c.due_at)).where(inbox.c.state == "new", inbox.c.due_at > now)).scalar()

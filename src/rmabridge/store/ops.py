@@ -1,0 +1,104 @@
+"""What operators and loops keep about accounts: pauses, cursors, tokens, alerts, the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from .inbox import Conflict, ignoring
+from .tables import accounts, alerts, audit, cursors, moment, seen, tokens
+
+
+def paused(conn: Connection) -> dict[str, str]:
+    """Paused account → the reason."""
+    rows = conn.execute(select(accounts.c.name, accounts.c.reason).where(accounts.c.paused))
+    return {one.name: one.reason or "" for one in rows}
+
+
+def set_paused(conn: Connection, name: str, *, on: bool, reason: str, now: int) -> None:
+    """Pause or resume an account."""
+    conn.execute(ignoring(conn, accounts), {"name": name, "paused": False})
+    conn.execute(update(accounts).where(accounts.c.name == name).values(paused=on, reason=reason, since=now))
+
+
+def cursor(conn: Connection, account: str, kind: str) -> Any:
+    """Where a poll, a comparison or an import stands."""
+    return conn.execute(select(cursors).where(cursors.c.account == account, cursors.c.kind == kind)).first()
+
+
+def move_cursor(conn: Connection, account: str, kind: str, read: int, values: dict[str, Any]) -> None:
+    """Move a cursor if nobody else did since version ``read`` (0: it is new); raises ``Conflict``."""
+    if read == 0:
+        conn.execute(ignoring(conn, cursors), {"account": account, "kind": kind, "version": 0})
+    moved = conn.execute(
+        update(cursors)
+        .where(cursors.c.account == account, cursors.c.kind == kind, cursors.c.version == read)
+        .values(version=read + 1, **values)
+    )
+    if moved.rowcount != 1:
+        raise Conflict(f"the {kind} cursor of {account} was moved by somebody else")
+
+
+def token(conn: Connection, account: str) -> Any:
+    """The account's stored token, sealed."""
+    return conn.execute(select(tokens).where(tokens.c.account == account)).first()
+
+
+def put_token(conn: Connection, row: dict[str, Any]) -> None:
+    """Store a token; its version rises."""
+    known = token(conn, row["account"])
+    if known is None:
+        conn.execute(insert(tokens), {**row, "version": 1})
+    else:
+        conn.execute(
+            update(tokens).where(tokens.c.account == row["account"]).values(**{**row, "version": known.version + 1})
+        )
+
+
+_AGAIN = update(alerts).where(alerts.c.key == bindparam("k"))
+
+
+def alert(
+    conn: Connection, key: str, text: str, now: int, *, account: str | None = None, case_id: str | None = None
+) -> None:
+    """Tell the operator; the same cause counts up instead of telling again."""
+    made = conn.execute(
+        ignoring(conn, alerts),
+        {"key": key, "text": text, "account": account, "case_id": case_id, "first_at": now, "last_at": now},
+    )
+    if not made.rowcount:
+        conn.execute(_AGAIN.values(times=alerts.c.times + 1, last_at=now, text=text, resolved_at=None), {"k": key})
+
+
+def resolve_alert(conn: Connection, key: str, now: int) -> None:
+    """The cause is gone."""
+    conn.execute(update(alerts).where(alerts.c.key == key, alerts.c.resolved_at.is_(None)).values(resolved_at=now))
+
+
+def open_alerts(conn: Connection) -> Sequence[Any]:
+    """What an operator should look at, the latest first."""
+    return conn.execute(select(alerts).where(alerts.c.resolved_at.is_(None)).order_by(alerts.c.last_at.desc())).all()
+
+
+def note_audit(conn: Connection, who: str, what: str, detail: str, now: int) -> None:
+    """Append to the day's audit chain: who did what."""
+    day = moment(now).date().isoformat()
+    last = conn.execute(select(audit.c.chain).where(audit.c.day == day).order_by(audit.c.id.desc()).limit(1)).scalar()
+    chain = sha256(
+        b"\x1f".join(((last or b""), str(now).encode(), who.encode(), what.encode(), detail.encode()))
+    ).digest()
+    conn.execute(insert(audit), {"day": day, "at": now, "who": who, "what": what, "detail": detail, "chain": chain})
+
+
+def prune_seen(conn: Connection, before: int) -> int:
+    """Forget event keys older than their horizon."""
+    return conn.execute(delete(seen).where(seen.c.at < before)).rowcount
+
+
+def today(now: datetime) -> str:
+    """The name of the day's raw-body key."""
+    return f"day:{now.astimezone(UTC).date().isoformat()}"

@@ -1,0 +1,179 @@
+"""The open store: one clock, one vault, one writer, and reads."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any, Self, TypeVar
+
+from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
+
+from ..config import Bridge
+from ..errors import CommandError, ConfigError
+from . import ops
+from .engine import Writer, sqlite_engine
+from .tables import buyer_keys, cursors, micros
+from .vault import Vault, master_keys, store_keys
+
+T = TypeVar("T")
+CLOCK = ("bridge", "clock")
+
+
+class Clock:
+    """The bridge's time: the system's, plus an offset that tests and the demo move."""
+
+    def __init__(self) -> None:
+        self.offset = timedelta()
+
+    def now(self) -> datetime:
+        """The time now, aware, UTC."""
+        return datetime.now(UTC) + self.offset
+
+    def micros(self) -> int:
+        """The time now as the schema keeps it."""
+        return micros(self.now())
+
+
+def migrate(path: Path) -> None:
+    """Bring the database to this release's schema (a new file is made)."""
+    from alembic import command
+    from alembic.config import Config
+
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    settings.attributes["engine"] = sqlite_engine(path)
+    command.upgrade(settings, "head")
+
+
+def _current(engine: Engine) -> bool:
+    from .migrations import HEAD
+
+    with engine.connect() as conn:
+        if not inspect(conn).has_table("alembic_version"):
+            return False
+        return conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == HEAD
+
+
+class Store:
+    """One database file. ``serve`` holds it exclusively; other commands use ``Peek``."""
+
+    def __init__(self, settings: Bridge, clock: Clock | None = None) -> None:
+        self.path = settings.path
+        self.clock = clock or Clock()
+        self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
+        self._settings = settings
+        self._lock: IO[str] | None = None
+
+    def open(self) -> Self:
+        """Take the lock, migrate, load the index key and start the writer. Needs a running event loop."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        self.engine = sqlite_engine(self.path)
+        try:
+            if not _current(self.engine):
+                migrate(self.path)
+            with self.engine.begin() as conn:
+                store_keys(conn, self.vault.start(conn))
+        except OperationalError as error:
+            raise ConfigError(f"[bridge] database: {self.path}: {error.orig}") from error
+        self._reader = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self.reload_clock()
+        self.writer = Writer(self.engine)
+        return self
+
+    def _take_lock(self) -> None:
+        self._lock = self.path.with_suffix(".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise ConfigError(f"[bridge] database: {self.path} is in use by another 'rmabridge serve'") from error
+
+    def reload_clock(self) -> bool:
+        """Take over an offset that 'rmabridge clock' stored; True when it changed."""
+        if not self._settings.virtual_clock:
+            return False
+        query = select(cursors.c.cursor).where(cursors.c.account == CLOCK[0], cursors.c.kind == CLOCK[1])
+        offset = timedelta(seconds=float(self.read(lambda conn: conn.execute(query).scalar()) or 0))
+        changed = offset != self.clock.offset
+        self.clock.offset = offset
+        return changed
+
+    def read(self, job: Callable[[Connection], T]) -> T:
+        """Run a reading job at once, on the reader's connection."""
+        return job(self._reader)
+
+    def write(self, job: Callable[[Connection], T], *, first: bool = False) -> asyncio.Future[T]:
+        """Run a writing job in a transaction; done when it is on disk."""
+        return self.writer.submit(job, first=first)
+
+    def data_version(self) -> int:
+        """Changes when another process commits."""
+        return int(self._reader.exec_driver_sql("PRAGMA data_version").scalar() or 0)
+
+    def keys_for(self, key_ids: set[str]) -> None:
+        """Have these keys at hand for ``vault.seal`` and ``vault.open``."""
+        missing = {one for one in key_ids if not self.vault.knows(one)}
+        if missing:
+            self.read(lambda conn: self.vault.fetch(conn, missing))
+
+    def day_key(self) -> tuple[str, list[dict[str, Any]]]:
+        """The key for today's raw bodies, and its row if it was made just now."""
+        name = ops.today(self.clock.now())
+        if self.vault.knows(name):
+            return name, []
+        self.keys_for({name})
+        return (name, []) if self.vault.knows(name) else (name, [self.vault.make(name, None, self.clock.micros())])
+
+    async def close(self) -> None:
+        """Finish writing and release the file."""
+        await self.writer.close()
+        self._reader.close()
+        self.engine.dispose()
+        if self._lock:
+            self._lock.close()
+
+
+class Peek:
+    """The store as other commands see it: reads, and short writes of command rows beside a running ``serve``."""
+
+    def __init__(self, settings: Bridge) -> None:
+        self.path = settings.path
+        if not self.path.exists():
+            raise CommandError(f"{self.path}: no database yet; 'rmabridge serve' makes it")
+        self.clock = Clock()
+        self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
+        self.engine = sqlite_engine(self.path)
+        with self.engine.connect() as conn:
+            if not inspect(conn).has_table("buyer_keys") or self.vault.start(conn):
+                raise CommandError(f"{self.path}: not a database of rmabridge; 'rmabridge serve' makes one")
+            if settings.virtual_clock:
+                row = ops.cursor(conn, *CLOCK)
+                self.clock.offset = timedelta(seconds=float(row.cursor or 0)) if row else timedelta()
+
+    def read(self, job: Callable[[Connection], T]) -> T:
+        """Run a reading job."""
+        with self.engine.connect() as conn:
+            return job(conn)
+
+    def write(self, job: Callable[[Connection], T]) -> T:
+        """Run a short writing job in its own transaction."""
+        with self.engine.begin() as conn:
+            return job(conn)
+
+    def keys_for(self, key_ids: set[str]) -> None:
+        """Have these keys at hand."""
+        self.read(lambda conn: self.vault.fetch(conn, key_ids))
+
+    def day_key(self, conn: Connection) -> str:
+        """The key for today's raw bodies, made and stored where it is missing."""
+        name = ops.today(self.clock.now())
+        self.vault.fetch(conn, {name})
+        if not self.vault.knows(name):
+            conn.execute(insert(buyer_keys), self.vault.make(name, None, self.clock.micros()))
+        return name

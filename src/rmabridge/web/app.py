@@ -1,0 +1,136 @@
+"""The HTTP doors of the bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiohttp import web
+from pydantic_core import to_json
+
+from ..abilities import Connects, WebRequest
+from ..errors import Overloaded, Refused, TooLarge, UnknownAccount, Unverified
+
+if TYPE_CHECKING:
+    from ..flow.bridge import Running
+
+log = structlog.get_logger("web")
+RUNNING: Final[web.AppKey[Running]] = web.AppKey("running")
+PROBLEM: Final = "application/problem+json"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def problem(error: Refused) -> web.Response:
+    """A refusal as RFC 9457 says."""
+    body = {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
+    headers = {"Retry-After": str(min(60, error.retry_after))} if error.retry_after is not None else None
+    return web.Response(status=error.status, body=to_json(body), content_type=PROBLEM, headers=headers)
+
+
+async def hook(request: web.Request) -> web.StreamResponse:
+    """``/hooks/{account}``: verify, store, then answer."""
+    running = request.app[RUNNING]
+    name = request.match_info["account"]
+    started = perf_counter()
+    try:
+        plugin = running.intake.door(name)
+        body = await _body(request, plugin.max_body)
+        given = WebRequest(request.method, request.path, request.query, request.headers, body, request.remote or "")
+        reply = await running.intake.webhook(name, given)
+    except Refused as error:
+        running.metrics.refused.labels(name if name in running.registry.accounts else "?", str(error.status)).inc()
+        return problem(error)
+    running.metrics.ack_seconds.observe(perf_counter() - started)
+    return web.Response(
+        status=reply.status, body=reply.body, content_type=reply.content_type, headers=reply.headers or None
+    )
+
+
+async def _body(request: web.Request, most: int) -> bytes:
+    if request.content_length is not None and request.content_length > most:
+        raise TooLarge(f"more than {most} bytes")
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            raise TooLarge(f"more than {most} bytes")
+    return bytes(body)
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong is a problem body; a fault of ours asks the sender to come back."""
+    try:
+        return await handler(request)
+    except Refused as error:
+        return problem(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        refused = UnknownAccount() if error.status == 404 else Refused(error.reason)
+        refused.status, refused.title = error.status, error.reason
+        refused.detail = error.reason
+        return problem(refused)
+    except (ConnectionError, TimeoutError):
+        raise
+    except Exception:
+        log.exception("a door failed", path=request.path)
+        return problem(Overloaded("the bridge failed; send it again", retry_after=30))
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """The process lives."""
+    return web.json_response({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """The process takes webhooks: the store answers, the loops run, and it is not draining."""
+    running = request.app[RUNNING]
+    problems = running.problems()
+    return web.json_response({"ready": not problems, "problems": problems}, status=503 if problems else 200)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Prometheus metrics."""
+    running = request.app[RUNNING]
+    running.measure()
+    return web.Response(
+        body=running.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
+
+
+async def oauth(request: web.Request) -> web.Response:
+    """``/oauth/{account}``: the way back from a vendor's consent page."""
+    running = request.app[RUNNING]
+    name = request.match_info["account"]
+    plugin = running.registry.accounts.get(name)
+    if not isinstance(plugin, Connects):
+        raise UnknownAccount(f"no account {name!r} signs in")
+    state = request.query.get("state", "")
+    if not running.take_state(name, state):
+        raise Unverified("this sign-in was not begun here, or its time is over: rmabridge accounts connect " + name)
+    ctx = running.dispatcher.context(name, f"oauth:{name}", None)
+    redirect = f"{running.public_url}/oauth/{name}"
+    token = await plugin.exchange(dict(request.query), redirect, ctx)
+    await ctx.tokens.put(token)
+    left = await plugin.subscribe(f"{running.public_url}/hooks/{name}", ctx)
+    text = f"{name} is connected." + "".join(f"\n- {one}" for one in left)
+    return web.Response(text=text)
+
+
+def make(running: Running) -> web.Application:
+    """The application of a running bridge."""
+    app = web.Application(middlewares=[guard], client_max_size=64 << 20)
+    app[RUNNING] = running
+    app.add_routes(
+        [
+            web.route("*", "/hooks/{account}", hook),
+            web.get("/oauth/{account}", oauth),
+            web.get("/healthz", healthz),
+            web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
+        ]
+    )
+    return app
