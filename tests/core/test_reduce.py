@@ -1,0 +1,204 @@
+"""Any order of the same events ends in the same case."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rmabridge.core.lifecycle import TRANSITIONS
+from rmabridge.core.reduce import reduce
+from rmabridge.model import (
+    Author,
+    Buyer,
+    Case,
+    CaseKind,
+    CaseRequested,
+    Classified,
+    Closed,
+    Direction,
+    FactMissing,
+    Form,
+    Line,
+    Message,
+    MessageReceived,
+    Money,
+    Order,
+    OrderSeen,
+    Parcel,
+    ParcelSeen,
+    ParcelStatus,
+    Ref,
+    RefKind,
+    RefundSeen,
+    RefundStatus,
+    RemedyAccepted,
+    RemedyKind,
+    RemedyOffered,
+    Reopened,
+    RequestChanged,
+    RequestStatus,
+    Routed,
+    Scan,
+    Settled,
+    TicketSeen,
+)
+
+START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+RETURN = Ref(kind=RefKind.RETURN, value="R1")
+minutes = st.integers(0, 400)
+amounts = st.sampled_from([Money.of("10 CNY"), Money.of("20.50 CNY")])
+buyers = st.sampled_from([None, Buyer(id="B1", name="Ann"), Buyer(id="B1", email="a@example.com", locale="en")])
+parcels = st.builds(
+    Parcel,
+    waybill=st.sampled_from(["SF1", "YT1"]),
+    carrier=st.sampled_from([None, "SF", "YTO"]),
+    direction=st.sampled_from(Direction),
+    status=st.sampled_from(ParcelStatus),
+    scans=st.lists(
+        st.builds(
+            lambda minute, scan: Scan(at=START + timedelta(minutes=minute), status=scan[0], text=scan[1]),
+            minutes,
+            st.sampled_from([(ParcelStatus.IN_TRANSIT, "a"), (ParcelStatus.DELIVERED, "b")]),
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+lines = st.sampled_from([(), (Line(id="1"),), (Line(id="1"), Line(id="2"))])
+orders = st.builds(Order, id=st.just("O1"), number=st.just("1001"), note=st.sampled_from([None, "x"]))
+messages = st.builds(
+    lambda author, text: {"author": author, "text": text}, st.sampled_from(Author), st.sampled_from(["hi", "where?"])
+)
+
+
+def _said(key, at, facts):
+    said = Message(id=key, form=Form.CHAT, at=at, **facts)
+    return MessageReceived(key=key, at=at, message=said)
+
+
+def _event(type_, /, **given_facts):
+    return st.fixed_dictionaries(given_facts).map(lambda given: lambda key, at: type_(key=key, at=at, **given))
+
+
+makers = st.one_of(
+    _event(
+        CaseRequested,
+        kind=st.sampled_from(CaseKind),
+        refs=st.just((RETURN,)),
+        reason=st.sampled_from([None, "a", "b"]),
+        lines=lines,
+        amount=st.none() | amounts,
+        order=st.none() | orders,
+        buyer=buyers,
+    ),
+    _event(RequestChanged, status=st.sampled_from(RequestStatus), refs=st.just((RETURN,)), lines=lines),
+    _event(OrderSeen, order=orders, buyer=buyers, parcels=st.lists(parcels, max_size=2).map(tuple)),
+    _event(ParcelSeen, parcel=parcels),
+    _event(
+        RefundSeen,
+        refund=st.sampled_from(["F1", "F2"]),
+        amount=amounts,
+        status=st.sampled_from(RefundStatus),
+    ),
+    _event(TicketSeen, status=st.sampled_from([None, "open", "solved"]), assignee=st.sampled_from([None, "Li"])),
+    _event(Classified, kind=st.none() | st.sampled_from(CaseKind), level=st.none() | st.integers(1, 3)),
+    _event(RemedyOffered, remedy=st.sampled_from(RemedyKind), automatic=st.sampled_from([None, "rule"])),
+    _event(RemedyAccepted, remedy=st.sampled_from(RemedyKind)),
+    _event(Routed, rule=st.sampled_from(["a", "b"])),
+    _event(Closed, result=st.sampled_from(["solved", "refunded"])),
+    _event(Reopened),
+    _event(FactMissing, fact=st.sampled_from(["order", "buyer"])),
+    _event(
+        Settled,
+        action=st.sampled_from(["reply:first:1", "staff:case:x:1"]),
+        action_type=st.just("message.send"),
+        account=st.just("mail"),
+        outcome=st.sampled_from(["done", "dead"]),
+    ),
+    messages.map(lambda facts: lambda key, at: _said(key, at, facts)),
+)
+histories = st.lists(st.tuples(makers, minutes), min_size=1, max_size=12).map(
+    lambda given: [make(f"e{n}", START + timedelta(minutes=at)) for n, (make, at) in enumerate(given)]
+)
+
+
+def new():
+    return Case(id="C1", shop="acme", opened_at=START, updated_at=START)
+
+
+def fold(events):
+    """The case after the events; a key that was seen counts once, as in the router."""
+    case, seen = new(), set()
+    for event in events:
+        if event.key not in seen:
+            seen.add(event.key)
+            case = reduce(case, event, "mkt")
+    return case
+
+
+def facts(case):
+    """All of the case but the bookkeeping of which event wrote what."""
+    return case.model_dump(exclude={"stamps"})
+
+
+@settings(max_examples=150)
+@given(histories, st.data())
+def test_any_shuffle_with_repeats_ends_in_the_same_case(events, data):
+    repeats = data.draw(st.lists(st.sampled_from(events), max_size=6))
+    shuffled = data.draw(st.permutations([*events, *repeats]))
+    assert facts(fold(shuffled)) == facts(fold(events))
+
+
+def _asked(status):
+    return lambda key, at: RequestChanged(key=key, at=at, status=status, refs=(RETURN,))
+
+
+def _back(status):
+    parcel = Parcel(waybill="YT1", direction=Direction.BACK, status=status)
+    return lambda key, at: ParcelSeen(key=key, at=at, parcel=parcel)
+
+
+def _paid(status):
+    return lambda key, at: RefundSeen(key=key, at=at, refund="F1", amount=Money.of("10 CNY"), status=status)
+
+
+@st.composite
+def stories(draw):
+    """What a vendor really tells, in its order: request, decision, way back, refund; with talk and closings between."""
+    steps = [lambda key, at: CaseRequested(key=key, at=at, kind=CaseKind.RETURN, refs=(RETURN,))]
+    decision = draw(st.sampled_from(["declined", "cancelled", "approved", "appeal"]))
+    steps += [_asked(RequestStatus.DECLINED)] if decision in {"declined", "appeal"} else []
+    steps += [_asked(RequestStatus.CANCELLED)] if decision == "cancelled" else []
+    if decision in {"approved", "appeal"}:
+        way = [ParcelStatus.PICKED_UP, ParcelStatus.IN_TRANSIT, ParcelStatus.DELIVERED]
+        steps += [_asked(RequestStatus.APPROVED), *map(_back, way[draw(st.integers(0, 2)) :])]
+        tries = [RefundStatus.PENDING, RefundStatus.FAILED] * draw(st.integers(0, 2))
+        steps += map(_paid, [*tries, *draw(st.sampled_from([[], [RefundStatus.PENDING], [RefundStatus.DONE]]))])
+    between = [
+        lambda key, at: _said(key, at, {"author": Author.BUYER, "text": "?"}),
+        lambda key, at: OrderSeen(key=key, at=at, order=Order(id="O1")),
+        lambda key, at: Closed(key=key, at=at, result="solved"),
+        lambda key, at: Reopened(key=key, at=at),
+    ]
+    for make in draw(st.lists(st.sampled_from(between), max_size=4)):
+        steps.insert(draw(st.integers(0, len(steps))), make)
+    return [make(f"e{n}", START + timedelta(minutes=n)) for n, make in enumerate(steps)]
+
+
+@settings(max_examples=150)
+@given(stories(), st.data())
+def test_every_change_of_status_in_vendor_time_is_a_known_transition(events, data):
+    case = new()
+    for event in events:
+        after = reduce(case, event, "mkt")
+        assert after.status is case.status or after.status in TRANSITIONS[case.status], event.type
+        case = after
+    assert fold(data.draw(st.permutations(events))).status is case.status
+
+
+@given(histories)
+def test_reducing_changes_no_case_that_was_there_before(events):
+    before = new()
+    kept = before.model_dump()
+    for event in events:
+        reduce(before, event, "mkt")
+    assert before.model_dump() == kept
