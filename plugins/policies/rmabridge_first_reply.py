@@ -49,7 +49,7 @@ class FirstReply(Policy):
     def _greets(self, case: Case, view: View) -> bool:
         if not case.open or case.status not in GREETED or case.source in self.skip_sources:
             return False
-        if case.round > 1 and not (case.talk.last_in and case.talk.last_in > case.closings[-1]):
+        if case.round > 1 and case.closings and not (case.talk.last_in and case.talk.last_in > case.closings[-1]):
             return False
         began = max(filter(None, (case.opened_at, case.talk.last_in)))
         by_buyer = case.request is not None or case.talk.first_in is not None
