@@ -118,6 +118,7 @@ class Router:
             hourly_budget=settings.hourly_budget,
             daily_budget=settings.daily_budget,
             effect_taken=self._effect_taken,
+            can=lambda account, action: registry.handler(account, action) is not None,
             facts=self._facts_for,
         )
 

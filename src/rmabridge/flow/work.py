@@ -97,6 +97,7 @@ class World:
     hourly_budget: int
     daily_budget: int
     effect_taken: Callable[[str, str], bool]
+    can: Callable[[str, Action], bool]
     facts: Callable[[Case, Shop, datetime], Mapping[str, Any]]
 
 
@@ -335,6 +336,9 @@ class Work:
             problem = f"[shops.{self.shop.name}] has no account for {action.type}"
             return self._enter(action, "", proposer, [_bridge_verdict(Ruling.DENY, "bridge.account", problem)])
         action = action.model_copy(update={"account": account})
+        if not self.world.can(account, action):
+            problem = f"the account {account} does not do {action.type}"
+            return self._enter(action, account, proposer, [_bridge_verdict(Ruling.DENY, "bridge.ability", problem)])
         weighed = self.world.judge.weigh(action, self.case, self.view())
         return self._enter(
             weighed.action, account, proposer, [*weighed.verdicts, *self._bridge_rules(weighed.action, account)]

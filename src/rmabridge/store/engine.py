@@ -25,11 +25,13 @@ Job = Callable[[Connection], Any]
 TOGETHER: Final = 16
 
 
-def sqlite_engine(path: Path, *, read_only: bool = False) -> Engine:
-    """An engine whose transactions begin IMMEDIATE (or, read-only, plain) and are durable when committed."""
-    target = f"file:{path}?mode=ro" if read_only else f"file:{path}"
+def sqlite_engine(path: Path, *, writes: bool = True) -> Engine:
+    """An engine whose transactions begin IMMEDIATE and are durable when committed.
+
+    Without ``writes`` every statement stands alone, so that an idle reader holds no snapshot and no lock.
+    """
     made = create_engine(
-        f"sqlite:///{target}&uri=true" if read_only else f"sqlite:///{target}?uri=true",
+        f"sqlite:///file:{path}?uri=true",
         poolclass=NullPool,
         connect_args={"check_same_thread": False, "timeout": 15, "isolation_level": None},
     )
@@ -37,20 +39,18 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> Engine:
     @event.listens_for(made, "connect")
     def _pragmas(raw: Any, _: Any) -> None:
         cursor = raw.cursor()
-        if not read_only:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=FULL")
-            cursor.execute("PRAGMA wal_autocheckpoint=4000")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA wal_autocheckpoint=4000")
         cursor.execute("PRAGMA busy_timeout=15000")
         cursor.execute("PRAGMA cache_size=-32000")
         cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.close()
 
-    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-
     @event.listens_for(made, "begin")
     def _begin(conn: Connection) -> None:
-        conn.exec_driver_sql(begin)
+        if writes:
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
 
     return made
 

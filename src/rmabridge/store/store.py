@@ -81,7 +81,7 @@ class Store:
                 store_keys(conn, self.vault.start(conn))
         except OperationalError as error:
             raise ConfigError(f"[bridge] database: {self.path}: {error.orig}") from error
-        self._reader = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._reader = sqlite_engine(self.path, writes=False).connect()
         self.reload_clock()
         self.writer = Writer(self.engine)
         return self
@@ -134,6 +134,7 @@ class Store:
         """Finish writing and release the file."""
         await self.writer.close()
         self._reader.close()
+        self._reader.engine.dispose()
         self.engine.dispose()
         if self._lock:
             self._lock.close()
@@ -149,7 +150,8 @@ class Peek:
         self.clock = Clock()
         self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
         self.engine = sqlite_engine(self.path)
-        with self.engine.connect() as conn:
+        self._readers = sqlite_engine(self.path, writes=False)
+        with self._readers.connect() as conn:
             if not inspect(conn).has_table("buyer_keys") or self.vault.start(conn):
                 raise CommandError(f"{self.path}: not a database of rmabridge; 'rmabridge serve' makes one")
             if settings.virtual_clock:
@@ -158,7 +160,7 @@ class Peek:
 
     def read(self, job: Callable[[Connection], T]) -> T:
         """Run a reading job."""
-        with self.engine.connect() as conn:
+        with self._readers.connect() as conn:
             return job(conn)
 
     def write(self, job: Callable[[Connection], T]) -> T:
