@@ -1,6 +1,6 @@
 """The main job on a small bridge: a signed webhook becomes a case, a ticket and a mail."""
 
-from conftest import World, a_return
+from worlds import World, a_return
 
 
 async def test_a_signed_return_request_becomes_a_ticket_and_a_mail(world: World) -> None:

@@ -71,6 +71,10 @@ class Judge:
     policies: Sequence[Asked]
     needed: dict[str, None] = field(default_factory=dict)
 
+    def lacking(self, case: Case) -> bool:
+        """Whether any policy still waits for a fact."""
+        return any(not available(case, fact) for asked in self.policies for fact in asked.policy.requires)
+
     def proposals(self, case: Case, event: Event, view: View) -> Iterator[tuple[str, Proposal | Failure]]:
         """What the policies want done for the case as it is. What they wait for is left in ``needed``."""
         self.needed = {}

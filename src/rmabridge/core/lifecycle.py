@@ -18,33 +18,10 @@ _MOVING: Final = frozenset(
     - {ParcelStatus.PENDING, ParcelStatus.INVALID_NUMBER, ParcelStatus.INFO_RECEIVED, ParcelStatus.CANCELLED}
 )
 
-# What may follow what, by a command or by a later fact.
-TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
-    Status.NEW: frozenset(set(Status) - {Status.NEW}),
-    Status.REQUESTED: frozenset(set(Status) - {Status.NEW, Status.REQUESTED}),
-    Status.APPROVED: frozenset(
-        {
-            Status.DECLINED,
-            Status.CANCELLED,
-            Status.RETURNING,
-            Status.RECEIVED,
-            Status.REFUNDING,
-            Status.REFUNDED,
-            Status.CLOSED,
-        }
-    ),
-    Status.DECLINED: frozenset(
-        {Status.APPROVED, Status.REQUESTED, Status.RETURNING, Status.REFUNDING, Status.REFUNDED, Status.CLOSED}
-    ),
-    Status.RETURNING: frozenset(
-        {Status.RECEIVED, Status.REFUNDING, Status.REFUNDED, Status.CANCELLED, Status.DECLINED, Status.CLOSED}
-    ),
-    Status.RECEIVED: frozenset({Status.REFUNDING, Status.REFUNDED, Status.DECLINED, Status.CANCELLED, Status.CLOSED}),
-    Status.REFUNDING: frozenset({Status.REFUNDED, Status.RECEIVED, Status.CLOSED}),
-    Status.REFUNDED: frozenset({Status.REFUNDING, Status.CLOSED}),
-    Status.CANCELLED: frozenset({Status.REQUESTED, Status.REFUNDING, Status.REFUNDED, Status.CLOSED}),
-    Status.CLOSED: frozenset(set(Status) - {Status.CLOSED}),
-}
+# What may follow what, by a command or by a later fact. Nothing goes back to new; a failed refund goes back to where
+# the goods are; a request may be asked for again.
+_AFTER: Final = frozenset(set(Status) - {Status.NEW})
+TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {one: _AFTER - {one} for one in Status}
 
 
 def status(case: Case) -> Status:

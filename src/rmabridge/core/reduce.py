@@ -42,6 +42,7 @@ from ..model import (
     RequestStatus,
     Route,
     Routed,
+    Scan,
     Settled,
     TicketSeen,
 )
@@ -141,7 +142,9 @@ def _requested(fold: Fold, event: CaseRequested) -> None:
     _opened(fold, event.at)
     old = fold.case.request or Request()
     if fold.newer("request.body"):
-        old = old.model_copy(update={"reason": event.reason, "note": event.note, "id": _request_id(event, old)})
+        old = old.model_copy(update={"reason": event.reason, "note": event.note})
+    if (name := _request_id(event)) and fold.newer("request.id"):
+        old = old.model_copy(update={"id": name})
     if event.lines and fold.newer("request.lines"):
         old = old.model_copy(update={"lines": event.lines})
     if event.amount and fold.newer("request.amount"):
@@ -157,9 +160,9 @@ def _requested(fold: Fold, event: CaseRequested) -> None:
     _buyer(fold, event.buyer)
 
 
-def _request_id(event: Event, old: Request) -> str | None:
+def _request_id(event: Event) -> str | None:
     kinds = (RefKind.RETURN, RefKind.REFUND, RefKind.CLAIM)
-    return next((one.value for one in event.refs if one.kind in kinds), old.id)
+    return next((one.value for one in event.refs if one.kind in kinds), None)
 
 
 def _opened(fold: Fold, at: datetime) -> None:
@@ -179,8 +182,8 @@ def _buyer(fold: Fold, buyer: Buyer | None) -> None:
 
 def _request_changed(fold: Fold, event: RequestChanged) -> None:
     old = fold.case.request or Request()
-    if old.id is None:
-        old = old.model_copy(update={"id": _request_id(event, old)})
+    if (name := _request_id(event)) and fold.newer("request.id"):
+        old = old.model_copy(update={"id": name})
     if fold.newer("request.status"):
         old = old.model_copy(update={"status": event.status})
     if event.lines and fold.newer("request.lines"):
@@ -225,8 +228,8 @@ def _put_parcel(fold: Fold, seen: Parcel) -> None:
     new = fold.merge(old, seen, f"parcel.{seen.waybill}", leave=frozenset(leave))
     update: dict[str, Any] = {}
     if seen.scans:
-        scans = {(one.at, one.code, one.text): one for one in (*seen.scans, *old.scans)}
-        ordered = sorted(scans.values(), key=lambda one: (one.at, one.code or "", one.text))
+        scans = {_scan_order(one): one for one in (*seen.scans, *old.scans)}
+        ordered = [scans[key] for key in sorted(scans)]
         update["scans"] = tuple(ordered[-MOST_SCANS:])
     if seen.direction is Direction.BACK:
         update["direction"] = Direction.BACK
@@ -234,13 +237,16 @@ def _put_parcel(fold: Fold, seen: Parcel) -> None:
     fold.changes["parcels"] = tuple(sorted(parcels.values(), key=lambda one: one.waybill))
 
 
+def _scan_order(scan: Scan) -> tuple[datetime, str, str, str, str, str]:
+    return (scan.at, scan.code or "", scan.text, scan.status, scan.place or "", scan.exception or "")
+
+
 def _refund(fold: Fold, event: RefundSeen) -> None:
     refunds = {one.id: one for one in fold.case.refunds}
     old = refunds.get(event.refund) or Refund(id=event.refund, status=event.status, at=event.at)
-    if fold.newer(f"refund.{event.refund}"):
-        old = old.model_copy(
-            update={"status": event.status, "amount": event.amount or old.amount, "method": event.method or old.method}
-        )
+    for name in ("status", "amount", "method"):
+        if (value := getattr(event, name)) is not None and fold.newer(f"refund.{event.refund}.{name}"):
+            old = old.model_copy(update={name: value})
     refunds[event.refund] = old.model_copy(update={"at": min(old.at, event.at)})
     fold.changes["refunds"] = tuple(sorted(refunds.values(), key=lambda one: one.id))
 

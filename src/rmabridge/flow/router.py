@@ -22,6 +22,7 @@ from ..core.identity import opens
 from ..core.judge import Judge
 from ..errors import CommandError
 from ..model import (
+    EVENTS,
     Buyer,
     Case,
     CaseRequested,
@@ -118,6 +119,7 @@ class Router:
             hourly_budget=settings.hourly_budget,
             daily_budget=settings.daily_budget,
             effect_taken=self._effect_taken,
+            messages=self._messages,
             can=lambda account, action: registry.handler(account, action) is not None,
             facts=self._facts_for,
         )
@@ -537,6 +539,19 @@ class Router:
         if any(one["account"] == account and one["effect"] == effect for one in self._batch.changes.outbox):
             return True
         return bool(self.store.read(lambda conn: outbox_store.effects_taken(conn, {pair})))
+
+    def _messages(self, case_id: str) -> list[Event]:
+        """What was written to the case after it was opened: policies that waited for a fact have not seen it."""
+        stored = self.store.read(lambda conn: case_store.entries(conn, case_id))
+        rows = [(one.seq, one.type, one.key_id, one.doc) for one in stored]
+        fresh = [one for one in self._batch.changes.timeline if one["case_id"] == case_id]
+        rows += [(one["seq"], one["type"], one["key_id"], one["doc"]) for one in fresh]
+        vault = self.store.vault
+        return [
+            EVENTS.validate_json(vault.open(key, doc))
+            for seq, type_, key, doc in rows
+            if type_ == "message.received" and seq > 1
+        ]
 
     def _facts_for(self, case: Case, shop: Shop, now: datetime) -> Mapping[str, Any]:
         if not self._facts:

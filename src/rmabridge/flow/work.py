@@ -37,6 +37,7 @@ from ..model import (
     Verdict,
 )
 from ..model import Deadline as Clock
+from ..model.event import Base as AnyEvent
 from ..store.cases import link
 from ..store.outbox import PENDING
 from ..store.tables import micros
@@ -98,6 +99,7 @@ class World:
     daily_budget: int
     effect_taken: Callable[[str, str], bool]
     can: Callable[[str, Action], bool]
+    messages: Callable[[str], list[Event]]
     facts: Callable[[Case, Shop, datetime], Mapping[str, Any]]
 
 
@@ -139,6 +141,7 @@ class Work:
     now: datetime = datetime.min
     depth: int = 0
     inbox_id: int | None = None
+    derived: set[str] = field(default_factory=set)
 
     def begin(self, changes: Changes, now: datetime, depth: int, inbox_id: int | None) -> None:
         """Set the stage for the events of one inbox row."""
@@ -166,11 +169,17 @@ class Work:
                 return
         if before.status is not self.case.status:
             self._review_pending()
-        view = self.view()
-        for policy, proposal in self.world.judge.proposals(self.case, event, view):
-            self._take(policy, proposal, queue)
-        for fact in self.world.judge.needed:
+        self._ask_policies(event, queue)
+        needed = list(self.world.judge.needed)
+        for fact in needed:
             self._fetch(fact, queue)
+        if not needed and self.world.judge.lacking(before):
+            for missed in self.world.messages(self.case.id):
+                self._ask_policies(missed, queue)
+
+    def _ask_policies(self, event: Event, queue: deque[tuple[Event, str, str]]) -> None:
+        for policy, proposal in self.world.judge.proposals(self.case, event, self.view()):
+            self._take(policy, proposal, queue)
 
     def record(self, event: Event, account: str, by: str) -> bool:
         """Fold the event and append it to the timeline; False for a timer of an older generation."""
@@ -250,8 +259,10 @@ class Work:
                 self.flag = self.flag or f"policy {proposal.policy} failed"
             case Timer():
                 self.set_timer(proposal)
-            case _ if isinstance(proposal, Event):
-                queue.append((proposal, "bridge", policy))
+            case AnyEvent():
+                if proposal.key not in self.derived:
+                    self.derived.add(proposal.key)
+                    queue.append((proposal, "bridge", policy))
             case _:
                 self.propose(proposal, policy)
 
