@@ -18,10 +18,12 @@ _MOVING: Final = frozenset(
     - {ParcelStatus.PENDING, ParcelStatus.INVALID_NUMBER, ParcelStatus.INFO_RECEIVED, ParcelStatus.CANCELLED}
 )
 
-# What may follow what, by a command or by a later fact. Nothing goes back to new; a failed refund goes back to where
-# the goods are; a request may be asked for again.
-_AFTER: Final = frozenset(set(Status) - {Status.NEW})
-TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {one: _AFTER - {one} for one in Status}
+# What may follow what, by a command or by a later fact. A request once made is never unmade, so nothing that rests on
+# one goes back to new; what rests on parcels and refunds alone does, when they fail.
+_REQUESTED: Final = frozenset(_REQUEST.values())
+TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
+    one: frozenset(set(Status) - {one} - ({Status.NEW} if one in _REQUESTED else set())) for one in Status
+}
 
 
 def status(case: Case) -> Status:
