@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ..abilities import Policy, Proposal, View
 from ..model import Action, Case, Event, Ruling, Verdict
+from .masking import mask
 
 Caller = Callable[..., Any]
 STRICTNESS: Final = {Ruling.ALLOW: 0, Ruling.HOLD: 1, Ruling.DENY: 2}
@@ -141,7 +142,7 @@ def _failed(asked: Asked, what: str, error: Exception) -> Verdict:
     return Verdict(
         ruling=Ruling.HOLD,
         rule=f"{asked.name}.error",
-        reason=f"the policy's {what} failed: {type(error).__name__}: {error}",
+        reason=f"the policy's {what} failed: {type(error).__name__}: {mask(str(error))}",
         policy=asked.name,
         version=asked.policy.version,
     )

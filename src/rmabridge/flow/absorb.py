@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, update
 
+from ..abilities import Timer
 from ..core.reduce import reduce
 from ..model import EVENTS, Event, Merged
 from ..store import cases as case_store
 from ..store.outbox import PENDING
 from ..store.tables import moment, outbox
-from .work import Work
+from .work import Work, key_row
 
 if TYPE_CHECKING:
     from .router import Batch, Router
@@ -29,36 +31,43 @@ def absorb(router: Router, batch: Batch, found: list[Work]) -> Work:
 
 
 def _take_over(router: Router, batch: Batch, winner: Work, loser: Work) -> None:
-    now = moment(batch.now)
+    now, clocks = moment(batch.now), loser.case.deadlines
     for work in (winner, loser):
         work.begin(batch.changes, now, 0, None)
-    for event, account in _story(router, batch, loser):
+    for event, account in _story(router, batch, loser.case.id):
         winner.case = reduce(winner.case, event, account)
     winner.record(Merged(key=f"merged:{loser.case.id}", at=now, case=loser.case.id), "bridge", "bridge")
     loser.record(Merged(key=f"merged-into:{winner.case.id}", at=now, case=winner.case.id), "bridge", "bridge")
     loser.case = loser.case.model_copy(update={"merged_into": winner.case.id, "deadlines": ()})
     moved = _move_ledger(winner, loser)
+    for clock in clocks:
+        if not any(one.name == clock.name for one in winner.case.deadlines):
+            winner.set_timer(Timer(clock.name, clock.due_at))
     lost, won = loser.case.id, winner.case.id
+    keys = [key_row(router.store.vault, ref, "", loser.case)["k"] for ref in loser.case.refs]
     for row in batch.changes.keys:
         if row["case_id"] == lost:
             row["case_id"] = won
 
     def move(conn: Connection) -> None:
-        case_store.move_keys(conn, lost, won)
+        case_store.move_keys(conn, keys, lost, won)
         for key in moved:
             conn.execute(update(outbox).where(outbox.c.case_id == lost, outbox.c.key == key).values(case_id=won))
 
     batch.extra.append(move)
 
 
-def _story(router: Router, batch: Batch, loser: Work) -> list[tuple[Event, str]]:
-    stored = router.store.read(lambda conn: case_store.entries(conn, loser.case.id))
+def _story(router: Router, batch: Batch, case_id: str) -> Iterator[tuple[Event, str]]:
+    """All events of a case, with those of the cases that it absorbed before."""
+    stored = router.store.read(lambda conn: case_store.entries(conn, case_id))
     rows = [(one.key_id, one.doc, one.account) for one in stored]
-    rows += [
-        (one["key_id"], one["doc"], one["account"]) for one in batch.changes.timeline if one["case_id"] == loser.case.id
-    ]
-    vault = router.store.vault
-    return [(EVENTS.validate_json(vault.open(key_id, doc)), account) for key_id, doc, account in rows]
+    rows += [(one["key_id"], one["doc"], one["account"]) for one in batch.changes.timeline if one["case_id"] == case_id]
+    router.store.keys_for({key_id for key_id, _, _ in rows})
+    for key_id, doc, account in rows:
+        event = EVENTS.validate_json(router.store.vault.open(key_id, doc))
+        if isinstance(event, Merged) and event.key == f"merged:{event.case}":
+            yield from _story(router, batch, event.case)
+        yield event, account
 
 
 def _move_ledger(winner: Work, loser: Work) -> list[str]:

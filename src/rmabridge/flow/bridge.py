@@ -149,7 +149,8 @@ class Running:
         for name, gate in self.dispatcher.gates.items():
             self.metrics.breaker.labels(name).set(gate.open_until is not None)
         for asked in self.registry.policies:
-            self.metrics.policy_seconds.labels(asked.name).set(asked.seconds)
+            self.metrics.policy_seconds.labels(asked.name).inc(asked.seconds)
+            asked.seconds = 0.0
 
     def take_state(self, account: str, state: str) -> bool:
         """Whether this sign-in was begun by ``accounts connect``, not long ago; it counts once."""

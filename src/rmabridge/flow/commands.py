@@ -14,6 +14,7 @@ from ..core.lifecycle import TRANSITIONS
 from ..core.reach import send, ways
 from ..errors import CommandError
 from ..model import ACTIONS, Closed, Commanded, Noted, PayRefund, RemedyAccepted, RemedyKind, Reopened, Settled, Status
+from ..store import cases as case_store
 from ..store import inbox as inbox_store
 from ..store import ops
 from ..store import outbox as outbox_store
@@ -255,6 +256,7 @@ def _pause(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 def _replay(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     ids = [int(one) for one in command.args["rows"]]
     batch.extra.append(lambda conn: inbox_store.replay(conn, ids))
+    batch.extra.append(lambda conn: case_store.unflag(conn, [case_store.parked(one) for one in ids]))
     router.wake.set()
     return None, f"{len(ids)} rows queued again"
 

@@ -27,7 +27,7 @@ from ..store import ops
 from ..store import outbox as outbox_store
 from ..store.store import Store
 from ..store.tables import micros, moment
-from ..store.vault import Erased, store_keys
+from ..store.vault import Erased
 from .attempt import Outcome, attempt, next_pause, schedule
 from .client import Flight, Sessions, exchange, flying
 from .gate import Gate
@@ -38,6 +38,7 @@ from .tokens import StoredTokens
 log = structlog.get_logger("dispatcher")
 NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 MOST: Final = 200
+TOGETHER: Final = 0.003
 GRACE: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
 GIVE_UP_LOOKING: Final = timedelta(hours=24)
@@ -86,6 +87,8 @@ class Dispatcher:
             if not await self.turn():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), self._pause())
+            elif self._tasks:
+                await asyncio.sleep(TOGETHER)  # endings and new rows of the next moments share one claim
 
     def _pause(self) -> float:
         now, accounts = self.store.clock.micros(), list(self.registry.accounts)
@@ -243,13 +246,11 @@ class Dispatcher:
             url=outcome.result.url,
             cause=outcome.cause,
         )
-        return self._event_row([settled, *outcome.result.events], row, settled.key)
+        # What was brought comes first: an order must be on the case before its fetch counts as over.
+        return self._event_row([*outcome.result.events, settled], row, settled.key)
 
     def _event_row(self, events: list[Event], row: Any, dedupe: str) -> dict[str, Any]:
-        key_id, made = self.store.day_key()
-        if made:
-            self.store.write(lambda conn: store_keys(conn, made), first=True)
-        now = self.store.clock.micros()
+        key_id, now = self.store.day_key(), self.store.clock.micros()
         return event_row(self.store.vault, key_id, events, row.account, dedupe, now, row.depth + 1, row.case_id)
 
     def _end(self, ended: Ended) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from time import monotonic
 from typing import Any, Final
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from ..abilities import Item, Plugin, Receipt, ReceivesWebhooks, Reply, WebRequest, per_second
@@ -17,7 +16,6 @@ from ..errors import Overloaded, TooLarge, TooMany, UnknownAccount
 from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store.store import Store
-from ..store.vault import store_keys
 from .metrics import Metrics
 
 MOST_AT_ONCE: Final = 2_000
@@ -33,7 +31,6 @@ class Intake:
         self.on_written: list[Callable[[], None]] = []
         self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._keys: list[dict[str, Any]] = []
         self._backlog, self._counted = 0, 0.0
         self._rates = {
             name: _Rate(per_second(one.intake_rate)) for name, one in registry.accounts.items() if one.intake_rate
@@ -50,21 +47,20 @@ class Intake:
         """One webhook: on disk when this returns; every refusal is a ``Refused``."""
         plugin = self.door(account)
         assert isinstance(plugin, ReceivesWebhooks)  # noqa: S101 - ``door`` checked it
-        self.admit(account)
+        self.admit()
         if len(request.body) > plugin.max_body:
             raise TooLarge(f"more than {plugin.max_body} bytes")
         if (answer := plugin.handshake(request)) is not None:
             return answer
         now = self.store.clock.now()
         receipt = plugin.verify(request, now)
+        if (rate := self._rates.get(account)) is not None and not rate.take():  # unsigned noise must not use it up
+            raise TooMany(f"[{account}] intake_rate is reached", retry_after=1)
         await self.accept(account, request.body, receipt, now)
         return plugin.reply(request)
 
-    def admit(self, account: str) -> None:
+    def admit(self) -> None:
         """Refuse what the queue cannot take; what comes from inside is never refused."""
-        rate = self._rates.get(account)
-        if rate is not None and not rate.take():
-            raise TooMany(f"[{account}] intake_rate is reached", retry_after=1)
         if len(self._rows) >= MOST_AT_ONCE or self._waiting() >= self.settings.most_waiting:
             raise Overloaded("the queue is full", retry_after=RETRY_AFTER)
 
@@ -85,11 +81,11 @@ class Intake:
 
     def row(self, account: str, body: bytes, receipt: Receipt | Item, now: datetime, kind: str) -> dict[str, Any]:
         """The inbox row of a body."""
-        key_id, made = self.store.day_key()
-        self._keys.extend(made)
+        key_id = self.store.day_key()
         digest = inbox_store.digest(body)
         nonce = receipt.nonce if isinstance(receipt, Receipt) else None
-        dedupe = digest if not (name := receipt.id or nonce) else inbox_store.digest(f"id:{name}".encode())
+        name = receipt.id or nonce
+        dedupe = inbox_store.digest(f"id:{name}".encode(errors="surrogatepass")) if name else digest
         at = self.store.clock.micros()
         return {
             "account": account,
@@ -101,7 +97,7 @@ class Intake:
             "due_at": 0,
             "depth": 0,
             "key_id": key_id,
-            "body": self.store.vault.seal(key_id, inbox_store.pack(receipt.meta, body)),
+            "body": self.store.vault.seal(key_id, inbox_store.pack(_whole(receipt.meta), body)),
             "case_id": None,
             "_nonce": nonce is not None,
         }
@@ -111,24 +107,20 @@ class Intake:
         try:
             while self._rows:
                 taken, self._rows = self._rows, []
-                keys, self._keys = self._keys, []
-                await self._commit(taken, keys)
+                await self._commit(taken)
                 for tell in self.on_written:
                     tell()
         finally:
             self._flushing = None
 
-    async def _commit(
-        self, taken: list[tuple[dict[str, Any], asyncio.Future[None]]], keys: list[dict[str, Any]]
-    ) -> None:
+    async def _commit(self, taken: list[tuple[dict[str, Any], asyncio.Future[None]]]) -> None:
         careful = [(row, future) for row, future in taken if row.pop("_nonce")]
         single = {id(row) for row, _ in careful}
         plain = [row for row, _ in taken if id(row) not in single]
         self._backlog += len(taken)
         try:
-            await self.store.write(lambda conn: add_all(conn, keys, plain), first=True)
+            await self.store.write(lambda conn: inbox_store.add(conn, plain), first=True)
         except Exception as error:  # noqa: BLE001 - nothing is on disk: every sender keeps its event
-            self._keys = keys + self._keys
             refused = Overloaded(
                 "the database cannot be written" if isinstance(error, OperationalError) else "not stored",
                 retry_after=RETRY_AFTER,
@@ -151,6 +143,11 @@ class Intake:
                 future.set_exception(error)
 
 
+def _whole(meta: Mapping[str, str]) -> dict[str, str]:
+    """Header bytes that were no UTF-8 arrive as lone surrogates, which no JSON can hold."""
+    return {name: value.encode(errors="replace").decode() for name, value in meta.items()}
+
+
 class _Rate:
     """A small bucket: one second's worth of webhooks at most."""
 
@@ -166,9 +163,3 @@ class _Rate:
             return False
         self._left -= 1
         return True
-
-
-def add_all(conn: Connection, keys: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
-    """Store new keys, then rows."""
-    store_keys(conn, keys)
-    inbox_store.add(conn, rows)

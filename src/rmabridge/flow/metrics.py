@@ -41,7 +41,7 @@ class Metrics:
         self.stuck = Gauge("rmabridge_stuck", "What waits for a person", ["what"], registry=made)
         self.outbox = Gauge("rmabridge_outbox", "Ledger rows not settled", ["account", "state"], registry=made)
         self.breaker = Gauge("rmabridge_breaker_open", "Open breakers", ["account"], registry=made)
-        self.policy_seconds = Gauge(
+        self.policy_seconds = Counter(
             "rmabridge_policy_seconds_total", "Time spent in each policy", ["policy"], registry=made
         )
         self.loop_lag = Gauge("rmabridge_loop_lag_seconds", "How late the event loop runs", registry=made)

@@ -18,7 +18,7 @@ from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store import ops
 from ..store.store import Store
-from ..store.tables import buyer_keys, moment
+from ..store.tables import moment
 from .attempt import failed
 from .client import Flight, flying
 from .dispatcher import Dispatcher
@@ -42,14 +42,22 @@ class Pollers:
         self.wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Poll what is due, then sleep until the next."""
-        while True:
-            self.wake.clear()
-            for name, plugin in self.registry.accounts.items():
-                for kind in self._kinds(plugin):
-                    await self._if_due(name, plugin, kind)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), 1.0)
+        """Poll what is due, each account on its own, so that a slow vendor holds up nobody else."""
+        under_way: dict[tuple[str, Kind], asyncio.Task[None]] = {}
+        try:
+            while True:
+                self.wake.clear()
+                for name, plugin in self.registry.accounts.items():
+                    for kind in self._kinds(plugin):
+                        before = under_way.get((name, kind))
+                        if (before is None or before.done()) and self._due(name, kind):
+                            under_way[name, kind] = asyncio.create_task(self._visit(name, plugin, kind))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.wake.wait(), 1.0)
+        finally:
+            for task in under_way.values():
+                task.cancel()
+            await asyncio.gather(*under_way.values(), return_exceptions=True)
 
     def _kinds(self, plugin: Plugin) -> list[Kind]:
         kinds: list[Kind] = ["poll"] if isinstance(plugin, Polls) else []
@@ -57,18 +65,22 @@ class Pollers:
             kinds.append("reconcile")
         return kinds
 
-    async def _if_due(self, name: str, plugin: Plugin, kind: Kind) -> None:
+    def _due(self, name: str, kind: Kind) -> bool:
         row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
-        due = row.due_at if row else 0
-        if due > self.store.clock.micros() or name in self.store.read(ops.paused):
-            return
-        if row is None and kind == "reconcile":
-            await self._later(name, kind, 0, plugin.reconcile_every or timedelta(hours=6))
-            return
+        return (row.due_at if row else 0) <= self.store.clock.micros() and name not in self.store.read(ops.paused)
+
+    async def _visit(self, name: str, plugin: Plugin, kind: Kind) -> None:
+        row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
         try:
-            await self.turn(name, kind)
+            if row is None and kind == "reconcile":
+                await self._later(name, kind, 0, plugin.reconcile_every or timedelta(hours=6))
+            else:
+                await self.turn(name, kind)
         except Exception as error:  # noqa: BLE001 - told, and tried again later
-            await self._failed(name, kind, error)
+            try:
+                await self._failed(name, kind, error)
+            except Exception:
+                log.exception("a failed poll could not be noted", account=name, kind=kind)
 
     async def turn(self, name: str, kind: Kind) -> int:
         """Fetch until there is no more (or enough for now); the number of items."""
@@ -108,16 +120,14 @@ class Pollers:
         ]
         for one in items:
             one.pop("_nonce")
-        keys, self.intake._keys = self.intake._keys, []  # noqa: SLF001 - one list of new day keys, stored by who comes first
         pause = timedelta() if page.more else plugin.poll_every if kind == "poll" else plugin.reconcile_every
         ended = kind == "reconcile" and not page.more
         values = {"cursor": None if ended else page.cursor, "due_at": at + _micros(pause or timedelta()), "cause": None}
 
         def commit(conn: Connection) -> None:
-            for one in keys:
-                conn.execute(inbox_store.ignoring(conn, buyer_keys), one)
             inbox_store.add(conn, items)
             ops.move_cursor(conn, name, kind, row.version if row else 0, values)
+            ops.resolve_alert(conn, f"{kind}:{name}", at)
 
         await self.store.write(commit)
         for tell in self.on_written:

@@ -13,13 +13,15 @@ from time import perf_counter
 from typing import Annotated, Any, Final
 
 import structlog
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from ..abilities import Inbound, Shop
-from ..config import Bridge
+from ..config import Bridge, explain
 from ..core.identity import opens
 from ..core.judge import Judge
+from ..core.masking import mask
 from ..errors import CommandError
 from ..model import (
     EVENTS,
@@ -27,10 +29,12 @@ from ..model import (
     Case,
     CaseRequested,
     Commanded,
+    DeadlineReached,
     Event,
     MessageReceived,
     OrderSeen,
     RefKind,
+    Settled,
 )
 from ..registry import Registry
 from ..store import cases as case_store
@@ -47,11 +51,13 @@ from .work import Changes, Entry, Work, World, event_marks
 
 log = structlog.get_logger("router")
 MANY: Final[TypeAdapter[list[Event]]] = TypeAdapter(list[Annotated[Event, Field(discriminator="type")]])
+OWN: Final = (Settled, DeadlineReached, Commanded)
 BATCH: Final = 50
 CACHED: Final = 2_000
 SLICE: Final = 0.005
 ALONE_FROM: Final = 3
 PARKED_FROM: Final = 5
+LOOKED_AGAIN: Final = 2_000_000
 IDENTIFYING: Final = (RefKind.RETURN, RefKind.REFUND, RefKind.CLAIM, RefKind.ORDER)
 
 
@@ -82,6 +88,7 @@ class Batch:
     key_rows: list[dict[str, Any]] = field(default_factory=list)
     linked: list[dict[str, Any]] = field(default_factory=list)
     waits: list[tuple[int, list[bytes]]] = field(default_factory=list)
+    later: list[dict[str, Any]] = field(default_factory=list)
     inbox: list[dict[str, Any]] = field(default_factory=list)
     extra: list[Callable[[Connection], Any]] = field(default_factory=list)
     works: dict[str, Work] = field(default_factory=dict)
@@ -144,7 +151,7 @@ class Router:
         if suspects := [one for one in rows if one.claims >= ALONE_FROM]:
             rows = suspects[:1]
         ids = [one.id for one in rows]
-        await self.store.write(lambda conn: inbox_store.claim(conn, ids))
+        self.store.note_routing(ids)
         if rows[0].claims >= PARKED_FROM:
             await self._park(rows[0], "route", f"routing it did not end {rows[0].claims} times", "")
         else:
@@ -159,12 +166,8 @@ class Router:
         except RowFailed as failed:
             self.cache.clear()
             guilty = next(one for one in rows if one.id == failed.row)
-            await self._park(
-                guilty,
-                "route",
-                f"{type(failed.error).__name__}: {failed.error}",
-                "".join(traceback.format_exception(failed.error)),
-            )
+            trace = "".join(traceback.format_exception(failed.error))
+            await self._park(guilty, "route", told(failed.error), trace, failed.cases)
             if rest := [one for one in rows if one.id != failed.row]:
                 await self.route(rest)
             return
@@ -177,12 +180,15 @@ class Router:
                 return
             if isinstance(error, inbox_store.Conflict):
                 return  # somebody else routed or changed it: it is read again
-            await self._park(rows[0], "write", f"{type(error).__name__}: {error}", traceback.format_exc())
+            if isinstance(error, OperationalError):
+                raise  # the disk or a lock, not the event: it stays where it is
+            await self._park(rows[0], "write", told(error), traceback.format_exc())
             return
         self._written(batch)
 
     def _written(self, batch: Batch) -> None:
         for work in batch.works.values():
+            work.version += work.dirty
             self._remember(work)
         self.metrics.routed(batch)
         for tell in self.on_written:
@@ -199,11 +205,12 @@ class Router:
         if len(self.cache) > CACHED:
             self.cache.popitem(last=False)
 
-    async def _park(self, row: Any, stage: str, reason: str, trace: str) -> None:
+    async def _park(self, row: Any, stage: str, reason: str, trace: str, cases: Sequence[str] = ()) -> None:
         now = self.store.clock.micros()
         parked = self._parked(row, stage, reason, trace, now)
         log.error("parked", inbox=row.id, account=row.account, stage=stage, reason=reason)
-        await self.store.write(lambda conn: _park(conn, [parked], row.account, now))
+        flagged = [one for one in {row.case_id, *cases} if one]
+        await self.store.write(lambda conn: _park(conn, [parked], row.account, now, flagged))
 
     def _parked(self, row: Any, stage: str, reason: str, trace: str, now: int) -> dict[str, Any]:
         self.store.keys_for({row.key_id})
@@ -229,8 +236,9 @@ class Router:
         rows = [row for one in stored if (row := self._read_row(one, batch))]
         self._load(batch, rows)
         started = perf_counter()
+        by_id = {one.id: one for one in stored}
         for row in rows:
-            self._route_row(batch, row, next(one for one in stored if one.id == row.id))
+            self._route_row(batch, row, by_id[row.id])
             if perf_counter() - started > SLICE:
                 await asyncio.sleep(0)
                 started = perf_counter()
@@ -250,20 +258,20 @@ class Router:
             else:
                 inbound = Inbound(stored.account, body, meta, moment(stored.received_at))
                 row.events = list(self.registry.parser(stored.account).parse(inbound))
+            row.marks = [
+                event_marks(self.store.vault, one, row.account, self.registry.shop_of(row.account, one.shop))
+                for one in row.events
+            ]
         except Erased:
             batch.settle(row, None, "the raw body was erased before it was routed")
             return None
         except Exception as error:  # noqa: BLE001 - a plugin's fault parks its row, never the others
             self._park_in(batch, stored, "parse", error)
             return None
-        row.marks = [
-            event_marks(self.store.vault, one, row.account, self.registry.shop_of(row.account, one.shop))
-            for one in row.events
-        ]
         return row
 
     def _park_in(self, batch: Batch, stored: Any, stage: str, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
+        reason = told(error)
         log.error("parked", inbox=stored.id, account=stored.account, stage=stage, reason=type(error).__name__)
         batch.parked.append(self._parked(stored, stage, reason, traceback.format_exc(), batch.now))
         batch.changes.alerts.append(
@@ -277,7 +285,7 @@ class Router:
 
     def _load(self, batch: Batch, rows: list[Row]) -> None:
         marks = list({mark for row in rows for many in row.marks for _, mark in many})
-        keys = [self._event_key(row, one) for row in rows for one in row.events if row.kind != "command"]
+        keys = [key for row in rows for one in row.events if (key := self._event_key(row, one))]
         found, batch.known = self.store.read(
             lambda conn: (case_store.by_keys(conn, marks), case_store.known_events(conn, list(set(keys))))
         )
@@ -353,6 +361,9 @@ class Router:
                     None,
                     (one.key_id, one.doc),
                 )
+        for one in self.store.read(lambda conn: outbox_store.granted(conn, ids)):
+            if work := batch.works.get(one.case_id):
+                work.granted[one.key] = frozenset(one.rules.split())
         merged = {one.case.merged_into for one in batch.works.values() if one.case.merged_into}
         self._load_cases(batch, {one for one in merged if one})
 
@@ -373,51 +384,44 @@ class Router:
         except CommandError as error:
             batch.settle(row, row.case_id, str(error), "refused")
         except Exception as error:
-            raise RowFailed(row.id, error) from error
+            touched = [one.case.id for one in batch.works.values() if one.inbox_id == row.id and one.version]
+            raise RowFailed(row.id, error, touched) from error
         else:
-            if row.id not in {one for one, _ in batch.waits}:
+            if row.id not in {*(one for one, _ in batch.waits), *(one["row"] for one in batch.later)}:
                 batch.settle(row, case_id, note)
 
     def _wait(self, batch: Batch, row: Row, stored: Any, event: Event, waiting: Waiting) -> None:
         """The event stays until a case gets one of its names; one of several events of a row gets a row of its own."""
-        if len(row.events) == 1:
+        if len(row.events) == 1 and waiting.again:
+            batch.later.append({"row": row.id, "due": batch.now + LOOKED_AGAIN})
+        elif len(row.events) == 1:
             batch.parked.append({**self._parked(stored, "match", str(waiting), "", batch.now), "to": "unmatched"})
             batch.waits.append((row.id, waiting.keys))
-            return
-        alone = self.event_row([event], row.account, f"alone:{row.id}:{event.key}", batch, depth=row.depth)
-        batch.inbox.append({**alone, "due_at": batch.now})
+        else:
+            alone = self.event_row([event], row.account, f"alone:{row.id}:{event.key}", depth=row.depth)
+            batch.inbox.append({**alone, "due_at": batch.now})
 
     def event_row(
         self,
         events: list[Event],
         account: str,
         dedupe: str,
-        batch: Batch | None = None,
         *,
         depth: int = 0,
         case_id: str | None = None,
         kind: str = "event",
     ) -> dict[str, Any]:
         """An inbox row of normalised events, sealed with the day's key."""
-        key_id, made = self.store.day_key()
-        if made:
-            self.new_keys(made, batch)
-        return event_row(
-            self.store.vault, key_id, events, account, dedupe, self.store.clock.micros(), depth, case_id, kind
-        )
-
-    def new_keys(self, rows: list[dict[str, Any]], batch: Batch | None = None) -> None:
-        """Store keys with the batch that uses them, or at once, before anything that does."""
-        if batch is not None:
-            batch.key_rows.extend(rows)
-        else:
-            self.store.write(lambda conn: store_keys(conn, rows), first=True)
+        key_id, now = self.store.day_key(), self.store.clock.micros()
+        return event_row(self.store.vault, key_id, events, account, dedupe, now, depth, case_id, kind)
 
     def _route_event(self, batch: Batch, row: Row, event: Event, marks: list[tuple[Any, bytes]]) -> str | None:
         key = self._event_key(row, event)
-        if key in batch.known or key in batch.seen:
+        if key is not None and (key in batch.known or key in batch.seen):
             return None
         work = self._find(batch, row, event, marks)
+        if work is None and row.case_id:
+            return None  # it was about a case whose buyer was erased since
         if work is None:
             work = self._open(batch, row, event)
         work.begin(batch.changes, self._now(batch), row.depth, row.id)
@@ -426,13 +430,17 @@ class Router:
         work.apply(event, row.account)
         for one in batch.changes.keys[keys_before:]:
             batch.by_mark.setdefault(one["k"], []).insert(0, work.case.id)
-        batch.seen.add(key)
+        if key is not None:
+            batch.seen.add(key)
         return work.case.id
 
     def _now(self, batch: Batch) -> datetime:
         return moment(batch.now)
 
-    def _event_key(self, row: Row, event: Event) -> bytes:
+    def _event_key(self, row: Row, event: Event) -> bytes | None:
+        """What makes the event count once; the bridge's own events are unique by their inbox row."""
+        if isinstance(event, OWN):
+            return None
         return self.store.vault.mark("event", row.account, event.key)
 
     def _find(self, batch: Batch, row: Row, event: Event, marks: list[tuple[Any, bytes]]) -> Work | None:
@@ -508,6 +516,7 @@ class Router:
                 raise Waiting(
                     [mark for _, mark in event_marks(self.store.vault, event, row.account, None)],
                     "our own write may have made it",
+                    again=True,
                 )
 
     def _case_key(self, batch: Batch, shop: str, event: Event) -> tuple[str, dict[str, Any] | None]:
@@ -586,9 +595,9 @@ class Router:
         case_store.add_messages(conn, changes.messages)
         outbox_store.add(conn, changes.outbox)
         outbox_store.change(conn, changes.moved)
-        outbox_store.add_approvals(conn, [dict(one) for one in changes.approvals])
         case_store.set_deadlines(conn, changes.stopped, changes.deadlines)
         _park(conn, batch.parked, None, batch.now)
+        inbox_store.later(conn, batch.later)
         for row_id, keys in batch.waits:
             inbox_store.wait_for(conn, row_id, keys)
         if changes.keys:
@@ -598,6 +607,9 @@ class Router:
             ops.alert(conn, one["key"], one["text"], batch.now, account=one["account"], case_id=one["case_id"])
         for job in batch.extra:
             job(conn)
+        if changes.moved:
+            outbox_store.void_approvals(conn, list({one["case"] for one in changes.moved}))
+        outbox_store.add_approvals(conn, [dict(one) for one in changes.approvals])
 
     def _write_cases(self, conn: Connection, batch: Batch) -> None:
         new, changed = [], []
@@ -610,8 +622,6 @@ class Router:
             else:
                 changed.append(case_store.as_update(row, work.version))
         case_store.write(conn, new, changed)
-        for work in batch.works.values():
-            work.version += work.dirty
 
     def _case_row(self, work: Work) -> dict[str, Any]:
         case = work.case
@@ -643,21 +653,36 @@ class Router:
 class RowFailed(Exception):  # noqa: N818 - says which row, not what
     """Routing one row failed: the batch is computed again without it."""
 
-    def __init__(self, row: int, error: Exception) -> None:
+    def __init__(self, row: int, error: Exception, cases: Sequence[str]) -> None:
         super().__init__(str(error))
-        self.row, self.error = row, error
+        self.row, self.error, self.cases = row, error, cases
 
 
 class Waiting(Exception):  # noqa: N818 - not an error: the event waits
-    """No case knows the event yet."""
+    """No case knows the event yet; ``again`` asks to look soon, because no new name may come."""
 
-    def __init__(self, keys: list[bytes], reason: str) -> None:
+    def __init__(self, keys: list[bytes], reason: str, *, again: bool = False) -> None:
         super().__init__(reason)
-        self.keys = keys
+        self.keys, self.again = keys, again
 
 
-def _park(conn: Connection, rows: list[dict[str, Any]], account: str | None, now: int) -> None:
+def told(error: Exception) -> str:
+    """What went wrong, without the values that pydantic quotes and without personal data."""
+    if isinstance(error, ValidationError):
+        return "; ".join(explain(error, error.title))
+    return f"{type(error).__name__}: {mask(str(error))}"
+
+
+def _park(
+    conn: Connection,
+    rows: list[dict[str, Any]],
+    account: str | None,
+    now: int,
+    cases: Sequence[str] = (),
+) -> None:
     inbox_store.park(conn, rows)
+    for one in rows if cases else ():
+        case_store.flag(conn, cases, case_store.parked(one["row"]))
     if account:
         ops.alert(
             conn, f"parked:{account}", f"an event of {account} is parked: {rows[0]['said'][:200]}", now, account=account

@@ -22,7 +22,6 @@ from ..store import inbox as inbox_store
 from ..store import ops
 from ..store.store import Store
 from ..store.tables import deadlines, inbox, micros, moment
-from ..store.vault import store_keys
 from .metrics import Metrics
 from .router import event_row
 
@@ -57,11 +56,10 @@ class Timers:
         rows = self.store.read(lambda conn: case_store.due_deadlines(conn, now))
         if not rows:
             return 0
-        key_id, made = self.store.day_key()
+        key_id = self.store.day_key()
         found = [self._event(one, key_id, now) for one in rows]
 
         def fire(conn: Connection) -> None:
-            store_keys(conn, made)
             for one in rows:
                 conn.execute(
                     delete(deadlines).where(
@@ -100,17 +98,22 @@ class Timers:
     async def keep_house(self) -> None:
         """Forget event keys and raw bodies whose time is over."""
         while True:
-            now = self.store.clock.now()
-            seen_before = now - self.settings.seen_for
-            raw_before = now - self.settings.raw_for
-            seen, raw = micros(seen_before), micros(raw_before)
-            await self.store.write(lambda conn, s=seen, r=raw: _prune(conn, s, r))  # type: ignore[misc]
+            await self.clean()
             await asyncio.sleep(KEPT_EVERY)
 
+    async def clean(self) -> None:
+        """Forget what is old, and give up what waited too long for a case."""
+        now, kept = self.store.clock.now(), self.settings
+        seen, raw, patient = (micros(now - one) for one in (kept.seen_for, kept.raw_for, kept.unmatched_for))
 
-def _prune(conn: Connection, seen_before: int, raw_before: int) -> None:
-    ops.prune_seen(conn, seen_before)
-    conn.execute(delete(inbox).where(inbox.c.state.in_(("done", "refused")), inbox.c.settled_at < raw_before))
+        def clean(conn: Connection) -> None:
+            ops.prune_seen(conn, seen)
+            conn.execute(delete(inbox).where(inbox.c.state.in_(("done", "refused")), inbox.c.settled_at < raw))
+            for account in {one.account for one in inbox_store.give_up(conn, patient)}:
+                text = f"events of {account} found no case in time and are parked"
+                ops.alert(conn, f"unmatched:{account}", text, micros(now), account=account)
+
+        await self.store.write(clean)
 
 
 class Watchdog:

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from ..abilities import Proposal, Shop, Timer, View
 from ..core.identity import names, scope
 from ..core.judge import Failure, Judge, Weighed
+from ..core.masking import mask
 from ..core.reduce import reduce
 from ..core.resolve import account_for
 from ..model import (
@@ -138,6 +139,7 @@ class Work:
     changes: Changes = field(default_factory=Changes)
     granted: dict[str, frozenset[str]] = field(default_factory=dict)
     dirty: bool = False
+    news: bool = False  # something to tell the forwards: more than that they were told
     now: datetime = datetime.min
     depth: int = 0
     inbox_id: int | None = None
@@ -159,7 +161,7 @@ class Work:
         self._alert("bridge.derived", f"{len(queue)} events were left after {MOST_DERIVED} that followed from one")
 
     def _step(self, event: Event, account: str, by: str, queue: deque[tuple[Event, str, str]]) -> None:
-        before = self.case
+        before, first = self.case, self.seq + 1 if self.seq == 0 else 0
         if not self.record(event, account, by):
             return
         if isinstance(event, Settled):
@@ -173,7 +175,7 @@ class Work:
         needed = list(self.world.judge.needed)
         for fact in needed:
             self._fetch(fact, queue)
-        if not needed and self.world.judge.lacking(before):
+        if not needed and self.seq > first and self.world.judge.lacking(before):
             for missed in self.world.messages(self.case.id):
                 self._ask_policies(missed, queue)
 
@@ -190,6 +192,7 @@ class Work:
         if len(self.case.refs) != len(refs):
             self._new_keys([one for one in self.case.refs if one not in refs], account)
         self._append(event, account, by)
+        self.news = self.news or not (isinstance(event, Settled) and event.action_type == Forward.kind)
         if isinstance(event, MessageReceived):
             self._keep_message(event)
         self.dirty = True
@@ -253,9 +256,8 @@ class Work:
     def _take(self, policy: str, proposal: Proposal | Failure, queue: deque[tuple[Event, str, str]]) -> None:
         match proposal:
             case Failure():
-                self._alert(
-                    f"policy:{proposal.policy}", f"decide failed: {type(proposal.error).__name__}: {proposal.error}"
-                )
+                error = mask(str(proposal.error))
+                self._alert(f"policy:{proposal.policy}", f"decide failed: {type(proposal.error).__name__}: {error}")
                 self.flag = self.flag or f"policy {proposal.policy} failed"
             case Timer():
                 self.set_timer(proposal)
@@ -362,7 +364,9 @@ class Work:
             yield _bridge_verdict(
                 Ruling.HOLD, "bridge.depth", f"{self.depth} events led to each other without news from outside"
             )
-        created = [one.created_at for one in self.entries.values()]
+        if isinstance(action, Forward):  # as many as there are changes, and no policy hears of them
+            return
+        created = [one.created_at for one in self.entries.values() if one.type != Forward.kind]
         for most, hours in ((self.world.hourly_budget, 1), (self.world.daily_budget, 24)):
             if len(created) >= most and sum(one > micros(self.now - timedelta(hours=hours)) for one in created) >= most:
                 yield _bridge_verdict(
@@ -480,10 +484,14 @@ class Work:
         if granted:
             self.granted[key] = granted
         weighed = self.world.judge.weigh(action, self.case, self.view(), self.granted.get(key, frozenset()))
+        reworded = self._reworded(entry, weighed)
+        if reworded and self.granted.pop(key, frozenset()):  # what was approved were the former words
+            weighed = self.world.judge.weigh(weighed.action, self.case, self.view())
+            reworded |= self._reworded(entry, weighed)
         verdicts = list(weighed.verdicts)
         state, cause, until = self._fate(weighed.action, verdicts)
         values = {"cause": cause, "verdicts": to_json(verdicts).decode(), "due_at": micros(self.now)}
-        values |= self._reworded(entry, weighed)
+        values |= reworded
         self._move(key, entry, state, **values)
         if state == "held":
             self._ask(key, entry, verdicts, until)
@@ -579,6 +587,9 @@ class Work:
 
     def forward(self) -> None:
         """Tell the integrator's addresses how the case stands now."""
+        if not self.news:
+            return
+        self.news = False
         for account in self.shop.forwards:
             body = {
                 "type": "case.closed" if self.case.status is Status.CLOSED else "case.updated",

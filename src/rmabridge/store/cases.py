@@ -94,6 +94,22 @@ def write(conn: Connection, new: Sequence[dict[str, Any]], changed: Sequence[dic
         raise Conflict("a case was changed by somebody else")
 
 
+def flag(conn: Connection, ids: Sequence[str], text: str) -> None:
+    """Flag cases for a person; the version rises, so that nobody goes on with what was read before."""
+    if ids:
+        conn.execute(update(cases).where(cases.c.id.in_(ids)).values(flag=text, version=cases.c.version + 1))
+
+
+def parked(row_id: int) -> str:
+    """The flag of a case about which an event was parked."""
+    return f"inbox row {row_id} is parked"
+
+
+def unflag(conn: Connection, flags: Sequence[str]) -> None:
+    """Take flags of these texts down again."""
+    conn.execute(update(cases).where(cases.c.flag.in_(flags)).values(flag=None, version=cases.c.version + 1))
+
+
 def as_update(row: dict[str, Any], read: int) -> dict[str, Any]:
     """A case row as the parameters of its update."""
     left = {"id", "shop", "key_id", "created_at"}
@@ -201,14 +217,13 @@ def broken_links(conn: Connection, case_id: str) -> list[int]:
     return broken
 
 
-def move_keys(conn: Connection, loser: str, winner: str) -> None:
-    """Give all names of an absorbed case to the one that absorbs it."""
-    conn.execute(
-        delete(case_keys).where(
-            case_keys.c.case_id == loser, case_keys.c.k.in_(select(case_keys.c.k).where(case_keys.c.case_id == winner))
-        )
-    )
-    conn.execute(update(case_keys).where(case_keys.c.case_id == loser).values(case_id=winner))
+def move_keys(conn: Connection, keys: Sequence[bytes], loser: str, winner: str) -> None:
+    """Give the names of an absorbed case to the one that absorbs it, and stop its clocks."""
+    lost = and_(case_keys.c.k.in_(keys), case_keys.c.case_id == loser)
+    moved = [{**one, "case_id": winner} for one in conn.execute(select(case_keys).where(lost)).mappings()]
+    conn.execute(delete(case_keys).where(lost))
+    if moved:
+        conn.execute(ignoring(conn, case_keys), moved)
     conn.execute(delete(deadlines).where(deadlines.c.case_id == loser))
 
 

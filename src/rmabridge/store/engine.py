@@ -33,6 +33,7 @@ def sqlite_engine(path: Path, *, writes: bool = True) -> Engine:
     made = create_engine(
         f"sqlite:///file:{path}?uri=true",
         poolclass=NullPool,
+        hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": 15, "isolation_level": None},
     )
 

@@ -26,7 +26,8 @@ def ignoring(conn: Connection, table: Any) -> Any:
 
 def lane_of(account: str, ordering: str | None) -> int:
     """The lane whose rows are routed in order."""
-    return int.from_bytes(blake2b(f"{account}\x1f{ordering or ''}".encode(), digest_size=2).digest(), "big") % LANES
+    name = f"{account}\x1f{ordering or ''}".encode(errors="replace")
+    return int.from_bytes(blake2b(name, digest_size=2).digest(), "big") % LANES
 
 
 def digest(text: bytes) -> bytes:
@@ -66,15 +67,12 @@ _BATCH = select(inbox).where(inbox.c.state == "new", inbox.c.due_at <= bindparam
 
 def batch(conn: Connection, now: int, most: int) -> Sequence[Any]:
     """The oldest rows that are to be routed now; a row on its fifth claim is left to ``poison``."""
-    return conn.execute(_BATCH.limit(most), {"now": now}).all()
-
-
-_CLAIM = update(inbox).where(inbox.c.id == bindparam("row")).values(claims=inbox.c.claims + 1)
+    return conn.execute(_BATCH, {"now": now, "most": most}).all()
 
 
 def claim(conn: Connection, ids: Sequence[int]) -> None:
-    """Count one more claim of each row, before it is routed."""
-    conn.execute(_CLAIM, [{"row": one} for one in ids])
+    """Count one more claim of each row that a dead process was routing and did not finish."""
+    conn.execute(update(inbox).where(inbox.c.id.in_(ids), inbox.c.state == "new").values(claims=inbox.c.claims + 1))
 
 
 _DONE = (
@@ -116,7 +114,27 @@ def park(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 def wait_for(conn: Connection, row_id: int, keys: Iterable[bytes]) -> None:
     """Note which case keys an unmatched row waits for."""
-    conn.execute(ignoring(conn, waiting), [{"k": one, "inbox_id": row_id} for one in set(keys)])
+    if found := [{"k": one, "inbox_id": row_id} for one in set(keys)]:
+        conn.execute(ignoring(conn, waiting), found)
+
+
+_LATER = update(inbox).where(inbox.c.id == bindparam("row")).values(due_at=bindparam("due"), claims=0)
+
+
+def later(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Look at these rows again at their ``due``."""
+    if rows:
+        conn.execute(_LATER, rows)
+
+
+def give_up(conn: Connection, before: int) -> Sequence[Any]:
+    """Park what has waited for its case since before then; (id, account) of each."""
+    stale = (inbox.c.state == "unmatched", inbox.c.settled_at < before)
+    found = conn.execute(select(inbox.c.id, inbox.c.account).where(*stale)).all()
+    if found:
+        conn.execute(delete(waiting).where(waiting.c.inbox_id.in_([one.id for one in found])))
+        conn.execute(update(inbox).where(*stale).values(state="parked", note="no case came that knows it"))
+    return found
 
 
 def queue_waiting(conn: Connection, keys: Sequence[bytes], now: int) -> int:

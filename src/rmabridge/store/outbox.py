@@ -87,9 +87,33 @@ def add_approvals(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
             .where(approvals.c.outbox_id == row_id, approvals.c.state == "waiting", approvals.c.digest != one["digest"])
             .values(state="void")
         )
-        known = select(approvals.c.id).where(approvals.c.outbox_id == row_id, approvals.c.digest == one["digest"])
-        if conn.execute(known).first() is None:
+        known = approvals.c.outbox_id == row_id, approvals.c.digest == one["digest"]
+        before = conn.execute(select(approvals.c.state, approvals.c.rules).where(*known)).first()
+        if before is None:
             conn.execute(insert(approvals), {**one, "outbox_id": row_id})
+            continue
+        if before.state == "approved":  # what was granted stays granted; the rest is asked for
+            one["rules"] = " ".join(dict.fromkeys([*before.rules.split(), *one["rules"].split()]))
+        conn.execute(update(approvals).where(*known).values(**one, answered_at=None))
+
+
+def void_approvals(conn: Connection, case_ids: Sequence[str]) -> None:
+    """Nobody is asked any longer about what is not held any more."""
+    held = select(outbox.c.id).where(outbox.c.case_id.in_(case_ids), outbox.c.state != "held")
+    if case_ids:
+        conn.execute(
+            update(approvals)
+            .where(approvals.c.state == "waiting", approvals.c.outbox_id.in_(held))
+            .values(state="void")
+        )
+
+
+def granted(conn: Connection, case_ids: Sequence[str]) -> Sequence[Any]:
+    """(case_id, key, rules) of what people approved, in the words in which it still stands."""
+    same = and_(approvals.c.outbox_id == outbox.c.id, approvals.c.digest == outbox.c.digest)
+    query = select(outbox.c.case_id, outbox.c.key, approvals.c.rules).join(approvals, same)
+    live = query.where(outbox.c.case_id.in_(case_ids), outbox.c.state.in_(PENDING), approvals.c.state == "approved")
+    return conn.execute(live).all()
 
 
 def _head() -> ColumnElement[bool]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Self, TypeVar
 
 from sqlalchemy import Connection, insert, inspect, select
 from sqlalchemy.engine import Engine
@@ -15,8 +16,9 @@ from sqlalchemy.exc import OperationalError
 
 from ..config import Bridge
 from ..errors import CommandError, ConfigError
-from . import ops
+from . import inbox, ops
 from .engine import Writer, sqlite_engine
+from .inbox import ignoring
 from .tables import buyer_keys, cursors, micros
 from .vault import Vault, master_keys, store_keys
 
@@ -77,14 +79,28 @@ class Store:
         try:
             if not _current(self.engine):
                 migrate(self.path)
+            self._routing = os.open(self.path.with_suffix(".routing"), os.O_RDWR | os.O_CREAT, 0o600)
             with self.engine.begin() as conn:
                 store_keys(conn, self.vault.start(conn))
+                self._count_claims(conn)
         except OperationalError as error:
             raise ConfigError(f"[bridge] database: {self.path}: {error.orig}") from error
         self._reader = sqlite_engine(self.path, writes=False).connect()
         self.reload_clock()
         self.writer = Writer(self.engine)
         return self
+
+    def _count_claims(self, conn: Connection) -> None:
+        """Rows that the last process was routing when it died have one more claim."""
+        if noted := os.pread(self._routing, 1 << 16, 0).split():
+            inbox.claim(conn, [int(one) for one in noted])
+
+    def note_routing(self, ids: list[int]) -> None:
+        """Say which rows are being routed, where it outlives the process. (It need not outlive a power failure: what
+        ends the process again and again is what must be found.)"""
+        noted = " ".join(map(str, ids)).encode()
+        os.pwrite(self._routing, noted, 0)
+        os.ftruncate(self._routing, len(noted))
 
     def _take_lock(self) -> None:
         self._lock = self.path.with_suffix(".lock").open("w")
@@ -122,13 +138,19 @@ class Store:
         if missing:
             self.read(lambda conn: self.vault.fetch(conn, missing))
 
-    def day_key(self) -> tuple[str, list[dict[str, Any]]]:
-        """The key for today's raw bodies, and its row if it was made just now."""
+    def day_key(self) -> str:
+        """The key for today's raw bodies. A new one is on disk before anything is sealed with it: whoever needed it
+        first might fail to commit, and others use it at once."""
         name = ops.today(self.clock.now())
-        if self.vault.knows(name):
-            return name, []
-        self.keys_for({name})
-        return (name, []) if self.vault.knows(name) else (name, [self.vault.make(name, None, self.clock.micros())])
+        if not self.vault.knows(name):
+            self.keys_for({name})
+        if not self.vault.knows(name):
+            with self.engine.begin() as conn:
+                made = self.vault.make(name, None, self.clock.micros())
+                self.vault.forget(name)
+                conn.execute(ignoring(conn, buyer_keys), made)
+            self.keys_for({name})
+        return name
 
     async def close(self) -> None:
         """Finish writing and release the file."""
@@ -136,6 +158,7 @@ class Store:
         self._reader.close()
         self._reader.engine.dispose()
         self.engine.dispose()
+        os.close(self._routing)
         if self._lock:
             self._lock.close()
 

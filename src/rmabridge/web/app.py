@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic_core import to_json
 
 from ..abilities import Connects, WebRequest
-from ..errors import Overloaded, Refused, TooLarge, UnknownAccount, Unverified
+from ..errors import Malformed, Overloaded, Refused, TooLarge, UnknownAccount, Unverified
 
 if TYPE_CHECKING:
     from ..flow.bridge import Running
@@ -52,10 +53,13 @@ async def _body(request: web.Request, most: int) -> bytes:
     if request.content_length is not None and request.content_length > most:
         raise TooLarge(f"more than {most} bytes")
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            raise TooLarge(f"more than {most} bytes")
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > most:
+                raise TooLarge(f"more than {most} bytes")
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise Malformed("the body does not arrive as its headers say") from error
     return bytes(body)
 
 
