@@ -1,0 +1,5 @@
+"""``python -m rmabridge``."""
+
+from .cli import main
+
+main(prog_name="rmabridge")

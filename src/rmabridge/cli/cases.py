@@ -1,0 +1,201 @@
+"""``rmabridge cases``: list, read, change, export and verify cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import PROBLEM
+from .app import App, command
+from .asking import Order, ask, asks
+from .output import document, dumped, table, when
+from .values import pairs
+
+if TYPE_CHECKING:
+    from ..model import Case
+
+COLUMNS = ("id", "shop", "status", "kind", "issue", "level", "opened", "updated", "flag")
+
+
+@click.group()
+def cases() -> None:
+    """List, read and change cases."""
+
+
+@cases.command("list")
+@click.option("--shop", help="Only of this shop.")
+@click.option("--status", help="Only in this status.")
+@click.option("--open/--all", "only_open", default=True, show_default=True, help="Open cases, or closed ones too.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@command
+def list_(app: App, shop: str | None, status: str | None, only_open: bool, limit: int) -> None:
+    """Cases, the latest changed first."""
+    from ..store import cases as store
+
+    open_ = True if only_open and status != "closed" else None
+    found = app.read(lambda conn: store.listed(conn, shop=shop, status=status, open_=open_, most=limit, before=None))
+    table(app, [_row(one) for one in found], COLUMNS, empty="no cases")
+
+
+def _row(one: Any) -> dict[str, Any]:
+    facts = {name: getattr(one, name) for name in ("id", "shop", "status", "kind", "issue", "level", "flag")}
+    return {**facts, "opened": when(one.opened_at), "updated": when(one.updated_at), "open": bool(one.open)}
+
+
+def load(app: App, text: str) -> Case:
+    """A case, decrypted."""
+    from ..errors import CommandError
+    from ..model import Case
+    from ..store import cases as store
+
+    case_id = app.case(text)
+    row = app.read(lambda conn: store.rows(conn, [case_id]))[0]
+    doc = app.open(row.key_id, row.doc)
+    if doc is None:
+        raise CommandError(f"{case_id}: the buyer's data was erased; 'cases timeline' and 'cases verify' still work")
+    return Case.model_validate_json(doc)
+
+
+@cases.command()
+@click.argument("case")
+@command
+def show(app: App, case: str) -> None:
+    """The case as it stands."""
+    found = load(app, case).model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"stamps"})
+    document(app, found)
+
+
+@cases.command()
+@click.argument("case")
+@command
+def timeline(app: App, case: str) -> None:
+    """Everything that happened, in order."""
+    table(app, entries(app, app.case(case)), ("seq", "at", "type", "account", "by", "event"))
+
+
+def entries(app: App, case_id: str) -> list[dict[str, Any]]:
+    """The timeline, decrypted; an erased entry says so."""
+    from pydantic_core import from_json
+
+    from ..store import cases as store
+
+    found = []
+    for one in app.read(lambda conn: store.entries(conn, case_id)):
+        doc = app.open(one.key_id, one.doc)
+        event = "erased" if doc is None else _told(from_json(doc))
+        facts = {name: getattr(one, name) for name in ("seq", "type", "account", "by")}
+        found.append({**facts, "at": when(one.at), "recorded_at": when(one.recorded_at), "event": event})
+    return found
+
+
+def _told(event: dict[str, Any]) -> dict[str, Any]:
+    """An event without what the row says already."""
+    return {name: one for name, one in event.items() if name not in {"type", "at", "schema"} and one not in (None, [])}
+
+
+@cases.command()
+@click.argument("case")
+@command
+def explain(app: App, case: str) -> None:
+    """Why the bridge did what it did: every rule that spoke, in order, with its reason."""
+    from .explain import tell
+
+    tell(app, case)
+
+
+@cases.command()
+@click.argument("case")
+@click.argument("text")
+@asks
+@command
+def note(app: App, case: str, text: str, by: str | None, no_wait: bool) -> None:
+    """Put a note on the timeline."""
+    ask(app, Order("note", {"text": text}, app.case(case)), by, no_wait=no_wait)
+
+
+@cases.command()
+@click.argument("case")
+@click.argument("text")
+@asks
+@command
+def reply(app: App, case: str, text: str, by: str | None, no_wait: bool) -> None:
+    """Answer the buyer on the best way that reaches them."""
+    ask(app, Order("reply", {"text": text}, app.case(case)), by, no_wait=no_wait)
+
+
+@cases.command()
+@click.argument("case")
+@click.argument("type_", metavar="TYPE")
+@click.argument("fields", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--agreed", is_flag=True, help="The buyer has agreed to this refund.")
+@asks
+@command
+def act(
+    app: App, *, case: str, type_: str, fields: tuple[str, ...], agreed: bool, by: str | None, no_wait: bool
+) -> None:
+    """Propose an action, for example: cases act C… refund.pay amount="500.01 CNY"."""
+    from .acting import built
+
+    action = built(load(app, case), type_, pairs(fields))
+    args = {"action": action, "agreed": True} if agreed else {"action": action}
+    ask(app, Order("act", args, app.case(case)), by, no_wait=no_wait)
+
+
+@cases.command()
+@click.argument("case")
+@click.option("--result", default="", help="How it ended.")
+@asks
+@command
+def close(app: App, case: str, result: str, by: str | None, no_wait: bool) -> None:
+    """Close a case."""
+    ask(app, Order("close", {"result": result}, app.case(case)), by, no_wait=no_wait)
+
+
+@cases.command()
+@click.argument("case")
+@asks
+@command
+def reopen(app: App, case: str, by: str | None, no_wait: bool) -> None:
+    """Open a closed case again: its next round."""
+    ask(app, Order("reopen", {}, app.case(case)), by, no_wait=no_wait)
+
+
+@cases.command()
+@click.argument("case")
+@command
+def export(app: App, case: str) -> None:
+    """The whole record as JSON: the problem, the process and the result."""
+    from .exporting import exported
+
+    click.echo(dumped(exported(app, load(app, case))))
+
+
+@cases.command()
+@click.argument("case", required=False)
+@click.option("--all", "every", is_flag=True, help="Every case.")
+@command
+def verify(app: App, case: str | None, every: bool) -> None:
+    """Check the hash chain of a case's timeline; exit 1 when an entry was changed."""
+    from ..store import cases as store
+
+    if every == (case is not None):
+        raise click.UsageError("name a case, or give --all")
+    ids = _all_ids(app) if case is None else [app.case(case)]
+    broken = {one: links for one in ids if (links := app.read(lambda conn, i=one: store.broken_links(conn, i)))}  # type: ignore[misc]
+    if app.as_json:
+        click.echo(dumped({"checked": len(ids), "broken": broken}))
+    for name, links in () if app.as_json else broken.items():
+        click.echo(f"{name}: broken at {', '.join(map(str, links))}", err=True)
+    if broken:
+        click.get_current_context().exit(PROBLEM)
+    if not app.as_json:
+        click.echo(f"{len(ids)} checked, nothing was changed")
+
+
+def _all_ids(app: App) -> list[str]:
+    from sqlalchemy import select
+
+    from ..store.tables import cases as stored
+
+    return list(app.read(lambda conn: conn.execute(select(stored.c.id).order_by(stored.c.id)).scalars().all()))

@@ -1,0 +1,109 @@
+"""``rmabridge explain CASE``: every rule that spoke, in order, with its reason."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .app import App, command
+from .output import document, dumped, table, when
+
+if TYPE_CHECKING:
+    from ..model import Case
+
+VERDICTS = ("delivery", "action", "state", "proposer", "policy", "rule", "ruling", "reason")
+
+
+@click.command()
+@click.argument("case")
+@command
+def explain(app: App, case: str) -> None:
+    """Why the bridge did what it did in a case: every rule that spoke, in order, with its reason."""
+    tell(app, case)
+
+
+def tell(app: App, text: str) -> None:
+    """Print the explanation of a case."""
+    from .cases import load
+
+    found = explained(app, load(app, text))
+    if app.as_json:
+        click.echo(dumped(found))
+        return
+    document(app, {name: found[name] for name in ("case", "status", "flag", "route")})
+    for title, name, columns in (
+        ("routed", "routed", ("at", "rule", "group", "priority", "channels")),
+        ("actions", "actions", ("delivery", "at", "action", "account", "state", "proposer", "cause")),
+        ("ways to the buyer", "ways", ("way", "used", "reason")),
+    ):
+        click.echo(f"\n{title}")
+        table(app, found[name], columns)
+        if name == "actions":
+            click.echo("\nverdicts")
+            table(app, _flat(found["actions"]), VERDICTS)
+
+
+def explained(app: App, case: Case) -> dict[str, Any]:
+    """The route, the ledger with all verdicts, and the ways to the buyer."""
+    from ..store import cases, outbox
+
+    row = app.read(lambda conn: cases.rows(conn, [case.id]))[0]
+    ledger = app.read(lambda conn: outbox.of_case(conn, case.id))
+    return {
+        "case": case.id,
+        "status": case.status.value,
+        "flag": row.flag,
+        "route": case.route.model_dump(mode="json", exclude_none=True),
+        "routed": _routed(app, case.id),
+        "actions": [_action(one) for one in ledger],
+        "ways": _ways(app, case),
+    }
+
+
+def _routed(app: App, case_id: str) -> list[dict[str, Any]]:
+    from .cases import entries
+
+    names = ("rule", "group", "priority", "tags", "channels")
+    return [
+        {"at": one["at"], "by": one["by"], **{name: one["event"][name] for name in names if name in one["event"]}}
+        for one in entries(app, case_id)
+        if one["type"] == "case.routed" and isinstance(one["event"], dict)
+    ]
+
+
+def _action(row: Any) -> dict[str, Any]:
+    verdicts = json.loads(row.verdicts)
+    return {
+        "delivery": row.id,
+        "at": when(row.created_at),
+        "action": row.key,
+        "type": row.type,
+        "account": row.account,
+        "state": row.state,
+        "proposer": row.proposer,
+        "cause": row.cause,
+        "verdicts": [{name: one for name, one in each.items() if one is not None} for each in verdicts],
+    }
+
+
+def _flat(actions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {**{name: action[name] for name in ("delivery", "action", "state", "proposer")}, **verdict}
+        for action in actions
+        for verdict in action["verdicts"]
+    ]
+
+
+def _ways(app: App, case: Case) -> list[dict[str, Any]]:
+    from ..core.reach import ways
+
+    shop = app.registry.shops.get(case.shop)
+    if shop is None:
+        return [{"way": case.shop, "used": False, "reason": "the shop is no longer configured"}]
+    found = ways(case, shop)
+    good = [
+        {"way": f"{one.way.account}/{one.way.form}", "used": not n, "reason": ""} for n, one in enumerate(found.ways)
+    ]
+    return good + [{"way": name, "used": False, "reason": reason} for name, reason in found.fallen]

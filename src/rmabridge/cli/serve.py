@@ -1,0 +1,87 @@
+"""``rmabridge serve``: run the bridge until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .app import App, command
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Receive, decide and show, but let nothing leave.")
+@click.option("--host", help="Address to listen on, instead of [bridge] host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of [bridge] port.")
+@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Written once webhooks are taken.")
+@command
+def serve(app: App, dry_run: bool, host: str | None, port: int | None, ready_file: Path | None) -> None:
+    """Run the bridge; SIGTERM or Ctrl-C ends it after what is under way."""
+    from ..log import configure
+
+    config = _changed(app.config, dry_run, host, port)
+    configure(config.bridge.log_level)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, ready_file))
+
+
+def _changed(config: Config, dry_run: bool, host: str | None, port: int | None) -> Config:
+    given: dict[str, Any] = {"dry_run": dry_run or None, "host": host, "port": port}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(config, bridge=config.bridge.model_copy(update=changes))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(config: Config, ready_file: Path | None) -> None:
+    from ..flow.bridge import Running
+
+    stop = asyncio.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(one, _stop, stop, one)
+    async with Running(config) as bridge:
+        line = json.dumps({"url": bridge.url, "pid": os.getpid()})
+        click.echo(line)
+        if ready_file:
+            _announce(ready_file, line)
+        try:
+            await stop.wait()
+        finally:
+            _withdraw(ready_file)
+
+
+def _withdraw(path: Path | None) -> None:
+    if path:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _stop(stop: asyncio.Event, which: signal.Signals) -> None:
+    """The first signal drains; the same one again ends the process at once."""
+    asyncio.get_running_loop().remove_signal_handler(which)
+    signal.signal(which, signal.SIG_DFL)
+    stop.set()
+
+
+def _announce(path: Path, line: str) -> None:
+    """Whole or not at all: whoever waits for the file may read it at once."""
+    made = path.with_name(f"{path.name}.{os.getpid()}")
+    made.write_text(f"{line}\n", encoding="utf-8")
+    made.replace(path)
