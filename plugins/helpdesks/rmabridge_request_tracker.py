@@ -84,7 +84,7 @@ class Posted(BaseModel):
     creator: str
     privileged: bool = False
     status: str | None = None
-    ticket: str
+    ticket: str = Field(min_length=1)
     url: str | None = None
     ref: str | None = None
     subject: str | None = None

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final
 
 from pydantic import Field, SecretStr
 
+from rmabridge import hookimpl
 from rmabridge.abilities import (
     Context,
     DecidesReturns,
@@ -40,7 +41,6 @@ from rmabridge.abilities import (
     live,
 )
 from rmabridge.errors import Malformed, Rejected, Unverified
-from rmabridge.hookspecs import hookimpl
 from rmabridge.model import ApproveReturn, DeclineReturn, Event, FetchOrder, Money, RequestChanged
 from rmabridge.wire.bodies import dig, dump_json, read_object, text
 from rmabridge.wire.signing import any_matches, fresh, hmac_base64

@@ -27,12 +27,16 @@ LONGEST: Final = 30
 MODEL: Final = "acme"
 
 
-class Refusal(click.ClickException):
-    """One line, and an exit code."""
+class BadName(click.ClickException):
+    """Told in one line."""
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code
+    exit_code = USAGE
+
+
+class Taken(click.ClickException):
+    """Told in one line."""
+
+    exit_code = CANNOT
 
 
 @click.command()
@@ -59,12 +63,10 @@ def new(kind: str, name: str, folder: Path) -> None:
 def check_name(name: str) -> None:
     """Refuse what is no name for a module or a configuration section."""
     if not NAME.fullmatch(name) or len(name) > LONGEST:
-        raise Refusal(
-            f"{name!r} is not a plugin's name: small letters, digits and '_', at most {LONGEST}, such as sf_express",
-            USAGE,
-        )
+        rule = f"small letters, digits and '_', at most {LONGEST}, such as sf_express"
+        raise BadName(f"{name!r} is not a plugin's name: {rule}")
     if keyword.iskeyword(name):
-        raise Refusal(f"{name!r} is a word of Python's own; choose another name", USAGE)
+        raise BadName(f"{name!r} is a word of Python's own; choose another name")
 
 
 def write(kind: str, name: str, folder: Path) -> tuple[Path, Path]:
@@ -72,7 +74,7 @@ def write(kind: str, name: str, folder: Path) -> tuple[Path, Path]:
     paths = folder / f"rmabridge_{name}.py", folder / f"test_rmabridge_{name}.py"
     for path in paths:
         if path.exists():
-            raise Refusal(f"{path} is there already; remove it, or choose another name or --dir", CANNOT)
+            raise Taken(f"{path} is there already; remove it, or choose another name or --dir")
     folder.mkdir(parents=True, exist_ok=True)
     for path, skeleton in zip(paths, (kind, f"test_{kind}"), strict=True):
         path.write_text(filled(skeleton, name), encoding="utf-8")
