@@ -72,6 +72,7 @@ class WebhookContract(ParseContract):
     def test_what_the_vendor_signed_is_accepted(self) -> None:
         account = self.account()
         for one in self.requests(account):
+            assert not self.refused(account, one), "a webhook of the vendor's is refused"
             assert isinstance(account.verify(one, NOON), Receipt)
 
     def test_header_names_may_be_written_in_any_case(self) -> None:
