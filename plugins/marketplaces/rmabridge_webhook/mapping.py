@@ -188,7 +188,7 @@ class Rule(BaseModel):
         for step, one in list(steps):
             if isinstance(one, dict) and one.keys() <= {"amount", "currency"} and "currency" in one:
                 value[step] = self._amount(one, f"{path}{step}")
-            else:
+            elif isinstance(one, dict | list):
                 self._money(one, f"{path}{step}.")
 
     def _amount(self, given: dict[str, Any], path: str) -> Any:

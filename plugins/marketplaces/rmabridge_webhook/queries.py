@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -13,19 +14,27 @@ from rmabridge.errors import Malformed
 
 from .bodies import plain
 
+PLAIN: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+
 
 class Query(RootModel[str]):
     """A JMESPath expression, compiled when the configuration is read."""
 
     _compiled: Any = PrivateAttr(default=None)
+    _steps: tuple[str, ...] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _compile(self) -> Self:
         self._compiled = jmespath.compile(self.root)
+        self._steps = tuple(self.root.split(".")) if PLAIN.fullmatch(self.root) else None
         return self
 
     def search(self, data: Any) -> Any:
         """What the expression finds, or None; an expression that does not fit the data is ``Malformed``."""
+        if self._steps is not None:  # most expressions are plain paths, which need no interpreter
+            for step in self._steps:
+                data = data.get(step) if isinstance(data, dict) else None
+            return data
         try:
             return self._compiled.search(data)
         except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:

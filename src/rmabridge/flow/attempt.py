@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from math import isnan
 from random import Random
 from typing import Final, Literal
 
@@ -21,18 +22,25 @@ from .client import Flight, flying
 QUICK_TRIES: Final = 3
 FIRST_PAUSE: Final = 5.0
 JITTER: Final = 0.2
+LONGEST_PAUSE: Final = 86_400.0  # a vendor may ask for patience, but not for ever
 TOO_BUSY: Final = frozenset({408, 425, 429})
+LEFT: Final = "the request had left: look it up at the vendor, then 'deliveries resolve'"
+UNTOUCHED: Final = frozenset({307, 308})  # of all redirects these two say that nothing was done
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. ``retry``: nothing happened, or repeating does no harm."""
+    """How an attempt ended. ``retry``: nothing happened, or repeating does no harm.
+
+    ``doubtful``: a request had left and nothing definite came back, so that it may have happened.
+    """
 
     kind: Literal["done", "retry", "dead", "uncertain", "unauthorised"]
-    result: Result = Result()
+    result: Result = field(default_factory=Result)
     cause: str | None = None
     hint: str | None = None
     retry_after: float | None = None
+    doubtful: bool = False
 
     @property
     def healthy(self) -> bool | None:
@@ -55,7 +63,8 @@ async def attempt(handler: Handler, action: Action, ctx: Context, flight: Flight
                         raise
                     result = await _again(handler, action, ctx, flight, repeatable)
     except Exception as error:  # noqa: BLE001 - every way to fail is an outcome
-        return failed(error, flight, repeatable=repeatable)
+        outcome = failed(error, flight, repeatable=repeatable)
+        return replace(outcome, doubtful=outcome.doubtful or flight.earlier)
     return Outcome("done", result or Result())
 
 
@@ -67,6 +76,7 @@ async def _again(handler: Handler, action: Action, ctx: Context, flight: Flight,
         reraise=True,
     ):
         with turn:
+            flight.earlier = flight.sent
             return await handler.method(action, ctx)
     return None
 
@@ -89,15 +99,14 @@ def failed(error: Exception, flight: Flight, *, repeatable: bool) -> Outcome:
     if isinstance(error, Rejected):
         return Outcome("dead", cause=cause, hint=hint)
     if isinstance(error, Unavailable):
-        return Outcome("retry", cause=cause, hint=hint, retry_after=error.retry_after)
+        return Outcome("retry", cause=cause, hint=hint, retry_after=_patience(error.retry_after))
     if isinstance(error, TimeoutError) and not str(error):
         cause = "no answer before the attempt's deadline"
     if flight.sent and not repeatable:
-        return Outcome(
-            "uncertain", cause=cause, hint="the request had left: look it up at the vendor, then 'deliveries resolve'"
-        )
-    if flight.sent or isinstance(error, httpx.HTTPError | OSError | TimeoutError):
-        return Outcome("retry", cause=cause)
+        return Outcome("uncertain", cause=cause, hint=LEFT, doubtful=True)
+    # What was asked and badly answered may be answered better later; a plugin's own fault will not.
+    if flight.sent or flight.request is not None or isinstance(error, httpx.HTTPError | OSError):
+        return Outcome("retry", cause=cause, doubtful=flight.sent)
     return Outcome("dead", cause=cause, hint="the plugin failed before it sent anything; this is a fault to report")
 
 
@@ -111,19 +120,22 @@ def _status(error: httpx.HTTPStatusError, flight: Flight, repeatable: bool) -> O
         return Outcome("retry", cause=cause, retry_after=after)
     if status >= 500:
         if flight.sent and not repeatable:
-            return Outcome("uncertain", cause=cause, hint="a server error does not say that nothing happened")
-        return Outcome("retry", cause=cause, retry_after=after)
+            hint = "a server error does not say that nothing happened"
+            return Outcome("uncertain", cause=cause, hint=hint, doubtful=True)
+        return Outcome("retry", cause=cause, retry_after=after, doubtful=flight.sent)
     if status < 400:
+        if flight.sent and not repeatable and status not in UNTOUCHED:
+            return Outcome("uncertain", cause=cause, hint="a redirect may follow a success", doubtful=True)
         return Outcome("dead", cause=cause, hint="a redirect: the configured URL is not the right one")
     return Outcome("dead", cause=cause, hint="the vendor refuses this very request; read its answer below")
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:
-    """``Retry-After`` in seconds, from a number or an HTTP date."""
+    """``Retry-After`` in seconds, from a number or an HTTP date; at most a day."""
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        return _patience(float(header))
     except ValueError:
         pass
     try:
@@ -131,7 +143,13 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
     except ValueError:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+    return _patience((at - (now or datetime.now(UTC))).total_seconds())
+
+
+def _patience(asked: float | None) -> float | None:
+    if asked is None or isnan(asked):
+        return None
+    return max(0.0, min(asked, LONGEST_PAUSE))
 
 
 def schedule(tries: int, over: timedelta) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from ..store.tables import cursors, inbox
 from .client import Sessions
 from .dispatcher import Dispatcher
 from .intake import Intake
+from .lookup import Lookup
 from .metrics import Metrics
 from .pollers import Pollers
 from .router import Router
@@ -31,6 +33,8 @@ from .timers import Timers, Watchdog
 
 log = structlog.get_logger("bridge")
 DRAIN: Final = 20.0
+# Documents are trees: cycles are rare, and looking for them at every 700 objects cost an eighth of all CPU.
+GC: Final = (20_000, 50, 100)
 STATE_LIVES: Final = timedelta(minutes=15)
 
 
@@ -55,12 +59,15 @@ class Running:
         self.intake = Intake(self.store, self.registry, settings, self.metrics)
         self.router = Router(self.store, self.registry, settings, render, self.metrics)
         self.dispatcher = Dispatcher(self.store, self.registry, self.sessions, self.metrics, self.public_url)
+        self.lookup = Lookup(self.dispatcher)
         self.timers = Timers(self.store, settings, self.metrics)
         self.pollers = Pollers(self.store, self.registry, self.intake, self.dispatcher)
         self._connect()
         await self.dispatcher.recover(None)
         await self._listen()
         self.watchdog = Watchdog()
+        gc.freeze()
+        gc.set_threshold(*GC)
         for loop in self.loops():
             self._tasks.append(asyncio.create_task(self._kept(loop), name=loop.__qualname__))
         return self
@@ -70,6 +77,7 @@ class Running:
         return [
             self.router.run,
             self.dispatcher.run,
+            self.lookup.run,
             self.timers.run,
             self.timers.watch,
             self.timers.keep_house,
@@ -82,7 +90,7 @@ class Running:
         self.intake.on_written.append(self.router.wake.set)
         self.router.on_written += [self.dispatcher.wake.set, self.timers.wake.set]
         self.dispatcher.on_written.append(self.router.wake.set)
-        self.timers.on_written += [self.router.wake.set, self.dispatcher.wake.set, self.pollers.wake.set]
+        self.timers.on_written += [one.wake.set for one in (self.router, self.dispatcher, self.lookup, self.pollers)]
         self.pollers.on_written.append(self.router.wake.set)
 
     async def _listen(self) -> None:

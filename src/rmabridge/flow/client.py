@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -27,9 +27,10 @@ AGENT: Final = "rmabridge"
 
 @dataclass(slots=True)
 class Flight:
-    """One attempt: whether a request that may cause an effect has left, and the last exchange."""
+    """One attempt: whether a request that may have an effect has left (``earlier``: before the last quick try)."""
 
     sent: bool = False
+    earlier: bool = False
     request: httpx.Request | None = None
     response: httpx.Response | None = None
 
@@ -108,12 +109,31 @@ class Sessions:
         """The account's own client."""
         inner = AiohttpTransport(verify=self._tls, client=self.get(private=plugin.allow_private))
         transport = Guarded(inner, gate, plugin.allow_private)
-        return httpx.AsyncClient(transport=transport, timeout=TIMEOUT, headers={"User-Agent": AGENT}, trust_env=False)
+        return Direct(transport=transport, timeout=TIMEOUT, headers={"User-Agent": AGENT}, trust_env=False)
 
     async def close(self) -> None:
         """Close both."""
         for one in self._open.values():
             await one.close()
+
+
+class Direct(httpx.AsyncClient):
+    """httpx without what the bridge never uses (redirects, auth flows, event hooks, cookies): half the CPU a call."""
+
+    async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
+        """Send one request; its answer is read unless ``stream``."""
+        if _asked(options.get("auth")) or _asked(options.get("follow_redirects")):
+            return await super().send(request, stream=stream, **options)
+        response = await self._transport_for_url(request.url).handle_async_request(request)
+        response.request = request
+        response.default_encoding = self._default_encoding
+        if not stream:
+            await response.aread()
+        return response
+
+
+def _asked(option: Any) -> bool:
+    return option is not httpx.USE_CLIENT_DEFAULT and bool(option)
 
 
 class Guarded(httpx.AsyncBaseTransport):
@@ -130,7 +150,10 @@ class Guarded(httpx.AsyncBaseTransport):
         flight = FLIGHT.get()
         if flight is not None:
             flight.request, flight.response = request, None
-        response = await self._inner.handle_async_request(request)
+        try:
+            response = await self._inner.handle_async_request(request)
+        except httpx.ConnectTimeout as error:
+            raise _broken(error) from error.__cause__
         if flight is not None:
             flight.response = response
         return response
@@ -139,19 +162,24 @@ class Guarded(httpx.AsyncBaseTransport):
         """The sessions are shared; they are closed by ``Sessions``."""
 
 
+def _broken(error: httpx.ConnectTimeout) -> httpx.TransportError:
+    """The transport calls every broken connection a timeout; a refused or reset one is none, and may be tried again."""
+    cause = error.__cause__
+    if cause is None or isinstance(cause, TimeoutError):
+        return error
+    kind = httpx.ConnectError if isinstance(cause, aiohttp.ClientConnectorError) else httpx.ReadError
+    return kind(str(cause) or type(cause).__name__)
+
+
 def exchange(flight: Flight, most: int = 4000) -> dict[str, Any]:
     """The last request and answer as an operator may read them (not yet masked)."""
     if flight.request is None:
         return {}
     told: dict[str, Any] = {"request": f"{flight.request.method} {flight.request.url}"}
-    try:
+    with suppress(httpx.RequestNotRead):
         told["body"] = flight.request.content[:most].decode(errors="replace")
-    except httpx.RequestNotRead:
-        pass
     if flight.response is not None:
         told["status"] = flight.response.status_code
-        try:
+        with suppress(httpx.ResponseNotRead):
             told["answer"] = flight.response.text[:most]
-        except httpx.ResponseNotRead:
-            pass
     return told

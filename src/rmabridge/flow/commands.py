@@ -18,6 +18,7 @@ from ..store import cases as case_store
 from ..store import inbox as inbox_store
 from ..store import ops
 from ..store import outbox as outbox_store
+from ..store.outbox import PENDING
 from ..store.tables import approvals, moment
 from .work import BAD, Work
 
@@ -116,7 +117,7 @@ def _reopen(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 
 
 def _answer(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
-    number, yes = int(command.args["approval"]), command.command == "approve"
+    number, yes = _number(command, "approval"), command.command == "approve"
     asked = router.store.read(lambda conn: conn.execute(select(approvals).where(approvals.c.id == number)).first())
     if asked is None or asked.state != "waiting":
         raise CommandError(f"approval {number}: {'no such approval' if asked is None else 'was ' + asked.state}")
@@ -153,8 +154,15 @@ def _answer(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     return work.case.id, f"{stored.key}: {entry.state}"
 
 
+def _number(command: Commanded, name: str) -> int:
+    given = str(command.args.get(name) or "")
+    if not (given.isascii() and given.isdecimal() and len(given) <= 18):
+        raise CommandError(f"{command.command}: {given!r} is no number of a {name}")
+    return int(given)
+
+
 def _delivery(router: Router, batch: Batch, row: Row, command: Commanded) -> tuple[Any, Work]:
-    number = int(command.args["delivery"])
+    number = _number(command, "delivery")
     stored = router.store.read(lambda conn: outbox_store.one(conn, number))
     if stored is None:
         raise CommandError(f"delivery {number}: no such delivery")
@@ -179,9 +187,20 @@ def _retry(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     }
     if edited := command.args.get("action"):
         values |= _edited(work, stored, edited)
+    values |= _effect_again(router, work, stored)
     _revive(batch, work, stored, values, ("dead", "expired", "cancelled", "denied"))
     work.record(command, "bridge", command.by)
     return work.case.id, f"{stored.key}: due"
+
+
+def _effect_again(router: Router, work: Work, stored: Any) -> dict[str, Any]:
+    """What was denied gave up its claim to move this money, and must be alone with it again."""
+    action = work.action_of(stored.key)
+    if stored.effect is not None or action is None or action.effect is None:
+        return {}
+    if router.world.effect_taken(stored.account, action.effect):
+        raise CommandError(f"delivery {stored.id}: {action.effect} is in the ledger of another case")
+    return {"effect": action.effect}
 
 
 def _edited(work: Work, stored: Any, edited: dict[str, Any]) -> dict[str, Any]:
@@ -211,7 +230,7 @@ def _revive(batch: Batch, work: Work, stored: Any, values: dict[str, Any], was: 
 
 def _cancel(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     stored, work = _delivery(router, batch, row, command)
-    if not work.cancel(stored.key, f"cancelled by {command.by}"):
+    if stored.state not in PENDING or not work.cancel(stored.key, f"cancelled by {command.by}"):
         raise CommandError(f"delivery {stored.id} is {stored.state} and cannot be cancelled")
     work.record(command, "bridge", command.by)
     return work.case.id, f"{stored.key}: cancelled"
@@ -222,10 +241,12 @@ def _resolve(router: Router, batch: Batch, row: Row, command: Commanded) -> Done
     stored, work = _delivery(router, batch, row, command)
     if stored.state != "uncertain":
         raise CommandError(f"delivery {stored.id} is {stored.state}, not uncertain")
-    happened, ref = bool(command.args.get("happened")), command.args.get("ref")
+    happened, ref = command.args.get("happened"), command.args.get("ref")
+    if not isinstance(happened, bool):
+        raise CommandError(f"delivery {stored.id}: say whether it happened, true or false")
     values: dict[str, Any] = {"state": "done", "ref": ref, "settled_at": batch.now, "cause": None, "hint": None}
     if not happened:
-        values = {"state": "due", "due_at": batch.now, "cause": None, "hint": None}
+        values = {"state": "due", "due_at": batch.now, "sent_at": None, "cause": None, "hint": None}
     _revive(batch, work, stored, values, ("uncertain",))
     work.record(command, "bridge", command.by)
     if happened:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import traceback
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -53,7 +53,7 @@ log = structlog.get_logger("router")
 MANY: Final[TypeAdapter[list[Event]]] = TypeAdapter(list[Annotated[Event, Field(discriminator="type")]])
 OWN: Final = (Settled, DeadlineReached, Commanded)
 BATCH: Final = 50
-CACHED: Final = 2_000
+CACHED: Final = 1_000
 SLICE: Final = 0.005
 ALONE_FROM: Final = 3
 PARKED_FROM: Final = 5
@@ -115,6 +115,7 @@ class Router:
         self.on_written: list[Callable[[], None]] = []
         self.cache: OrderedDict[str, Work] = OrderedDict()
         self._batch = Batch(0)
+        self._failures: Counter[int] = Counter()
         self._facts = {fact.name: fact for one in registry.policies for fact in one.policy.facts}
         self._rates: dict[tuple[str, str, int, int], dict[str, int]] = {}
         self.world = World(
@@ -180,13 +181,16 @@ class Router:
                 return
             if isinstance(error, inbox_store.Conflict):
                 return  # somebody else routed or changed it: it is read again
-            if isinstance(error, OperationalError):
+            self._failures[rows[0].id] += 1
+            if isinstance(error, OperationalError) and self._failures[rows[0].id] < PARKED_FROM:
                 raise  # the disk or a lock, not the event: it stays where it is
             await self._park(rows[0], "write", told(error), traceback.format_exc())
             return
         self._written(batch)
 
     def _written(self, batch: Batch) -> None:
+        for one in batch.done:
+            self._failures.pop(one["row"], None)
         for work in batch.works.values():
             work.version += work.dirty
             self._remember(work)
@@ -199,7 +203,7 @@ class Router:
     def _remember(self, work: Work) -> None:
         work.dirty = False
         for entry in work.entries.values():
-            entry.row = None
+            entry.rest()
         self.cache[work.case.id] = work
         self.cache.move_to_end(work.case.id)
         if len(self.cache) > CACHED:
@@ -595,7 +599,7 @@ class Router:
         case_store.add_messages(conn, changes.messages)
         outbox_store.add(conn, changes.outbox)
         outbox_store.change(conn, changes.moved)
-        case_store.set_deadlines(conn, changes.stopped, changes.deadlines)
+        case_store.set_deadlines(conn, changes.deadlines)
         _park(conn, batch.parked, None, batch.now)
         inbox_store.later(conn, batch.later)
         for row_id, keys in batch.waits:

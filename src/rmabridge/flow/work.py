@@ -68,6 +68,11 @@ class Entry:
     sealed: tuple[str, bytes] | None = None
     row: dict[str, Any] | None = None  # a row not stored yet
 
+    def rest(self) -> None:
+        """Now that the row is stored: keep the action as it lies there, a tenth of its size as an object."""
+        if self.row is not None:
+            self.sealed, self.action, self.row = (self.row["key_id"], self.row["doc"]), None, None
+
 
 class Ledger(Mapping[str, str]):
     """The ledger as policies see it: key → state."""
@@ -113,8 +118,7 @@ class Changes:
     outbox: list[dict[str, Any]] = field(default_factory=list)
     moved: list[dict[str, Any]] = field(default_factory=list)
     approvals: list[dict[str, Any]] = field(default_factory=list)
-    deadlines: list[dict[str, Any]] = field(default_factory=list)
-    stopped: list[tuple[str, str]] = field(default_factory=list)
+    deadlines: dict[tuple[str, str], dict[str, Any] | None] = field(default_factory=dict)
     keys: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
     first_replies: list[tuple[str, str, float]] = field(default_factory=list)
@@ -308,11 +312,8 @@ class Work:
 
     def _set_deadlines(self, name: str, due: datetime | None) -> None:
         others = [one for one in self.case.deadlines if one.name != name]
-        changes = self.changes
-        changes.deadlines = [one for one in changes.deadlines if (one["case_id"], one["name"]) != (self.case.id, name)]
-        if due is None:
-            changes.stopped.append((self.case.id, name))
-        else:
+        row: dict[str, Any] | None = None
+        if due is not None:
             generation = micros(self.now) + self.seq
             others.append(Clock(name=name, due_at=due, generation=generation))
             row = {
@@ -322,7 +323,7 @@ class Work:
                 "due_at": micros(due),
                 "depth": self.depth,
             }
-            changes.deadlines.append(row)
+        self.changes.deadlines[self.case.id, name] = row
         ordered = tuple(sorted(others, key=lambda one: (one.due_at, one.name)))
         self.case = self.case.model_copy(update={"deadlines": ordered})
         self.dirty = True
@@ -426,7 +427,7 @@ class Work:
             return "held", f"{holds[0].rule}: {holds[0].reason}", until
         if action.needs:
             needed = self.entries.get(action.needs)
-            if needed is not None and needed.state in BAD:
+            if needed is not None and needed.state in {*BAD, "superseded"}:
                 return "cancelled", f"{action.needs}, which it needs, is {needed.state}", None
             if needed is None or needed.state != "done":
                 return "waiting", None, None
@@ -434,9 +435,10 @@ class Work:
 
     def _supersede(self, action: Action) -> None:
         if action.replaces:
-            for key, old in self.entries.items():
+            for key, old in list(self.entries.items()):
                 if old.replaces == action.replaces and old.state in PENDING:
                     self._move(key, old, "superseded", cause=f"a newer {action.key} says it")
+                    self._follow(key, "superseded")
 
     def _ask(self, key: str, entry: Entry, verdicts: list[Verdict], until: datetime | None) -> None:
         if until is not None:
@@ -502,8 +504,9 @@ class Work:
         doc = ACTIONS.dump_json(weighed.action, by_alias=True, exclude_none=True)
         if _digest(doc) == entry.digest:
             return {}
-        entry.action, entry.digest = weighed.action, _digest(doc)
-        return {"digest": entry.digest, "doc": self.world.vault.seal(self.key_id, doc), "key_id": self.key_id}
+        sealed = self.world.vault.seal(self.key_id, doc)
+        entry.action, entry.sealed, entry.digest = weighed.action, (self.key_id, sealed), _digest(doc)
+        return {"digest": entry.digest, "doc": sealed, "key_id": self.key_id}
 
     def cancel(self, key: str, cause: str, state: str = "cancelled") -> bool:
         """Take a pending action back, and what needs it."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
-from .inbox import Conflict, ignoring
+from .inbox import Conflict, ignoring, replacing
 from .tables import approvals, buyer_keys, case_keys, cases, deadlines, messages, seen, timeline
 from .vault import INDEX
 
@@ -159,13 +159,15 @@ def link_keys(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
         conn.execute(_LINK_KEY, found)
 
 
-def set_deadlines(conn: Connection, gone: Sequence[tuple[str, str]], new: Sequence[dict[str, Any]]) -> None:
-    """Stop and start clocks; a new one replaces the old one of its name."""
-    names = {(one["case_id"], one["name"]) for one in new} | set(gone)
-    for case_id, name in names:
-        conn.execute(delete(deadlines).where(and_(deadlines.c.case_id == case_id, deadlines.c.name == name)))
-    if new:
-        conn.execute(insert(deadlines), new)
+_STOP = delete(deadlines).where(deadlines.c.case_id == bindparam("case"), deadlines.c.name == bindparam("clock"))
+
+
+def set_deadlines(conn: Connection, clocks: Mapping[tuple[str, str], dict[str, Any] | None]) -> None:
+    """Stop clocks (None) and start them; a new one replaces the old one of its name."""
+    if stopped := [{"case": case_id, "clock": name} for (case_id, name), row in clocks.items() if row is None]:
+        conn.execute(_STOP, stopped)
+    if started := [row for row in clocks.values() if row is not None]:
+        conn.execute(replacing(conn, deadlines, ("case_id", "name")), started)
 
 
 def due_deadlines(conn: Connection, now: int, most: int = 500) -> Sequence[Any]:

@@ -24,6 +24,13 @@ def ignoring(conn: Connection, table: Any) -> Any:
     return dialect.insert(table).on_conflict_do_nothing()
 
 
+def replacing(conn: Connection, table: Any, key: tuple[str, ...]) -> Any:
+    """An INSERT that replaces the row of the same key."""
+    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+    made = dialect.insert(table)
+    return made.on_conflict_do_update(index_elements=key, set_={one: made.excluded[one] for one in table.c.keys() if one not in key})
+
+
 def lane_of(account: str, ordering: str | None) -> int:
     """The lane whose rows are routed in order."""
     name = f"{account}\x1f{ordering or ''}".encode(errors="replace")
@@ -62,7 +69,12 @@ def add_once(conn: Connection, row: dict[str, Any]) -> None:
         raise Unverified("this nonce was used before with another body")
 
 
-_BATCH = select(inbox).where(inbox.c.state == "new", inbox.c.due_at <= bindparam("now")).order_by(inbox.c.id)
+_BATCH = (
+    select(inbox)
+    .where(inbox.c.state == "new", inbox.c.due_at <= bindparam("now"))
+    .order_by(inbox.c.id)
+    .limit(bindparam("most"))
+)
 
 
 def batch(conn: Connection, now: int, most: int) -> Sequence[Any]:

@@ -1,18 +1,23 @@
-"""The ledger of actions: proposed, judged, waiting, sent. What was sent is recorded before and after, never inferred."""
+"""The ledger of actions: proposed, judged, waiting, sent. What was sent is recorded, never inferred."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select, text, union_all, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from .inbox import add as add_inbox
+from .inbox import ignoring
 from .tables import approvals, attempts, outbox
 
 PENDING: Final = ("waiting", "due", "held")
-LIVE: Final = ("due", "sending", "uncertain")
+# Conditions in the very words of the partial indices, because bound values would not find them.
+DUE: Final = text("outbox.state = 'due'")
+LIVE_BEFORE: Final = text("before.state in ('due', 'sending', 'uncertain')")
+OPEN: Final = text("outbox.state in ('sending', 'uncertain', 'held', 'dead', 'waiting')")
 SETTLED: Final = ("done", "denied", "dead", "expired", "cancelled", "superseded")
 
 _BRIEF = (
@@ -50,7 +55,10 @@ def effects_taken(conn: Connection, effects: Collection[tuple[str, str]]) -> set
 def creating(conn: Connection, accounts: Collection[str]) -> set[str]:
     """Accounts where something is on its way that could have made an object we do not know yet."""
     query = select(outbox.c.account).where(
-        outbox.c.account.in_(accounts), outbox.c.type == "ticket.open", outbox.c.state.in_(("sending", "uncertain"))
+        OPEN,
+        outbox.c.account.in_(accounts),
+        outbox.c.type == "ticket.open",
+        outbox.c.state.in_(("sending", "uncertain")),
     )
     return set(conn.execute(query.distinct()).scalars()) if accounts else set()
 
@@ -123,21 +131,37 @@ def _head() -> ColumnElement[bool]:
             before.c.case_id == outbox.c.case_id,
             before.c.stream == outbox.c.stream,
             before.c.id < outbox.c.id,
-            before.c.state.in_(LIVE),
+            LIVE_BEFORE,
         )
     )
 
 
-_DUE = (
-    select(outbox)
-    .where(
-        outbox.c.state == "due",
-        outbox.c.due_at <= bindparam("now"),
-        outbox.c.account.in_(bindparam("accounts", expanding=True)),
-        _head(),
-    )
-    .order_by(outbox.c.due_at, outbox.c.id)
-)
+@lru_cache(maxsize=64)
+def _due(accounts: int, *, whole: bool) -> Any:
+    """Due heads of streams, so many of each account: one with a long queue hides nobody else's."""
+    what = select(outbox) if whole else select(outbox.c.id)
+    parts = [
+        what.where(
+            DUE,
+            outbox.c.account == bindparam(f"account{number}"),
+            outbox.c.due_at <= bindparam("now"),
+            _head(),
+        )
+        .order_by(outbox.c.due_at, outbox.c.id)
+        .limit(bindparam(f"room{number}"))
+        .subquery()
+        for number in range(accounts)
+    ]
+    return union_all(*(select(one) for one in parts))
+
+
+def _named(room: Mapping[str, int]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for number, (account, free) in enumerate(room.items()):
+        named |= {f"account{number}": account, f"room{number}": free}
+    return named
+
+
 _CLAIM = (
     update(outbox)
     .where(outbox.c.id == bindparam("row"), outbox.c.state == "due")
@@ -151,21 +175,28 @@ _CLAIM = (
 )
 
 
-def claim(
-    conn: Connection, now: int, lease: int, me: str, room: dict[str, int], most: int
-) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Take due heads of streams for this process: (claimed, expired). ``room``: how many more each account takes."""
-    found = conn.execute(_DUE.limit(most), {"now": now, "accounts": list(room)}).all()
-    taken, stale, left = [], [], dict(room)
-    for one in found:
-        if one.not_after is not None and one.not_after < now:
-            stale.append(one)
-        elif left[one.account] > 0:
-            left[one.account] -= 1
-            taken.append(one)
+def claim(conn: Connection, now: int, lease: int, me: str, room: Mapping[str, int]) -> Sequence[Any]:
+    """Take due heads of streams for this process, as they were. ``room``: how many each account takes at most."""
+    found = conn.execute(_due(len(room), whole=True), {"now": now, **_named(room)}).all()
+    taken = [one for one in found if one.not_after is None or one.not_after >= now]
     if taken:
         conn.execute(_CLAIM, [{"row": one.id, "me": me, "lease": lease} for one in taken])
-    return taken, stale
+    return taken
+
+
+def give_back(conn: Connection, ids: Sequence[int], me: str) -> None:
+    """Rows that were claimed but not begun are due again."""
+    conn.execute(
+        update(outbox)
+        .where(outbox.c.id.in_(ids), outbox.c.state == "sending", outbox.c.owner == me)
+        .values(state="due", tries=outbox.c.tries - 1, owner=None, lease_until=None)
+    )
+
+
+def stale(conn: Connection, now: int, most: int = 200) -> Sequence[Any]:
+    """Due rows whose time is over."""
+    query = select(outbox).where(DUE, outbox.c.not_after < now)
+    return conn.execute(query.limit(most)).all()
 
 
 _FINISH = (
@@ -188,55 +219,65 @@ _FINISH = (
 )
 
 
+_MINE = select(outbox.c.id, outbox.c.attempt).where(
+    outbox.c.id.in_(bindparam("rows", expanding=True)), outbox.c.state == "sending", outbox.c.owner == bindparam("me")
+)
+
+
 def finish(
-    conn: Connection, ends: Sequence[dict[str, Any]], tried: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]
+    conn: Connection,
+    me: str,
+    ends: Sequence[dict[str, Any]],
+    tried: Sequence[dict[str, Any]],
+    results: Sequence[dict[str, Any] | None],
 ) -> None:
     """Record how attempts ended, with their result events, in one commit. A late answer that lost its lease is kept
     as an attempt; it may settle a row that became uncertain meanwhile."""
-    if conn.execute(_FINISH, ends).rowcount != len(ends):
-        for one in ends:
-            settle_late(conn, one)
-    conn.execute(insert(attempts), tried)
-    add_inbox(conn, results)
+    rows = conn.execute(_MINE, {"rows": [end["row"] for end in ends], "me": me})
+    mine = {(one.id, one.attempt) for one in rows}
+    if won := [{**end, "me": me} for end in ends if (end["row"], end["n"]) in mine]:
+        conn.execute(_FINISH, won)
+    known = [(end["row"], end["n"]) in mine or settle_late(conn, end) for end in ends]
+    conn.execute(ignoring(conn, attempts), tried)
+    add_inbox(conn, [result for result, told in zip(results, known, strict=True) if result and told])
 
 
-def settle_late(conn: Connection, end: dict[str, Any]) -> None:
+def settle_late(conn: Connection, end: dict[str, Any]) -> bool:
     """A late answer that knows what happened settles the row that is uncertain because of the same attempt."""
-    if end["to"] != "done":
-        return
-    conn.execute(
-        update(outbox)
-        .where(outbox.c.id == end["row"], outbox.c.attempt == end["n"], outbox.c.state == "uncertain")
-        .values(state="done", ref=end["found"], url=end["link"], settled_at=end["settled"], cause=None, hint=None)
-    )
+    if end["to"] not in {"done", "dead"}:
+        return False
+    values = {"ref": end["found"], "url": end["link"], "cause": end["why"], "hint": end["help"]}
+    settled = {**values, "state": end["to"], "settled_at": end["settled"]}
+    return set_state(conn, end["row"], ("uncertain",), settled, attempt=end["n"])
 
 
 def lost(conn: Connection, now: int, me: str | None) -> Sequence[Any]:
     """Rows in ``sending`` whose lease ran out, or (``me`` None, at start-up of the only process) all of them."""
-    query = select(outbox).where(outbox.c.state == "sending")
+    query = select(outbox).where(OPEN, outbox.c.state == "sending")
     if me is not None:
         query = query.where(outbox.c.lease_until < now, outbox.c.owner != me)
     return conn.execute(query).all()
 
 
-def set_state(conn: Connection, row_id: int, was: Collection[str], values: dict[str, Any]) -> bool:
-    """Change one row if it is still in one of the states."""
-    changed = conn.execute(update(outbox).where(outbox.c.id == row_id, outbox.c.state.in_(was)).values(**values))
-    return changed.rowcount == 1
+def set_state(
+    conn: Connection, row_id: int, was: Collection[str], values: dict[str, Any], *, attempt: int | None = None
+) -> bool:
+    """Change one row if it is still in one of the states (and at its attempt of that number)."""
+    query = update(outbox).where(outbox.c.id == row_id, outbox.c.state.in_(was))
+    if attempt is not None:
+        query = query.where(outbox.c.attempt == attempt)
+    return conn.execute(query.values(**values)).rowcount == 1
 
 
-def uncertain_due(conn: Connection, now: int, most: int = 50) -> Sequence[Any]:
-    """Uncertain rows that are to be looked up now."""
-    query = select(outbox).where(outbox.c.state == "uncertain", outbox.c.due_at <= now)
+def uncertain_due(conn: Connection, now: int, but: Collection[int] = (), most: int = 50) -> Sequence[Any]:
+    """Uncertain rows that are to be looked up now, ``but`` for those that are being looked up already."""
+    query = select(outbox).where(OPEN, outbox.c.state == "uncertain", outbox.c.due_at <= now, outbox.c.id.not_in(but))
     return conn.execute(query.order_by(outbox.c.due_at).limit(most)).all()
 
 
 def next_due(conn: Connection, accounts: Collection[str], now: int) -> int | None:
-    """When the next row of these accounts is due, or the next uncertain one is to be looked up."""
-    query = select(func.min(outbox.c.due_at)).where(
-        or_(and_(outbox.c.state == "due", outbox.c.account.in_(accounts)), outbox.c.state == "uncertain"),
-        outbox.c.due_at > now,
-    )
+    """When the next row of these accounts is due."""
+    query = select(func.min(outbox.c.due_at)).where(DUE, outbox.c.account.in_(accounts), outbox.c.due_at > now)
     return conn.execute(query).scalar()
 
 
@@ -279,26 +320,12 @@ def tries_of(conn: Connection, row_id: int) -> Sequence[Any]:
 
 def counts(conn: Connection) -> dict[tuple[str, str], int]:
     """(account, state) → number of rows that are not settled well."""
-    query = (
-        select(outbox.c.account, outbox.c.state, func.count())
-        .where(outbox.c.state.in_(("waiting", "due", "sending", "held", "uncertain", "dead")))
-        .group_by(outbox.c.account, outbox.c.state)
-    )
-    return {(account, state): int(number) for account, state, number in conn.execute(query).tuples()}
-
-
-_ANY_DUE = (
-    select(outbox.c.id)
-    .where(
-        outbox.c.state == "due",
-        outbox.c.due_at <= bindparam("now"),
-        outbox.c.account.in_(bindparam("accounts", expanding=True)),
-        _head(),
-    )
-    .limit(1)
-)
+    query = select(outbox.c.account, outbox.c.state, func.count()).group_by(outbox.c.account, outbox.c.state)
+    found = [*conn.execute(query.where(OPEN)).tuples(), *conn.execute(query.where(DUE)).tuples()]
+    return {(account, state): int(number) for account, state, number in found}
 
 
 def any_due(conn: Connection, now: int, accounts: Sequence[str]) -> bool:
     """Whether a claim would find anything."""
-    return conn.execute(_ANY_DUE, {"now": now, "accounts": accounts}).first() is not None
+    named = {"now": now, **_named(dict.fromkeys(accounts, 1))}
+    return conn.execute(_due(len(accounts), whole=False), named).first() is not None

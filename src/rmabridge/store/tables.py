@@ -59,7 +59,6 @@ inbox = Table(
     Column("trace", LargeBinary),
     Column("settled_at", BigInteger),
     UniqueConstraint("account", "dedupe", name="inbox_once"),
-    sqlite_autoincrement=True,
 )
 Index("inbox_new", inbox.c.id, sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'"))
 Index(
@@ -132,7 +131,6 @@ Index(
     sqlite_where=text("strong"),
     postgresql_where=text("strong"),
 )
-Index("case_keys_of_case", case_keys.c.case_id)
 
 # Append-only; ``chain`` is the hash of the entry and of the chain before it.
 timeline = Table(
@@ -206,7 +204,6 @@ outbox = Table(
     Column("key_id", String, nullable=False),
     Column("doc", LargeBinary, nullable=False),
     UniqueConstraint("case_id", "key", name="outbox_once"),
-    sqlite_autoincrement=True,
 )
 Index(
     "outbox_effect",
@@ -218,7 +215,10 @@ Index(
 )
 _LIVE = text("state in ('due', 'sending', 'uncertain')")
 Index("outbox_stream", outbox.c.case_id, outbox.c.stream, outbox.c.id, sqlite_where=_LIVE, postgresql_where=_LIVE)
-Index("outbox_due", outbox.c.due_at, sqlite_where=text("state = 'due'"), postgresql_where=text("state = 'due'"))
+_DUE = text("state = 'due'")
+Index("outbox_due", outbox.c.account, outbox.c.due_at, sqlite_where=_DUE, postgresql_where=_DUE)
+_PERISHES = text("state = 'due' and not_after is not null")
+Index("outbox_stale", outbox.c.not_after, sqlite_where=_PERISHES, postgresql_where=_PERISHES)
 Index(
     "outbox_open",
     outbox.c.state,

@@ -40,7 +40,10 @@ def instant(text: str, zone: str | None = None) -> datetime:
 
     Without an offset in the text its ``zone`` (an IANA name) is needed, else ``ValueError``.
     """
-    read = datetime.fromisoformat(_iso(text.strip()))
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        read = datetime.fromisoformat(_iso(text.strip()))
     if read.tzinfo is None:
         if zone is None:
             raise ValueError(f"{text[:40]!r} has no offset, and no zone is known for it")

@@ -1,0 +1,253 @@
+"""``make bench``: what one process does on SQLite, beside a bare endpoint in the same run; printed as JSON.
+
+The bridge, the sink, the bare endpoint and the load generator are processes of their own. CPU is the bridge's user and
+system time from /proc. Nothing here is asserted: figures belong to the machine that made them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TICK = os.sysconf("SC_CLK_TCK")
+CONFIG = """
+[bridge]
+database = "sqlite:///{root}/bench.db"
+port = 0
+most_waiting = 10000000
+
+[shops.one]
+marketplace = "shop"
+helpdesk = "desk"
+channels = ["mail"]
+timezone = "Asia/Shanghai"
+
+[marketplaces.shop]
+plugin = "webhook"
+secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+signature = {{ family = "standard" }}
+
+[[marketplaces.shop.events]]
+type = "case.requested"
+key = "id"
+at = "time"
+refs = {{ return = "data.return", order = "data.order", buyer = "data.buyer.id" }}
+set = {{ kind = "'return'", note = "data.note", order = "data.order_doc", buyer = "data.buyer" }}
+
+[helpdesks.desk]
+plugin = "http"
+url = "{sink}/desk"
+allow_private = true
+in_flight = 32
+
+[channels.mail]
+plugin = "http"
+url = "{sink}/mail"
+allow_private = true
+in_flight = 32
+carries_forms = ["mail"]
+"""
+
+
+@contextmanager
+def process(*arguments: str):  # type: ignore[no-untyped-def]
+    """A child that prints one JSON line when it listens."""
+    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    try:
+        line = child.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise SystemExit(f"{arguments} did not start")
+        yield child, json.loads(line)
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def load(port: int, first: int, count: int, connections: int, rate: float | None = None) -> dict:
+    """Run the load generator; its preparation is not timed."""
+    extra = [str(rate)] if rate else []
+    arguments = [str(HERE / "load.py"), "127.0.0.1", str(port), "/hooks/shop", str(first), str(count), str(connections), *extra]
+    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    child.stdout.readline()  # type: ignore[union-attr]
+    out, _ = child.communicate("go\n")
+    return json.loads(out)
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU the process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def memory(pid: int) -> float:
+    """Resident memory in MB."""
+    line = next(one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def left(database: Path) -> int:
+    """What is still on its way."""
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as conn:
+        query = "SELECT (SELECT count(*) FROM inbox WHERE state='new') + (SELECT count(*) FROM outbox WHERE state IN ('due','sending'))"
+        found = conn.execute(query).fetchone()[0]
+    conn.close()
+    return int(found)
+
+
+def drain(database: Path) -> None:
+    """Wait until nothing is on its way."""
+    while left(database):
+        time.sleep(0.2)
+
+
+def write_config(root: Path, sink: int) -> str:
+    """A fresh database and its configuration."""
+    for one in root.glob("bench.*"):
+        one.unlink()
+    path = root / "rmabridge.toml"
+    path.write_text(CONFIG.format(root=root, sink=f"http://127.0.0.1:{sink}"))
+    return str(path)
+
+
+def accepts(root: Path, sink: int, count: int, part: str) -> dict:
+    """Accepts per second at 32 connections."""
+    config = write_config(root, sink)
+    with process(str(HERE / "servers.py"), "bridge", config, part) as (child, told):
+        load(told["port"], 9_000_000, 500, 32)
+        found = load(told["port"], 1, count, 32)
+        found["rss_mb"] = round(memory(child.pid), 1)
+    found.pop("sent_at")
+    return found
+
+
+def full(root: Path, sink: int, count: int, config: str, first: int) -> dict:
+    """CPU of the bridge for each event, from the webhook to two recorded deliveries, saturated."""
+    with process(str(HERE / "servers.py"), "bridge", config) as (child, told):
+        load(told["port"], first + 5_000_000, 300, 32)
+        drain(root / "bench.db")
+        before, started = cpu(child.pid), time.perf_counter()
+        sent = load(told["port"], first, count, 32)
+        drain(root / "bench.db")
+        took, used = time.perf_counter() - started, cpu(child.pid) - before
+        rss = memory(child.pid)
+    return {
+        "events": count,
+        "cpu_ms_per_event": round(used / count * 1000, 3),
+        "events_per_second": round(count / took, 1),
+        "accepted_per_second_meanwhile": sent["per_second"],
+        "ack_p99_ms": sent["p99_ms"],
+        "rss_mb": round(rss, 1),
+    }
+
+
+def latency(root: Path, sink: int, count: int, runs: int) -> dict:
+    """Webhook to second delivery at 100 events a second; the median of several runs."""
+    config = write_config(root, sink)
+    results = []
+    with process(str(HERE / "servers.py"), "bridge", config) as (_, told):
+        load(told["port"], 8_000_000, 200, 8)
+        drain(root / "bench.db")
+        for run in range(runs):
+            urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{sink}/_forget", method="POST")).read()
+            first = 20_000_000 + run * count
+            sent = load(told["port"], first, count, 16, 100.0)["sent_at"]
+            drain(root / "bench.db")
+            seen = json.load(urllib.request.urlopen(f"http://127.0.0.1:{sink}/_seen"))
+            times = sorted(
+                (sorted(seen[str(first + n)])[1] - sent[n]) * 1000 for n in range(count) if len(seen.get(str(first + n), ())) > 1
+            )
+            results.append((times[len(times) // 2], times[int(len(times) * 0.99)], len(times)))
+    return {
+        "p50_ms": round(statistics.median(one[0] for one in results), 2),
+        "p99_ms": round(statistics.median(one[1] for one in results), 2),
+        "runs": [[round(one[0], 1), round(one[1], 1), one[2]] for one in results],
+    }
+
+
+def multiply(database: Path, cases: int) -> None:
+    """Grow the database to so many cases by copying rows, with fresh ids and keys."""
+    conn = sqlite3.connect(database)
+    have = conn.execute("SELECT count(*) FROM cases").fetchone()[0]
+    times = max(0, cases // have)
+    columns = {
+        table: [one[1] for one in conn.execute(f"PRAGMA table_info({table})")] for table in ("cases", "case_keys", "timeline", "outbox", "inbox", "messages", "seen")
+    }
+    for number in range(times):
+        suffix = f"x{number}"
+        for table, changed in {
+            "cases": {"id": f"id||'{suffix}'"},
+            "case_keys": {"k": "randomblob(16)", "case_id": f"case_id||'{suffix}'"},
+            "timeline": {"case_id": f"case_id||'{suffix}'"},
+            "messages": {"case_id": f"case_id||'{suffix}'"},
+            "outbox": {"id": "NULL", "case_id": f"case_id||'{suffix}'"},
+            "inbox": {"id": "NULL", "dedupe": "randomblob(16)"},
+            "seen": {"k": "randomblob(16)"},
+        }.items():
+            names = ", ".join(f'"{one}"' for one in columns[table])
+            values = ", ".join(changed.get(one, f'"{one}"') for one in columns[table])
+            where = f"WHERE case_id NOT LIKE '%x%'" if table in {"case_keys", "timeline", "messages", "outbox"} else "WHERE id NOT LIKE '%x%'" if table == "cases" else f"WHERE rowid <= {have * 4}" if table == "inbox" else ""
+            limit = f" LIMIT {have * 3}" if table == "seen" else ""
+            conn.execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM {table} {where}{limit}")
+        conn.commit()
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    conn.close()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--stored", type=int, default=300_000, help="stored cases for the last figure; 0 leaves it out")
+    parser.add_argument("--only", default="", help="comma-separated parts: bare,accepts,full,latency,stored,help")
+    options = parser.parse_args()
+    scale = 10 if options.quick else 1
+    parts = set(filter(None, options.only.split(","))) or {"bare", "accepts", "full", "latency", "stored", "help"}
+    result: dict = {"cores": os.cpu_count(), "python": sys.version.split()[0]}
+    with tempfile.TemporaryDirectory() as folder, process(str(HERE / "servers.py"), "sink") as (_, sink):
+        root = Path(folder)
+        if "bare" in parts:
+            with process(str(HERE / "servers.py"), "bare") as (child, told):
+                load(told["port"], 1, 2000 // scale, 32)
+                before, count = cpu(child.pid), 20_000 // scale
+                result["bare"] = load(told["port"], 1, count, 32)
+                result["bare"]["cpu_ms_per_event"] = round((cpu(child.pid) - before) / count * 1000, 3)
+                result["bare"].pop("sent_at")
+        if "accepts" in parts:
+            result["accepts_routing_idle"] = accepts(root, sink["port"], 15_000 // scale, "intake")
+            if "bare" in result:
+                ratio = result["accepts_routing_idle"]["per_second"] / result["bare"]["per_second"]
+                result["accepts_routing_idle"]["share_of_bare"] = round(ratio, 3)
+        if "full" in parts:
+            config = write_config(root, sink["port"])
+            result["full_event"] = full(root, sink["port"], 3000 // scale, config, 1)
+        if "latency" in parts:
+            result["latency_at_100_per_second"] = latency(root, sink["port"], 1000 // scale, 5)
+        if "stored" in parts and options.stored:
+            config = write_config(root, sink["port"])
+            full(root, sink["port"], 2000, config, 1)
+            multiply(root / "bench.db", options.stored)
+            result["full_event_stored"] = {"cases": options.stored, **full(root, sink["port"], 3000 // scale, config, 40_000_000)}
+        if "help" in parts:
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "rmabridge", "--help"], capture_output=True, check=False)
+            result["help_seconds"] = round(time.perf_counter() - started, 3)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
