@@ -1,0 +1,41 @@
+# make demo    set up and run the main job          make test   set up and pass all tests
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+ARGS ?= --once
+
+.PHONY: demo world test check bench schema lock clean
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## the main job, once, with a closing table
+	$(BIN)/rmabridge demo $(ARGS)
+
+world: $(READY)  ## the same, and the world keeps running
+	$(BIN)/rmabridge demo
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src
+	for one in plugins/*/rmabridge_*; do $(BIN)/mypy $$one || exit 1; done
+
+bench: $(READY)  ## figures of this machine, as JSON
+	$(BIN)/python bench/run.py $(BENCH)
+
+schema: $(READY)  ## docs/case.schema.json from the model
+	$(BIN)/python -c "import json; from rmabridge.model import Case; print(json.dumps(Case.model_json_schema(), indent=2, sort_keys=True, ensure_ascii=False))" > docs/case.schema.json
+
+lock:  ## pin again (needs uv)
+	printf '%s\n' mypy ruff types-defusedxml types-jmespath hatchling editables > .venv/dev.in
+	uv pip compile --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --extra testing pyproject.toml .venv/dev.in --output-file requirements.txt
+
+clean:  ## everything that was made here
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
