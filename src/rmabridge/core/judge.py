@@ -108,7 +108,7 @@ class Judge:
             try:
                 changed = asked.amend(action=action, case=case, view=view)
             except Exception as error:  # noqa: BLE001 - held, so that a person sees it
-                verdicts.append(_failed(asked, "amend", error))
+                verdicts.append(_granted(_failed(asked, "amend", error), granted))
                 continue
             if changed is not None and changed is not action:
                 action = changed

@@ -180,4 +180,4 @@ def _stuck(conn: Connection) -> dict[str, int]:
     from sqlalchemy import func
 
     query = select(inbox.c.state, func.count()).where(inbox.c.state.in_(inbox_store.STUCK)).group_by(inbox.c.state)
-    return {state: int(number) for state, number in conn.execute(query).tuples()}
+    return {state: int(number) for state, number in conn.execute(query)}

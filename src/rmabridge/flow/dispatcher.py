@@ -85,7 +85,8 @@ class Dispatcher:
             self.wake.clear()
             if not await self.turn():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.wake.wait(), self._pause())
+                    async with asyncio.timeout(self._pause()):
+                        await self.wake.wait()
             if self._tasks:
                 await asyncio.sleep(TOGETHER)  # endings and new rows of the next moments share one claim
 

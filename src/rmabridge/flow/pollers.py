@@ -53,7 +53,8 @@ class Pollers:
                         if (before is None or before.done()) and self._due(name, kind):
                             under_way[name, kind] = asyncio.create_task(self._visit(name, plugin, kind))
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.wake.wait(), 1.0)
+                    async with asyncio.timeout(1.0):
+                        await self.wake.wait()
         finally:
             for task in under_way.values():
                 task.cancel()

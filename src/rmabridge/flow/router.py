@@ -7,6 +7,7 @@ import secrets
 import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import perf_counter
@@ -139,10 +140,9 @@ class Router:
             if not await self.turn():
                 due = self.store.read(lambda conn: inbox_store.next_due(conn, self.store.clock.micros()))
                 wait = 1.0 if due is None else max(0.0, min(1.0, (due - self.store.clock.micros()) / 1e6))
-                try:
-                    await asyncio.wait_for(self.wake.wait(), wait)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):  # wait_for would swallow a cancellation that comes with the wake
+                        await self.wake.wait()
 
     async def turn(self) -> int:
         """Route one batch; the number of rows taken."""

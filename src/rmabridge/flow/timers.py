@@ -48,7 +48,8 @@ class Timers:
             due = self.store.read(case_store.next_deadline)
             wait = 1.0 if due is None else max(0.001, min(1.0, (due - self.store.clock.micros()) / 1e6))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self.wake.wait()
 
     async def turn(self) -> int:
         """Put every deadline that ran out into the inbox; how many there were."""

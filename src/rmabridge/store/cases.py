@@ -70,7 +70,7 @@ def rate(conn: Connection, shop: str, since: int, column: str) -> dict[str, int]
     """How many cases the shop had since then, for each value of a column."""
     by = cases.c[column]
     query = select(by, func.count()).where(cases.c.shop == shop, cases.c.opened_at >= since).group_by(by)
-    return {str(value): int(count) for value, count in conn.execute(query).tuples() if value is not None}
+    return {str(value): int(count) for value, count in conn.execute(query) if value is not None}
 
 
 _UPDATE = (

@@ -321,7 +321,7 @@ def tries_of(conn: Connection, row_id: int) -> Sequence[Any]:
 def counts(conn: Connection) -> dict[tuple[str, str], int]:
     """(account, state) → number of rows that are not settled well."""
     query = select(outbox.c.account, outbox.c.state, func.count()).group_by(outbox.c.account, outbox.c.state)
-    found = [*conn.execute(query.where(OPEN)).tuples(), *conn.execute(query.where(DUE)).tuples()]
+    found = [*conn.execute(query.where(OPEN)), *conn.execute(query.where(DUE))]
     return {(account, state): int(number) for account, state, number in found}
 
 
