@@ -58,9 +58,9 @@ async def _serve(config: Config, ready_file: Path | None) -> None:
         asyncio.get_running_loop().add_signal_handler(one, _stop, stop, one)
     async with Running(config) as bridge:
         line = json.dumps({"url": bridge.url, "pid": os.getpid()})
-        click.echo(line)
         if ready_file:
             _announce(ready_file, line)
+        click.echo(line)
         try:
             await stop.wait()
         finally:
