@@ -1,6 +1,20 @@
 """rmabridge: after-sales middleware between marketplaces and a shop's help desk."""
 
-from .hookspecs import hookimpl
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .hookspecs import hookimpl
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "hookimpl"]
+
+
+def __getattr__(name: str) -> Any:
+    # The model is loaded by what needs it: a simulator, or `rmabridge --help`, does not.
+    if name != "hookimpl":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .hookspecs import hookimpl
+
+    return hookimpl
