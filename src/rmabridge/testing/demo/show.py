@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich import box
 from rich.console import Console
@@ -69,7 +69,8 @@ class Show:
             box=box.SIMPLE_HEAD, title=self.say("table"), title_justify="left", pad_edge=False, padding=(0, 1, 0, 0)
         )
         for name in COLUMNS:
-            made.add_column(self.say(f"column_{name}"), justify="right" if name in NUMBERS else "left", overflow="fold")
+            side: Literal["left", "right"] = "right" if name in NUMBERS else "left"
+            made.add_column(self.say(f"column_{name}"), justify=side, overflow="fold", no_wrap=name == "id")
         for one in rows:
             made.add_row(*("" if one[name] is None else str(one[name]) for name in COLUMNS))
         self.console.print(made)
