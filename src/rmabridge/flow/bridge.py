@@ -33,6 +33,7 @@ from .timers import Timers, Watchdog
 
 log = structlog.get_logger("bridge")
 DRAIN: Final = 20.0
+SHUTDOWN: Final = 5.0  # a body that is still coming in is read no further, and its sender keeps it
 # Documents are trees: cycles are rare, and looking for them at every 700 objects cost an eighth of all CPU.
 GC: Final = (20_000, 50, 100)
 STATE_LIVES: Final = timedelta(minutes=15)
@@ -96,7 +97,7 @@ class Running:
     async def _listen(self) -> None:
         from ..web.app import make
 
-        self._runner = web.AppRunner(make(self), access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(make(self), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
         await self._runner.setup()
         settings = self.config.bridge
         await web.TCPSite(self._runner, settings.host, settings.port, backlog=1024).start()
@@ -118,7 +119,8 @@ class Running:
                 return
 
     async def __aexit__(self, *_: object) -> None:
-        await self.drain()
+        if not self.draining:
+            await self.drain()
 
     async def drain(self) -> None:
         """Take nothing new, finish what is under way, leave the rest in its tables."""

@@ -327,6 +327,8 @@ class Router:
                 del self.cache[case_id]
         if missing := [one for one in ids if one not in batch.works]:
             self._load_stored(batch, missing)
+        merged = {one.case.merged_into for one in batch.works.values() if one.case.merged_into}
+        self._load_cases(batch, {one for one in merged if one})
 
     def _load_stored(self, batch: Batch, ids: list[str]) -> None:
         rows, ledger = self.store.read(lambda conn: (case_store.rows(conn, ids), outbox_store.ledgers(conn, ids)))
@@ -368,8 +370,6 @@ class Router:
         for one in self.store.read(lambda conn: outbox_store.granted(conn, ids)):
             if work := batch.works.get(one.case_id):
                 work.granted[one.key] = frozenset(one.rules.split())
-        merged = {one.case.merged_into for one in batch.works.values() if one.case.merged_into}
-        self._load_cases(batch, {one for one in merged if one})
 
     # -- route one row --------------------------------------------------------------------------------------------
 
@@ -433,10 +433,18 @@ class Router:
         keys_before = len(batch.changes.keys)
         work.apply(event, row.account)
         for one in batch.changes.keys[keys_before:]:
-            batch.by_mark.setdefault(one["k"], []).insert(0, work.case.id)
+            if one["strong"] and self._names_another(batch, work, one["k"]):
+                batch.changes.keys.remove(one)
+            else:
+                batch.by_mark.setdefault(one["k"], []).insert(0, work.case.id)
         if key is not None:
             batch.seen.add(key)
         return work.case.id
+
+    def _names_another(self, batch: Batch, work: Work, mark: bytes) -> bool:
+        """Whether the name belongs to a case that was not absorbed, because it is closed."""
+        found = (self._living(batch, one) for one in batch.by_mark.get(mark, ()))
+        return any(one is not None and one is not work for one in found)
 
     def _now(self, batch: Batch) -> datetime:
         return moment(batch.now)
@@ -740,6 +748,6 @@ ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 def new_case_id(now: datetime) -> str:
     """A short id that sorts by time: ``C`` with six letters of time and five of chance."""
-    seconds = int(now.timestamp()) - 1_700_000_000
+    seconds, chance = int(now.timestamp()) - 1_700_000_000, secrets.randbits(25)
     time = "".join(ALPHABET[(seconds >> shift) & 31] for shift in (25, 20, 15, 10, 5, 0))
-    return f"C{time}{''.join(secrets.choice(ALPHABET) for _ in range(5))}"
+    return f"C{time}{''.join(ALPHABET[(chance >> shift) & 31] for shift in (20, 15, 10, 5, 0))}"

@@ -1,0 +1,99 @@
+"""Which case an event belongs to, and what is kept of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toybox import cases, command, event, inbox, requested, send, timeline, toybox
+from worlds import running
+
+from rmabridge.model import Status
+from rmabridge.testing.simulators.sink import Sink
+
+
+def message(number: int, order: str | None = None, buyer: str = "B1", author: str = "buyer") -> dict[str, object]:
+    """A message of a buyer, with no name of a return."""
+    refs = {"order": order} if order else {}
+    one = event("message.received", f"m{number}", number, {"buyer": buyer, **refs})
+    said = {"id": f"m{number}", "author": author, "form": "chat", "text": "你好", "at": one["at"]}
+    return one | {"message": said, "buyer": {"id": buyer}}
+
+
+async def test_an_order_means_its_open_case_and_after_it_was_closed_a_new_one(tmp_path: Path, sink: Sink) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        await send(world, message(1, "O1"))
+        await send(world, message(2, "O1"))
+        await world.settle()
+        (case,) = cases(world)
+        assert case.talk.count == 2
+        await command(world, "close", case.id)
+        await send(world, message(3, "O1"))
+        await world.settle()
+        assert len(cases(world)) == 2
+        assert cases(world)[1].previous == (case.id,)
+
+
+async def test_two_returns_of_one_order_are_two_cases(tmp_path: Path, sink: Sink) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        await send(world, requested(1), event("case.requested", "x", 1, {"return": "R2", "order": "O1"}, kind="return"))
+        await world.settle()
+        assert len(cases(world)) == 2
+
+
+async def test_an_agents_words_about_a_closed_case_join_it(tmp_path: Path, sink: Sink) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        await send(world, message(1, "O1"))
+        await world.settle()
+        await command(world, "close", cases(world)[0].id)
+        await send(world, message(2, "O1", author="agent"))
+        await world.settle()
+        (case,) = cases(world)
+        assert timeline(world, case.id)[-1] == "message.received"
+        assert case.status is Status.CLOSED
+
+
+async def test_a_late_event_never_undoes_a_newer_state(tmp_path: Path, sink: Sink) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        mine = {"return": "R1"}
+        await send(world, requested())
+        await send(world, event("request.changed", "new", 9, mine, status="approved"))
+        await send(world, event("request.changed", "old", 2, mine, status="declined"))
+        await world.settle()
+        assert cases(world)[0].status is Status.APPROVED
+        assert timeline(world, cases(world)[0].id) == ["case.requested", "request.changed", "request.changed"]
+
+
+async def test_buyers_of_two_shops_are_two_people(tmp_path: Path, sink: Sink) -> None:
+    config = toybox(tmp_path, sink.url)
+    config["marketplaces"]["other"] = {"plugin": "toy", "allow_private": True}
+    config["shops"]["two"] = {"marketplace": "other"}
+    async with running(config, sink) as world:
+        await send(world, message(1))
+        await send(world, message(1), account="other")
+        await world.settle()
+        assert sorted((one.shop, one.previous) for one in cases(world)) == [("one", ()), ("two", ())]
+
+
+async def test_an_event_that_says_no_shop_at_an_account_of_two_is_parked_with_the_way_out(
+    tmp_path: Path, sink: Sink
+) -> None:
+    config = toybox(tmp_path, sink.url)
+    config["shops"]["two"] = {"marketplace": "shop"}
+    async with running(config, sink) as world:
+        await send(world, requested(1))
+        await send(world, requested(2) | {"shop": "two"})
+        await world.settle()
+        assert [one[1] for one in inbox(world)] == ["parked", "done"]
+        assert "serves: one, two" in (inbox(world)[0][3] or "")
+        assert [one.shop for one in cases(world)] == ["two"]
+
+
+async def test_a_body_of_thousands_of_events_is_routed_whole(tmp_path: Path, sink: Sink) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        many = [
+            event("parcel.seen", f"p{n}", n, {"return": "R1"}, parcel={"waybill": f"SF{n:06d}"}) for n in range(1_500)
+        ]
+        assert await send(world, requested(), *many) == 200
+        await world.settle(30)
+        assert len(timeline(world, cases(world)[0].id)) == 1_501
+        assert [one[1] for one in inbox(world)] == ["done"]
