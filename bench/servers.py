@@ -91,7 +91,7 @@ def main() -> None:
             sys.exit(0)
 
         signal.signal(signal.SIGTERM, dump)
-        profiler.enable()
+        signal.signal(signal.SIGUSR1, lambda *_: profiler.enable())
     asyncio.Runner(loop_factory=uvloop.new_event_loop).run(job)
 
 

@@ -124,6 +124,8 @@ class Running:
 
     async def drain(self) -> None:
         """Take nothing new, finish what is under way, leave the rest in its tables."""
+        if self.draining:
+            return
         self.draining = True
         if self._runner:
             await self._runner.cleanup()

@@ -79,16 +79,18 @@ def _act(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     except (ValidationError, KeyError) as error:
         problems = explain(error, "[action]") if isinstance(error, ValidationError) else ["[action] missing"]
         raise CommandError("; ".join(problems)) from error
-    if action.key in work.entries and work.entries[action.key].state not in BAD:
-        raise CommandError(f"{action.key} is in the ledger already: {work.entries[action.key].state}")
+    if action.key in work.entries:
+        state = work.entries[action.key].state
+        revive = "; 'deliveries retry' revives it" if state in BAD else ""
+        raise CommandError(f"{action.key} is in the ledger already: {state}{revive}")
     work.record(command, "bridge", command.by)
     if isinstance(action, PayRefund) and command.args.get("agreed"):
         event = RemedyAccepted(
             key=f"agreed:{command.key}", at=work.now, remedy=RemedyKind.REFUND_ONLY, amount=action.amount, by=command.by
         )
         work.apply(event, "bridge", command.by)
-    if action.key in work.entries:
-        raise CommandError(f"{action.key} is {work.entries[action.key].state}; revive it with 'deliveries retry'")
+    if (known := work.entries.get(action.key)) is not None:  # a policy proposed it on the agreement
+        return work.case.id, f"{action.key}: {known.state}"
     return work.case.id, _verdict_of(work, action.key, work.propose(action, f"operator:{command.by}"))
 
 
@@ -275,11 +277,12 @@ def _pause(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 
 
 def _replay(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
-    ids = [int(one) for one in command.args["rows"]]
+    asked = [int(one) for one in command.args["rows"]]
+    ids = router.store.read(lambda conn: inbox_store.stuck(conn, asked))
     batch.extra.append(lambda conn: inbox_store.replay(conn, ids))
     batch.extra.append(lambda conn: case_store.unflag(conn, [case_store.parked(one) for one in ids]))
     router.wake.set()
-    return None, f"{len(ids)} rows queued again"
+    return None, f"{len(ids)} of {len(asked)} rows queued again"
 
 
 COMMANDS: Final[dict[str, Callable[[Router, Batch, Row, Commanded], Done]]] = {

@@ -20,11 +20,32 @@ def link(chain: bytes, seq: int, type_: str, at: int, account: str, sealed: byte
     return sha256(b"%b|%d|%b|%d|%b|%b" % (chain, seq, type_.encode(), at, account.encode(), sealed)).digest()
 
 
+def _among(name: str) -> Any:
+    return bindparam(name, expanding=True)
+
+
+_KNOWN = select(seen.c.k).where(seen.c.k.in_(_among("keys")))
+_BY_KEYS = (
+    select(case_keys.c.k, case_keys.c.case_id, case_keys.c.strong, cases.c.open, cases.c.opened_at)
+    .select_from(case_keys.join(cases, cases.c.id == case_keys.c.case_id))
+    .where(case_keys.c.k.in_(_among("keys")))
+)
+_ROWS = select(cases).where(cases.c.id.in_(_among("ids")))
+_VERSIONS = select(cases.c.id, cases.c.version).where(cases.c.id.in_(_among("ids")))
+_BUYERS = select(buyer_keys.c.buyer, buyer_keys.c.id).where(buyer_keys.c.buyer.in_(_among("marks")))
+_HISTORY = (
+    select(cases.c.buyer, cases.c.id)
+    .where(cases.c.buyer.in_(_among("marks")))
+    .order_by(cases.c.opened_at.desc())
+    .limit(bindparam("most"))
+)
+
+
 def known_events(conn: Connection, keys: Sequence[bytes]) -> set[bytes]:
     """Which of these event keys counted already."""
     found: set[bytes] = set()
     for start in range(0, len(keys), CHUNK):
-        found.update(conn.execute(select(seen.c.k).where(seen.c.k.in_(keys[start : start + CHUNK]))).scalars())
+        found.update(conn.execute(_KNOWN, {"keys": keys[start : start + CHUNK]}).scalars())
     return found
 
 
@@ -32,36 +53,32 @@ def by_keys(conn: Connection, keys: Sequence[bytes]) -> Sequence[Any]:
     """(k, case_id, strong, open, opened_at) of every case that has one of the keys."""
     if not keys:
         return []
-    joined = case_keys.join(cases, cases.c.id == case_keys.c.case_id)
-    columns = (case_keys.c.k, case_keys.c.case_id, case_keys.c.strong, cases.c.open, cases.c.opened_at)
-    return conn.execute(select(*columns).select_from(joined).where(case_keys.c.k.in_(keys))).all()
+    return conn.execute(_BY_KEYS, {"keys": list(keys)}).all()
 
 
 def rows(conn: Connection, ids: Sequence[str]) -> Sequence[Any]:
     """The stored rows of cases."""
-    return conn.execute(select(cases).where(cases.c.id.in_(ids))).all() if ids else []
+    return conn.execute(_ROWS, {"ids": list(ids)}).all() if ids else []
 
 
 def versions(conn: Connection, ids: Sequence[str]) -> dict[str, int]:
     """Case id → version."""
     if not ids:
         return {}
-    return {one.id: one.version for one in conn.execute(select(cases.c.id, cases.c.version).where(cases.c.id.in_(ids)))}
+    return {one.id: one.version for one in conn.execute(_VERSIONS, {"ids": list(ids)})}
 
 
 def keys_of_buyers(conn: Connection, marks: Sequence[bytes]) -> dict[bytes, str]:
     """Buyer mark → id of the buyer's encryption key."""
     if not marks:
         return {}
-    query = select(buyer_keys.c.buyer, buyer_keys.c.id).where(buyer_keys.c.buyer.in_(marks))
-    return {one.buyer: one.id for one in conn.execute(query)}
+    return {one.buyer: one.id for one in conn.execute(_BUYERS, {"marks": list(marks)})}
 
 
 def history(conn: Connection, marks: Sequence[bytes], most: int = 20) -> dict[bytes, list[str]]:
     """Buyer mark → ids of the buyer's cases, newest first."""
     found: dict[bytes, list[str]] = {}
-    query = select(cases.c.buyer, cases.c.id).where(cases.c.buyer.in_(marks)).order_by(cases.c.opened_at.desc())
-    for one in conn.execute(query.limit(most * max(1, len(marks)))):
+    for one in conn.execute(_HISTORY, {"marks": list(marks), "most": most * max(1, len(marks))}):
         found.setdefault(one.buyer, []).append(one.id)
     return found
 

@@ -28,7 +28,9 @@ def replacing(conn: Connection, table: Any, key: tuple[str, ...]) -> Any:
     """An INSERT that replaces the row of the same key."""
     dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
     made = dialect.insert(table)
-    return made.on_conflict_do_update(index_elements=key, set_={one: made.excluded[one] for one in table.c.keys() if one not in key})
+    return made.on_conflict_do_update(
+        index_elements=key, set_={one: made.excluded[one] for one in table.c.keys() if one not in key}
+    )
 
 
 def lane_of(account: str, ordering: str | None) -> int:
@@ -149,9 +151,12 @@ def give_up(conn: Connection, before: int) -> Sequence[Any]:
     return found
 
 
+_WAITING = select(waiting.c.inbox_id).where(waiting.c.k.in_(bindparam("keys", expanding=True))).distinct()
+
+
 def queue_waiting(conn: Connection, keys: Sequence[bytes], now: int) -> int:
     """Queue again the unmatched rows that wait for one of these keys."""
-    found = conn.execute(select(waiting.c.inbox_id).where(waiting.c.k.in_(keys)).distinct()).scalars().all()
+    found = conn.execute(_WAITING, {"keys": list(keys)}).scalars().all() if any_waiting(conn) else ()
     if not found:
         return 0
     conn.execute(delete(waiting).where(waiting.c.inbox_id.in_(found)))
@@ -162,9 +167,17 @@ def queue_waiting(conn: Connection, keys: Sequence[bytes], now: int) -> int:
     ).rowcount
 
 
+_ANY_WAITING = select(waiting.c.inbox_id).limit(1)
+
+
 def any_waiting(conn: Connection) -> bool:
     """Whether any row waits for a key at all."""
-    return conn.execute(select(waiting.c.inbox_id).limit(1)).first() is not None
+    return conn.execute(_ANY_WAITING).first() is not None
+
+
+def stuck(conn: Connection, ids: Sequence[int]) -> list[int]:
+    """Which of these rows are set aside."""
+    return list(conn.execute(select(inbox.c.id).where(inbox.c.id.in_(ids), inbox.c.state.in_(STUCK))).scalars())
 
 
 def replay(conn: Connection, ids: Sequence[int]) -> int:

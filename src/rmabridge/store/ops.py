@@ -13,10 +13,12 @@ from .inbox import Conflict, ignoring
 from .tables import accounts, alerts, audit, cursors, moment, seen, tokens
 
 
+_PAUSED = select(accounts.c.name, accounts.c.reason).where(accounts.c.paused)
+
+
 def paused(conn: Connection) -> dict[str, str]:
     """Paused account → the reason."""
-    rows = conn.execute(select(accounts.c.name, accounts.c.reason).where(accounts.c.paused))
-    return {one.name: one.reason or "" for one in rows}
+    return {one.name: one.reason or "" for one in conn.execute(_PAUSED)}
 
 
 def set_paused(conn: Connection, name: str, *, on: bool, reason: str, now: int) -> None:

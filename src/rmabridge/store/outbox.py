@@ -37,11 +37,14 @@ _BRIEF = (
 )
 
 
+_LEDGERS = select(*_BRIEF).where(outbox.c.case_id.in_(bindparam("cases", expanding=True))).order_by(outbox.c.id)
+
+
 def ledgers(conn: Connection, case_ids: Sequence[str]) -> Sequence[Any]:
     """The ledger rows of cases, in the order in which they were proposed."""
     if not case_ids:
         return []
-    return conn.execute(select(*_BRIEF).where(outbox.c.case_id.in_(case_ids)).order_by(outbox.c.id)).all()
+    return conn.execute(_LEDGERS, {"cases": list(case_ids)}).all()
 
 
 def effects_taken(conn: Connection, effects: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -269,16 +272,32 @@ def set_state(
     return conn.execute(query.values(**values)).rowcount == 1
 
 
+_UNCERTAIN = (
+    select(outbox)
+    .where(
+        OPEN,
+        outbox.c.state == "uncertain",
+        outbox.c.due_at <= bindparam("now"),
+        outbox.c.id.not_in(bindparam("but", expanding=True)),
+    )
+    .order_by(outbox.c.due_at)
+    .limit(bindparam("most"))
+)
+
+
 def uncertain_due(conn: Connection, now: int, but: Collection[int] = (), most: int = 50) -> Sequence[Any]:
     """Uncertain rows that are to be looked up now, ``but`` for those that are being looked up already."""
-    query = select(outbox).where(OPEN, outbox.c.state == "uncertain", outbox.c.due_at <= now, outbox.c.id.not_in(but))
-    return conn.execute(query.order_by(outbox.c.due_at).limit(most)).all()
+    return conn.execute(_UNCERTAIN, {"now": now, "but": list(but), "most": most}).all()
+
+
+_NEXT_DUE = select(func.min(outbox.c.due_at)).where(
+    DUE, outbox.c.account.in_(bindparam("accounts", expanding=True)), outbox.c.due_at > bindparam("now")
+)
 
 
 def next_due(conn: Connection, accounts: Collection[str], now: int) -> int | None:
     """When the next row of these accounts is due."""
-    query = select(func.min(outbox.c.due_at)).where(DUE, outbox.c.account.in_(accounts), outbox.c.due_at > now)
-    return conn.execute(query).scalar()
+    return conn.execute(_NEXT_DUE, {"accounts": list(accounts), "now": now}).scalar()
 
 
 def one(conn: Connection, row_id: int) -> Any:

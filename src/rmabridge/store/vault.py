@@ -35,6 +35,8 @@ def master_keys(given: Sequence[str], database: Path) -> list[bytes]:
     if given:
         return [_decoded(one, "[bridge] keys") for one in given]
     path = database.with_suffix(".key")
+    if not path.exists() and database.exists() and database.stat().st_size:
+        raise ConfigError(f"[bridge] keys: the key file {path} is missing; without it {database} cannot be read")
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(base64.b64encode(os.urandom(32)) + b"\n")
@@ -57,6 +59,20 @@ def _decoded(text: str, where: str) -> bytes:
     return key
 
 
+class Nonces:
+    """Random bytes from the system, drawn many at a time: one system call costs more than a whole encryption."""
+
+    def __init__(self) -> None:
+        self._pool, self._at = b"", 0
+
+    def take(self, size: int) -> bytes:
+        """Bytes that were never given out before."""
+        if self._at + size > len(self._pool):
+            self._pool, self._at = os.urandom(4096), 0
+        self._at += size
+        return self._pool[self._at - size : self._at]
+
+
 class Vault:
     """Seals and opens documents. New keys are collected in ``fresh`` and stored by the write that uses them first."""
 
@@ -65,6 +81,7 @@ class Vault:
         self._newest = next(iter(self._ring))
         self._open: OrderedDict[str, AESGCM] = OrderedDict()
         self._index = b""
+        self._random = Nonces()
 
     def start(self, conn: Connection) -> list[dict[str, Any]]:
         """Load (or make) the index key; rows to store, if it was made."""
@@ -82,13 +99,13 @@ class Vault:
 
     def make(self, key_id: str, buyer: bytes | None, now: int) -> dict[str, Any]:
         """A new key, usable at once; the returned row must be stored in the commit that uses it."""
-        key = os.urandom(32)
+        key = self._random.take(32)
         self._keep(key_id, AESGCM(key))
         return self.wrap(key_id, key, buyer, now)
 
     def wrap(self, key_id: str, key: bytes, buyer: bytes | None, now: int) -> dict[str, Any]:
         """The row of a key, wrapped by the newest master key."""
-        nonce = os.urandom(NONCE)
+        nonce = self._random.take(NONCE)
         wrapped = nonce + self._ring[self._newest].encrypt(nonce, key, key_id.encode())
         return {
             "id": key_id,
@@ -134,7 +151,7 @@ class Vault:
 
     def seal(self, key_id: str, text: bytes) -> bytes:
         """Encrypt with the key, which must be at hand."""
-        nonce = os.urandom(NONCE)
+        nonce = self._random.take(NONCE)
         return nonce + self._open[key_id].encrypt(nonce, text, None)
 
     def open(self, key_id: str, sealed: bytes) -> bytes:
