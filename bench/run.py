@@ -81,7 +81,16 @@ def process(*arguments: str):  # type: ignore[no-untyped-def]
 def load(port: int, first: int, count: int, connections: int, rate: float | None = None) -> dict:
     """Run the load generator; its preparation is not timed."""
     extra = [str(rate)] if rate else []
-    arguments = [str(HERE / "load.py"), "127.0.0.1", str(port), "/hooks/shop", str(first), str(count), str(connections), *extra]
+    arguments = [
+        str(HERE / "load.py"),
+        "127.0.0.1",
+        str(port),
+        "/hooks/shop",
+        str(first),
+        str(count),
+        str(connections),
+        *extra,
+    ]
     child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
     child.stdout.readline()  # type: ignore[union-attr]
     out, _ = child.communicate("go\n")
@@ -103,7 +112,10 @@ def memory(pid: int) -> float:
 def left(database: Path) -> int:
     """What is still on its way."""
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as conn:
-        query = "SELECT (SELECT count(*) FROM inbox WHERE state='new') + (SELECT count(*) FROM outbox WHERE state IN ('due','sending'))"
+        query = (
+            "SELECT (SELECT count(*) FROM inbox WHERE state='new') + "
+            "(SELECT count(*) FROM outbox WHERE state IN ('due','sending'))"
+        )
         found = conn.execute(query).fetchone()[0]
     conn.close()
     return int(found)
@@ -169,7 +181,9 @@ def latency(root: Path, sink: int, count: int, runs: int) -> dict:
             drain(root / "bench.db")
             seen = json.load(urllib.request.urlopen(f"http://127.0.0.1:{sink}/_seen"))
             times = sorted(
-                (sorted(seen[str(first + n)])[1] - sent[n]) * 1000 for n in range(count) if len(seen.get(str(first + n), ())) > 1
+                (sorted(seen[str(first + n)])[1] - sent[n]) * 1000
+                for n in range(count)
+                if len(seen.get(str(first + n), ())) > 1
             )
             results.append((times[len(times) // 2], times[int(len(times) * 0.99)], len(times)))
     return {
@@ -185,7 +199,8 @@ def multiply(database: Path, cases: int) -> None:
     have = conn.execute("SELECT count(*) FROM cases").fetchone()[0]
     times = max(0, cases // have)
     columns = {
-        table: [one[1] for one in conn.execute(f"PRAGMA table_info({table})")] for table in ("cases", "case_keys", "timeline", "outbox", "inbox", "messages", "seen")
+        table: [one[1] for one in conn.execute(f"PRAGMA table_info({table})")]
+        for table in ("cases", "case_keys", "timeline", "outbox", "inbox", "messages", "seen")
     }
     for number in range(times):
         suffix = f"x{number}"
@@ -200,7 +215,15 @@ def multiply(database: Path, cases: int) -> None:
         }.items():
             names = ", ".join(f'"{one}"' for one in columns[table])
             values = ", ".join(changed.get(one, f'"{one}"') for one in columns[table])
-            where = f"WHERE case_id NOT LIKE '%x%'" if table in {"case_keys", "timeline", "messages", "outbox"} else "WHERE id NOT LIKE '%x%'" if table == "cases" else f"WHERE rowid <= {have * 4}" if table == "inbox" else ""
+            where = (
+                "WHERE case_id NOT LIKE '%x%'"
+                if table in {"case_keys", "timeline", "messages", "outbox"}
+                else "WHERE id NOT LIKE '%x%'"
+                if table == "cases"
+                else f"WHERE rowid <= {have * 4}"
+                if table == "inbox"
+                else ""
+            )
             limit = f" LIMIT {have * 3}" if table == "seen" else ""
             conn.execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM {table} {where}{limit}")
         conn.commit()
@@ -241,7 +264,10 @@ def main() -> None:
             config = write_config(root, sink["port"])
             full(root, sink["port"], 2000, config, 1)
             multiply(root / "bench.db", options.stored)
-            result["full_event_stored"] = {"cases": options.stored, **full(root, sink["port"], 3000 // scale, config, 40_000_000)}
+            result["full_event_stored"] = {
+                "cases": options.stored,
+                **full(root, sink["port"], 3000 // scale, config, 40_000_000),
+            }
         if "help" in parts:
             started = time.perf_counter()
             subprocess.run([sys.executable, "-m", "rmabridge", "--help"], capture_output=True, check=False)

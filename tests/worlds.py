@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
 from rmabridge.config import read
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
@@ -101,7 +102,12 @@ class World:
         self.number = 0
 
     async def post(
-        self, body: dict[str, Any] | bytes, account: str = "shop", secret: str = SECRET, name: str | None = None, **headers: str
+        self,
+        body: dict[str, Any] | bytes,
+        account: str = "shop",
+        secret: str = SECRET,
+        name: str | None = None,
+        **headers: str,
     ) -> tuple[int, dict[str, Any]]:
         """Send a signed webhook: (status, JSON answer)."""
         self.number += 1
@@ -161,14 +167,28 @@ def a_return(number: int = 1, **data: Any) -> dict[str, Any]:
             "return": f"R{number}",
             "order": f"O{number}",
             "note": "太小了",
-            "buyer": {"id": f"B{number}", "name": "李雷", "email": f"buyer{number}@example.com", "locale": "zh-CN", "phone": "+8613812345678"},
+            "buyer": {
+                "id": f"B{number}",
+                "name": "李雷",
+                "email": f"buyer{number}@example.com",
+                "locale": "zh-CN",
+                "phone": "+8613812345678",
+            },
             "order_doc": {
                 "id": f"O{number}",
                 "number": f"#{number}",
                 "placed_at": ago(days=12),
                 "delivered_at": ago(days=7),
                 "total": {"amount": "120.00", "currency": "CNY"},
-                "lines": [{"id": "L1", "sku": "S-1", "title": "鞋", "quantity": 1, "price": {"amount": "120.00", "currency": "CNY"}}],
+                "lines": [
+                    {
+                        "id": "L1",
+                        "sku": "S-1",
+                        "title": "鞋",
+                        "quantity": 1,
+                        "price": {"amount": "120.00", "currency": "CNY"},
+                    }
+                ],
             },
             **data,
         },

@@ -47,7 +47,7 @@ class Manager(pluggy.PluginManager):
         if not isinstance(plugin, BaseModel):
             return super().parse_hookimpl_opts(plugin, name)
         own = getattr(type(plugin), name, None) if name in (*PURE, "route") else None
-        if own is None or own is getattr(Policy, name, None) and name in PURE:
+        if own is None or (own is getattr(Policy, name, None) and name in PURE):
             return None
         return pluggy.HookimplOpts(
             wrapper=False, hookwrapper=False, optionalhook=False, tryfirst=False, trylast=False, specname=None

@@ -33,12 +33,12 @@ from toybox import (
     timeline,
     toybox,
 )
-from worlds import World, running
 
 from rmabridge.model import Status
 from rmabridge.store import cases as case_store
 from rmabridge.store import inbox as inbox_store
 from rmabridge.testing.simulators.sink import Sink
+from worlds import World, running
 
 
 def story(number: int) -> list[dict[str, Any]]:
@@ -209,7 +209,7 @@ async def test_a_failure_while_routing_parks_the_row_and_flags_its_case_until_it
         await world.settle()
         (case,) = cases(world)
         assert timeline(world, case.id) == ["case.requested", "noted"]
-        assert await command(world, "replay", rows=[2]) == ("done", "1 rows queued again")
+        assert await command(world, "replay", rows=[2]) == ("done", "1 of 1 rows queued again")
         await world.settle()
         assert timeline(world, case.id) == ["case.requested", "noted", "noted"]
         assert world.rows("SELECT flag FROM cases") == [(None,)]
@@ -258,7 +258,7 @@ async def test_an_answer_on_a_ticket_that_is_not_known_yet_waits_for_the_commit_
         (case,) = cases(world)
         assert timeline(world, case.id) == ["case.requested", "ticket.seen", "message.received"]
         assert inbox(world)[1][1] == "unmatched"
-        assert await command(world, "replay", rows=[2]) == ("done", "1 rows queued again")
+        assert await command(world, "replay", rows=[2]) == ("done", "1 of 1 rows queued again")
         await world.until(lambda: inbox(world)[1][1] == "unmatched")
 
 

@@ -49,7 +49,7 @@ def _user_errors(name: str, listed: list[Any]) -> Exception:
 def outcome(answer: Any, *, mutation: bool) -> dict[str, Any]:
     """The ``data`` of an answer; what it says went wrong is raised."""
     if not isinstance(answer, dict):
-        raise ValueError("the answer is not GraphQL")  # noqa: TRY004 - an answer, not an argument
+        raise ValueError("the answer is not GraphQL")
     data, errors = answer.get("data"), answer.get("errors")
     roots = data if isinstance(data, dict) else {}
     if errors:

@@ -181,5 +181,5 @@ class Connects(ABC):
         return None
 
     async def subscribe(self, url: str, ctx: Context) -> tuple[str, ...]:
-        """Register ``url`` for all events that ``parse`` knows (again: no second registration); what is left by hand."""
+        """Register ``url`` for all events that ``parse`` knows, once; what is left to do by hand."""
         return ()

@@ -1,4 +1,4 @@
-"""The base of every plugin: a pydantic model whose fields are its settings and whose async methods are its abilities."""
+"""The base of every plugin: a pydantic model; its fields are its settings, its async methods its abilities."""
 
 from __future__ import annotations
 
@@ -121,7 +121,6 @@ _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "d": 
 
 def per_second(rate: str) -> float:
     """``"10/s"`` or ``"200/min"`` as calls per second; anything else raises ``ValueError``."""
-    if found := RATE.match(rate):
-        if (number := float(found[1])) > 0:
-            return number / _SECONDS[found[2]]
+    if (found := RATE.match(rate)) and (number := float(found[1])) > 0:
+        return number / _SECONDS[found[2]]
     raise ValueError(f"{rate!r} is not a rate; write for example '10/s' or '200/min'")

@@ -26,7 +26,7 @@ def _listed(given: Any) -> Any:
     return tuple({"value": one} if isinstance(one, str | SecretStr) else one for one in many)
 
 
-# A setting of one or two secrets: ``secret = "…"`` or ``secret = ["new", {value = "old", until = 2026-12-01T00:00:00Z}]``.
+# A setting of one or two secrets: ``secret = "…"`` or ``secret = ["new", {value = "old", until = 2026-12-01T00:00Z}]``.
 Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_listed), Field(min_length=1, max_length=2)]
 
 

@@ -89,7 +89,7 @@ def shown(parcel: Parcel) -> dict[str, Any]:
     }
 
 
-def _say(case: Case, view: View, template: str, locale: str, form: Form, values: dict[str, Any]) -> Rendered:  # noqa: PLR0917
+def _say(case: Case, view: View, template: str, locale: str, form: Form, values: dict[str, Any]) -> Rendered:
     if view.render is None:
         raise RuntimeError("this view has no templates")
     given = {name: _local(value, view.shop) for name, value in (_common(case, view.shop) | values).items()}

@@ -13,7 +13,19 @@ from ..config import explain
 from ..core.lifecycle import TRANSITIONS
 from ..core.reach import send, ways
 from ..errors import CommandError
-from ..model import ACTIONS, Closed, Commanded, Noted, PayRefund, RemedyAccepted, RemedyKind, Reopened, Settled, Status
+from ..model import (
+    ACTIONS,
+    Action,
+    Closed,
+    Commanded,
+    Noted,
+    PayRefund,
+    RemedyAccepted,
+    RemedyKind,
+    Reopened,
+    Settled,
+    Status,
+)
 from ..store import cases as case_store
 from ..store import inbox as inbox_store
 from ..store import ops
@@ -84,14 +96,20 @@ def _act(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
         revive = "; 'deliveries retry' revives it" if state in BAD else ""
         raise CommandError(f"{action.key} is in the ledger already: {state}{revive}")
     work.record(command, "bridge", command.by)
-    if isinstance(action, PayRefund) and command.args.get("agreed"):
-        event = RemedyAccepted(
-            key=f"agreed:{command.key}", at=work.now, remedy=RemedyKind.REFUND_ONLY, amount=action.amount, by=command.by
-        )
-        work.apply(event, "bridge", command.by)
+    if command.args.get("agreed"):
+        _agree(work, action, command)
     if (known := work.entries.get(action.key)) is not None:  # a policy proposed it on the agreement
         return work.case.id, f"{action.key}: {known.state}"
     return work.case.id, _verdict_of(work, action.key, work.propose(action, f"operator:{command.by}"))
+
+
+def _agree(work: Work, action: Action | None, command: Commanded) -> None:
+    """Note that the refund is agreed, so that no money moves before somebody answers for it."""
+    settled = work.case.agreed or (work.case.offered and work.case.offered.automatic)
+    if isinstance(action, PayRefund) and not settled:
+        key, kind = f"agreed:{command.key}", RemedyKind.REFUND_ONLY
+        event = RemedyAccepted(key=key, at=work.now, remedy=kind, amount=action.amount, by=command.by)
+        work.apply(event, "bridge", command.by)
 
 
 def _verdict_of(work: Work, key: str, entry: Any) -> str:
@@ -152,6 +170,7 @@ def _answer(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     if not yes:
         work.cancel(stored.key, f"denied by {command.by}", "denied")
         return work.case.id, f"{stored.key}: denied"
+    _agree(work, work.action_of(stored.key), command)
     work.release(stored.key, frozenset(asked.rules.split()))
     return work.case.id, f"{stored.key}: {entry.state}"
 

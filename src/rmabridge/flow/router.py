@@ -1,4 +1,4 @@
-"""The router: the one writer of cases. It takes a batch of inbox rows, computes, and writes all that follows at once."""
+"""The router: the one writer of cases. It takes a batch of inbox rows, computes, and writes what follows at once."""
 
 from __future__ import annotations
 
@@ -501,8 +501,8 @@ class Router:
         if shop is None:
             serving = ", ".join(self.registry.of_account.get(row.account, ())) or "none"
             raise LookupError(
-                f"the event does not say which shop it belongs to; [{self.registry.kinds.get(row.account, '?')}.{row.account}] "
-                f"serves: {serving}. Name it as a shop's marketplace or among its sources"
+                f"the event does not say which shop it belongs to; "
+                f"[{self.registry.kinds.get(row.account, '?')}.{row.account}] serves: {serving}. Name it as a shop's marketplace or among its sources"
             )
         self._not_ours(batch, row, event)
         case = Case(
@@ -662,7 +662,7 @@ class Router:
         }
 
 
-class RowFailed(Exception):  # noqa: N818 - says which row, not what
+class RowFailed(Exception):
     """Routing one row failed: the batch is computed again without it."""
 
     def __init__(self, row: int, error: Exception, cases: Sequence[str]) -> None:
@@ -670,7 +670,7 @@ class RowFailed(Exception):  # noqa: N818 - says which row, not what
         self.row, self.error, self.cases = row, error, cases
 
 
-class Waiting(Exception):  # noqa: N818 - not an error: the event waits
+class Waiting(Exception):
     """No case knows the event yet; ``again`` asks to look soon, because no new name may come."""
 
     def __init__(self, keys: list[bytes], reason: str, *, again: bool = False) -> None:

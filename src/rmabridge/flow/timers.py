@@ -118,7 +118,7 @@ class Timers:
 
 
 class Watchdog:
-    """Ends the process, with all stacks on stderr, when the event loop has stood still: a supervisor starts it again."""
+    """Ends the process, with all stacks on stderr, when the event loop stands still: a supervisor starts it again."""
 
     def __init__(self, seconds: float = STUCK_AFTER) -> None:
         self.seconds = seconds

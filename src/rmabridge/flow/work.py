@@ -1,4 +1,4 @@
-"""One case while a batch is computed: fold events into it, ask the policies, keep the ledger. Pure but for its clock."""
+"""One case while a batch is computed: fold events into it, ask the policies, keep the ledger."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from ..model import Deadline as Clock
 from ..model.event import Base as AnyEvent
 from ..store.cases import link
 from ..store.outbox import PENDING
-from ..store.tables import micros
+from ..store.tables import EPOCH, micros
 from ..store.vault import Vault
 
 MOST_DERIVED: Final = 40
@@ -144,7 +144,7 @@ class Work:
     granted: dict[str, frozenset[str]] = field(default_factory=dict)
     dirty: bool = False
     news: bool = False  # something to tell the forwards: more than that they were told
-    now: datetime = datetime.min
+    now: datetime = EPOCH
     depth: int = 0
     inbox_id: int | None = None
     derived: set[str] = field(default_factory=set)
@@ -170,9 +170,8 @@ class Work:
             return
         if isinstance(event, Settled):
             self._settled(event)
-        elif isinstance(event, DeadlineReached):
-            if self._timer(event, queue):
-                return
+        elif isinstance(event, DeadlineReached) and self._timer(event, queue):
+            return
         if before.status is not self.case.status:
             self._review_pending()
         self._ask_policies(event, queue)

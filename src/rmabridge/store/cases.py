@@ -96,10 +96,10 @@ _UPDATE = (
     .values(
         {
             name: bindparam(f"new_{name}")
-            for name in cases.c.keys()
+            for name in cases.c.keys()  # noqa: SIM118 - columns, not a dict
             if name not in {"id", "shop", "key_id", "created_at"}
         }
-    )  # noqa: SIM118
+    )
 )
 
 

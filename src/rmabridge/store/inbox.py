@@ -28,9 +28,8 @@ def replacing(conn: Connection, table: Any, key: tuple[str, ...]) -> Any:
     """An INSERT that replaces the row of the same key."""
     dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
     made = dialect.insert(table)
-    return made.on_conflict_do_update(
-        index_elements=key, set_={one: made.excluded[one] for one in table.c.keys() if one not in key}
-    )
+    changed = [one.name for one in table.c if one.name not in key]
+    return made.on_conflict_do_update(index_elements=key, set_={one: made.excluded[one] for one in changed})
 
 
 def lane_of(account: str, ordering: str | None) -> int:

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from .inbox import Conflict, ignoring
 from .tables import accounts, alerts, audit, cursors, moment, seen, tokens
 
-
 _PAUSED = select(accounts.c.name, accounts.c.reason).where(accounts.c.paused)
 
 

@@ -66,6 +66,7 @@ class Store:
 
     def __init__(self, settings: Bridge, clock: Clock | None = None) -> None:
         self.path = settings.path
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.clock = clock or Clock()
         self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
         self._settings = settings
@@ -73,7 +74,6 @@ class Store:
 
     def open(self) -> Self:
         """Take the lock, migrate, load the index key and start the writer. Needs a running event loop."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         self.engine = sqlite_engine(self.path)
         try:

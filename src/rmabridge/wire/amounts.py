@@ -23,7 +23,7 @@ def _currency(code: str) -> str:
 
 def _decimal(value: str | int | Decimal) -> Decimal:
     if isinstance(value, bool | float) or not isinstance(value, str | int | Decimal):
-        raise ValueError(f"{type(value).__name__} is not money; give a decimal string or an int")  # noqa: TRY004 - one error for callers
+        raise ValueError(f"{type(value).__name__} is not money; give a decimal string or an int")
     number = _read(value) if isinstance(value, str) else Decimal(value)
     if not number.is_finite() or (number and abs(number.adjusted()) >= _DIGITS):
         raise ValueError("not an amount of money")

@@ -1,4 +1,4 @@
-"""Scripted: a policy that says what a note tells it to say, and judges as it was configured; for tests of the engine."""
+"""Scripted: a policy that says what a note tells it to say, and judges as it was configured."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from rmabridge.abilities import (
     Inbound,
     Item,
     Page,
+    PaysRefunds,
     Plugin,
     Polls,
     Receipt,
@@ -22,10 +23,10 @@ from rmabridge.abilities import (
     WebRequest,
 )
 from rmabridge.errors import Malformed, Unavailable
-from rmabridge.model import EVENTS, Event, FetchOrder
+from rmabridge.model import EVENTS, Event, FetchOrder, PayRefund, Ref, RefundSeen
 
 
-class Toy(Plugin, ReceivesWebhooks, Polls, Reconciles, FetchesOrders):
+class Toy(Plugin, ReceivesWebhooks, Polls, Reconciles, FetchesOrders, PaysRefunds):
     """Bodies are ``{"events": […]}``; ``explode`` raises, ``unreadable`` is malformed. ``url`` is a feed to poll."""
 
     url: str = ""
@@ -66,6 +67,13 @@ class Toy(Plugin, ReceivesWebhooks, Polls, Reconciles, FetchesOrders):
         answer = await ctx.http.get(f"{self.url}/order/{action.order}")
         answer.raise_for_status()
         return Result(events=[EVENTS.validate_python(one) for one in answer.json()["events"]])
+
+    async def pay_refund(self, action: PayRefund, ctx: Context) -> Result:
+        refs = (Ref(kind="return", value=action.request or ""),)
+        seen = RefundSeen(
+            key=f"paid:{action.key}", at=ctx.now(), refund=f"F-{action.request}", amount=action.amount, refs=refs
+        )
+        return Result(id=seen.refund, events=(seen,))
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Failed(Exception):  # noqa: N818 - the demo failed, for the reason given
+class Failed(Exception):
     """The demo cannot go on, or found a difference."""
 
 

@@ -22,7 +22,7 @@ NO_TRACE = "暂无轨迹信息"
 FIELDS = ("RequestData", "EBusinessID", "RequestType", "DataSign", "DataType")
 
 
-class Refusal(Exception):  # noqa: N818 - Kdniao refuses in a good answer
+class Refusal(Exception):
     """A business error: HTTP 200 with ``Success`` false and the reason in Chinese."""
 
     def __init__(self, reason: str, code: str) -> None:

@@ -20,7 +20,7 @@ class ShopifySim(ShopifyDoors):
 
     name: ClassVar[str] = "shopify"
 
-    def do_place_order(  # noqa: PLR0917 - names of a JSON object
+    def do_place_order(
         self,
         number: str = "1001",
         email: str | None = "mei@example.com",
