@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?= --once
 
-.PHONY: demo world test check bench schema lock clean
+.PHONY: demo world test check bench schema docs lock clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -33,9 +33,12 @@ bench: $(READY)  ## figures of this machine, as JSON
 schema: $(READY)  ## docs/case.schema.json from the model
 	$(BIN)/python -c "import json; from rmabridge.model import Case; print(json.dumps(Case.model_json_schema(), indent=2, sort_keys=True, ensure_ascii=False))" > docs/case.schema.json
 
+docs: $(READY)  ## the tables in README and docs that come from the code
+	$(BIN)/python docs/generate.py
+
 lock:  ## pin again (needs uv)
 	printf '%s\n' mypy ruff types-defusedxml types-jmespath hatchling editables > .venv/dev.in
-	uv pip compile --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --extra testing pyproject.toml .venv/dev.in --output-file requirements.txt
+	uv pip compile --universal --python-version 3.11 --no-annotate --no-header --extra testing pyproject.toml .venv/dev.in --output-file requirements.txt
 
 clean:  ## everything that was made here
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,283 @@
+"""``make docs``: write the tables that come from the code into the documents, between their markers.
+
+A block begins with ``<!-- generated: NAME -->`` and ends with ``<!-- end -->``. A test compares; nobody edits by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from enum import Enum
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+import click
+from prometheus_client import Counter, Gauge, Histogram
+from pydantic import BaseModel, SecretStr
+
+from rmabridge import abilities, hookspecs
+from rmabridge.abilities import Plugin, Policy, Shop
+from rmabridge.abilities.secrets import Secret
+from rmabridge.cli import main
+from rmabridge.config import Bridge
+from rmabridge.flow.metrics import Metrics
+from rmabridge.registry import GROUP, classes, load, sources
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+BLOCK: Final = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+LONGEST: Final = 160
+KINDS: Final = ("marketplaces", "helpdesks", "carriers", "channels", "services", "policies")
+
+# What each ability means to a reader: English, Chinese.
+ABILITIES: Final = {
+    "ReceivesWebhooks": ("receives webhooks", "接收 Webhook"),
+    "Polls": ("polls", "轮询"),
+    "Reconciles": ("compares", "对账"),
+    "FetchesOrders": ("fetches orders", "查订单"),
+    "DecidesReturns": ("approves and declines returns", "同意或拒绝退货"),
+    "PaysRefunds": ("pays refunds", "退款"),
+    "KeepsTickets": ("keeps tickets", "管理工单"),
+    "TracksParcels": ("tracks parcels", "跟踪包裹"),
+    "SendsMessages": ("sends messages", "发送消息"),
+    "Forwards": ("forwards case changes", "转发案件变更"),
+    "Probes": ("self-test", "自检"),
+    "Connects": ("connects", "接入授权"),
+}
+POLICIES_ZH: Final = {
+    "first_reply": "首次回复：用买家的语言问候，表示理解，说明下一步",
+    "helpdesk_sync": "工单同步：一案一单，客服的公开回复原样发给买家",
+    "progress": "进度通知：每完成一步只通知一次，几步同时完成时只说最新的",
+    "returns": "退货：窗口期内自动同意，收到退件后退款，须由人决定的先挂起",
+    "routing": "分派：按规则把案件分给小组，并提醒同事",
+    "tracking": "物流：跟踪未结案件的每个包裹，回答“我的包裹在哪”",
+}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *([one.replace("|", "\\|").replace("\n", " ") for one in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def plugins() -> Iterator[tuple[str, type[Plugin], list[str], str]]:
+    """(name, class, kinds, module docstring) of every bundled plugin, by kind, then by name."""
+    found = []
+    known = sources()
+    for one in entry_points(group=GROUP):
+        if one.dist is None or one.dist.name != "rmabridge":
+            continue
+        module = load(known[one.name])
+        by_class: dict[type[Plugin], list[str]] = {}
+        for kind in KINDS:
+            for each in classes(module, kind):
+                by_class.setdefault(each, []).append(kind)
+        for each, kinds in by_class.items():
+            found.append((one.name, each, kinds, inspect.getdoc(module) or ""))
+    return iter(sorted(found, key=lambda each: (KINDS.index(each[2][0]), each[0])))
+
+
+def abilities_of(plugin: type[Plugin]) -> list[str]:
+    """The names of its abilities, in the order of ``ABILITIES``."""
+    named = {one.__name__ for one in plugin.__mro__ if one.__module__.startswith(abilities.__name__)}
+    if odd := named - set(ABILITIES) - {"Plugin", "Policy", "Parses"}:
+        raise LookupError(f"say in ABILITIES what {odd} means")
+    return [one for one in ABILITIES if one in named]
+
+
+def unverified(doc: str) -> str:
+    """The first phrase of what a module's docstring says was not verified; empty where there is nothing."""
+    flat = " ".join(doc.split())
+    found = re.search(r"Not verified[^:]*: (.*)", flat) or re.search(r"[;.] ([^;.]*\bwas not tried\b[^.]*\.)", flat)
+    if found is None:
+        return ""
+    plain = re.sub(r" ?\([^)]*\)", "", found[1]).replace("``", "")
+    phrase, more = re.split(r"[;.](?=\s|$)", plain, maxsplit=1)
+    return "" if phrase == "nothing" else phrase + (" …" if more.strip() else "")
+
+
+def plugin_table(chinese: bool) -> str:
+    """Everything but policies."""
+    rows = []
+    for name, plugin, kinds, doc in plugins():
+        if issubclass(plugin, Policy):
+            continue
+        can = [ABILITIES[one][chinese] for one in abilities_of(plugin)]
+        open_ = unverified(doc)
+        told = ("有，见模块说明" if open_ else "无") if chinese else (open_ or "–")
+        service = f"[{plugin.title}]({plugin.reference})"
+        rows.append((f"`{name}`", service, ", ".join(kinds), ("、" if chinese else ", ").join(can), told))
+    head = ("插件", "服务（接口文档）", "配置段", "能力", "未经核实之处")
+    return table(head if chinese else ("plugin", "service (its API reference)", "section", "can", "not verified"), rows)
+
+
+def policy_table(chinese: bool) -> str:
+    """The policies, and which of the three hooks they answer."""
+    rows = []
+    for name, plugin, _, doc in plugins():
+        if issubclass(plugin, Policy):
+            answers = [one for one in ("decide", "amend", "review") if getattr(plugin, one) is not getattr(Policy, one)]
+            does = POLICIES_ZH[name] if chinese else doc.splitlines()[0].rstrip(".")
+            rows.append((f"`{name}`", does, ", ".join(f"`{one}`" for one in answers)))
+    return table(("策略", "作用", "实现的钩子") if chinese else ("policy", "what it does", "answers"), rows)
+
+
+def words(annotation: Any) -> str:  # noqa: C901 - a table
+    """A type as an operator would say it."""
+    plain = {str: "text", int: "number", float: "number", bool: "true or false", timedelta: "duration", Path: "path"}
+    origin, args = get_origin(annotation), get_args(annotation)
+    if annotation in plain:
+        return plain[annotation]
+    if annotation in (Secret, SecretStr):
+        return "secret"
+    if origin is Literal:
+        return " or ".join(f"`{one}`" for one in args)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(words(one) for one in args if one is not type(None)))
+    if hasattr(annotation, "__metadata__"):
+        return words(args[0])
+    if origin in (tuple, frozenset, list):
+        inner = words(args[0])
+        return "secret, or a list of two" if inner == "secret" and Secret in args else f"list of {inner}"
+    if origin is dict:
+        return "table"
+    if getattr(annotation, "__name__", "") == "Query":
+        return "expression"
+    if inspect.isclass(annotation) and issubclass(annotation, Enum):
+        return " or ".join(f"`{one.value}`" for one in annotation)
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return "table"
+    return "text"
+
+
+def default(value: Any) -> str:
+    """A default as it would be written in TOML."""
+    if value is None or value == "" or value == () or value == {} or value == frozenset():
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, timedelta):
+        return f"`{span(value)}`"
+    if isinstance(value, tuple | list | frozenset):
+        ordered = sorted(value) if isinstance(value, frozenset) else value
+        listed = ", ".join(f'"{getattr(one, "value", one)}"' for one in ordered)
+        return f"`[{listed}]`" if len(listed) < LONGEST else f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return "`{ " + ", ".join(f"{name} = {default(one).strip('`')}" for name, one in value.items()) + " }`"
+    if isinstance(value, str):
+        return f"`'{value}'`" if '"' in value else f'`"{value}"`'
+    return f"`{value}`"
+
+
+def span(value: timedelta) -> str:
+    """An ISO 8601 duration."""
+    days, seconds = value.days, value.seconds
+    hours, minutes, rest = seconds // 3600, seconds % 3600 // 60, seconds % 60
+    time = "".join(f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M"), (rest, "S")) if number)
+    return "P" + (f"{days}D" if days else "") + (f"T{time}" if time else "") if days or time else "PT0S"
+
+
+def settings(model: type[BaseModel], leave: Iterable[str] = ()) -> str:
+    """The settings of a model, the required ones first."""
+    fields = {name: one for name, one in model.model_fields.items() if name not in leave}
+    rows = []
+    for name, one in sorted(fields.items(), key=lambda each: not each[1].is_required()):
+        given = "**required**" if one.is_required() else default(one.get_default(call_default_factory=True))
+        rows.append((f"`{name}`", words(one.annotation), given, one.description or ""))
+    return table(("setting", "type", "default", "meaning"), rows)
+
+
+def plugin_settings() -> str:
+    """The settings of every bundled plugin, beside those that all have."""
+    parts = []
+    for name, plugin, kinds, _ in plugins():
+        common = [each for each, one in Plugin.model_fields.items() if repr(one) == repr(plugin.model_fields[each])]
+        own = settings(plugin, common) if set(plugin.model_fields) - set(common) else "None of its own.\n"
+        parts.append(f"### `{name}` in {', '.join(f'[{one}.NAME]' for one in kinds)}\n\n{own}")
+    return "\n".join(parts)
+
+
+def routes() -> str:
+    """What a routing rule may ask for, and what it may say."""
+    from rmabridge_routing import Then, When
+
+    parts = (("when", When), ("then", Then))
+    return table(
+        ("part", "fields"),
+        [(f"`{name}`", ", ".join(f"`{one}`" for one in model.model_fields)) for name, model in parts],
+    )
+
+
+def hooks() -> str:
+    """Every hook with its signature."""
+    found = [one for one in vars(hookspecs).values() if inspect.isfunction(one) and hasattr(one, f"{GROUP}_spec")]
+    told = [(inspect.getdoc(one) or "").splitlines()[0].replace("``", "`") for one in found]
+    rows = [(f"`{one.__name__}{signature(one)}`", text) for one, text in zip(found, told, strict=True)]
+    return table(("hook", "what it answers"), rows)
+
+
+def signature(function: Callable[..., Any]) -> str:
+    """The signature, without quotes around its types."""
+    return str(inspect.signature(function)).replace("'", "")
+
+
+def commands(group: click.Group = main, path: str = GROUP) -> Iterator[tuple[str, str]]:
+    """(call, meaning) of every command that is shown."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        one = group.get_command(ctx, name)
+        if isinstance(one, click.Group):
+            yield from commands(one, f"{path} {name}")
+        elif one is not None:
+            takes = " ".join(f"{part.make_metavar(ctx)}" for part in one.params if isinstance(part, click.Argument))
+            told = " ".join((one.help or "").partition("\n\n")[0].split())
+            yield f"`{path} {name}{' ' + takes if takes else ''}`", told
+
+
+def metrics() -> str:
+    """Every metric that the bridge exposes."""
+    kinds: dict[Any, str] = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
+    rows = []
+    for one in vars(Metrics()).values():
+        if type(one) in kinds:
+            labels = ", ".join(f"`{each}`" for each in one._labelnames)  # noqa: SLF001 - no public way
+            name = one._name + ("_total" if isinstance(one, Counter) else "")  # noqa: SLF001
+            rows.append((f"`{name}`", kinds[type(one)], labels, one._documentation))  # noqa: SLF001
+    return table(("metric", "type", "labels", "what it counts"), rows)
+
+
+BLOCKS: Final[dict[str, Callable[[], str]]] = {
+    "plugins": lambda: plugin_table(chinese=False),
+    "plugins-zh": lambda: plugin_table(chinese=True),
+    "policies": lambda: policy_table(chinese=False),
+    "policies-zh": lambda: policy_table(chinese=True),
+    "hooks": hooks,
+    "bridge": lambda: settings(Bridge),
+    "shop": lambda: settings(Shop, ("name",)),
+    "account": lambda: settings(Plugin),
+    "plugin-settings": plugin_settings,
+    "routes": routes,
+    "commands": lambda: table(("command", "what it does"), commands()),
+    "metrics": metrics,
+}
+
+
+def generated(document: str) -> str:
+    """The document with every generated block made anew."""
+    return BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]()}{found[3]}", document)
+
+
+def documents() -> list[Path]:
+    """The documents that a person reads."""
+    return [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
+if __name__ == "__main__":
+    for path in documents():
+        path.write_text(generated(path.read_text(encoding="utf-8")), encoding="utf-8")
+        sys.stdout.write(f"{path.relative_to(ROOT)}\n")

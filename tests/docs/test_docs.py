@@ -1,0 +1,317 @@
+"""What the documents say is so: their tables come from the code, their snippets run, their commands exist."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import importlib.util
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+
+from rmabridge import hookspecs
+from rmabridge.abilities import Inbound, ReceivesWebhooks, WebRequest
+from rmabridge.cli import COMMANDS, EPILOG, HIDDEN, main
+from rmabridge.config import read
+from rmabridge.errors import Unverified
+from rmabridge.model import CaseRequested
+from rmabridge.registry import Registry, build
+from rmabridge.testing.contexts import NOON
+from rmabridge.testing.simulators.sink import Sink
+from worlds import SECRET, ago, running, sign
+
+ROOT = Path(__file__).resolve().parents[2]
+README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
+TUTORIAL, OPERATIONS, DESIGN = (ROOT / "docs" / f"{one}.md" for one in ("tutorial-carrier", "operations", "design"))
+DOCUMENTS = (README, CHINESE, TUTORIAL, OPERATIONS, DESIGN)
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^<!-- file: (\S+) -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return [code for name, code in FENCE.findall(text(path)) if name == language]
+
+
+def snippets(language: str) -> list[Any]:
+    """Every snippet of a language, with where it stands; the Chinese README has the English one's."""
+    return [
+        pytest.param(code, id=f"{path.name}-{number}")
+        for path in DOCUMENTS
+        if path != CHINESE
+        for number, code in enumerate(blocks(path, language), 1)
+    ]
+
+
+def headings(path: Path) -> list[str]:
+    return re.findall(r"^(#+) ", FENCE.sub("", text(path)), re.MULTILINE)
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda one: one.name)
+def test_tables_from_the_code_are_up_to_date(path):
+    assert text(path) == generator().generated(text(path)), "run: make docs"
+
+
+def test_every_generated_table_is_used_somewhere():
+    used = {name for path in DOCUMENTS for _, name, _ in generator().BLOCK.findall(text(path))}
+    assert used == set(generator().BLOCKS)
+
+
+@pytest.mark.parametrize("path", [README, CHINESE], ids=lambda one: one.name)
+def test_every_plugin_stands_in_the_readmes_tables(path):
+    declared = tomllib.loads(text(ROOT / "pyproject.toml"))["project"]["entry-points"]["rmabridge"]
+    rows = re.findall(r"^\| `(\w+)` \|", text(path), re.MULTILINE)
+    assert sorted(rows) == sorted(declared)
+
+
+def test_every_hook_is_documented_with_its_signature():
+    told = text(TUTORIAL).replace("\\|", "|")
+    for one in vars(hookspecs).values():
+        if inspect.isfunction(one) and hasattr(one, "rmabridge_spec"):
+            assert f"`{one.__name__}{str(inspect.signature(one)).replace(chr(39), '')}`" in told
+
+
+@pytest.mark.parametrize(
+    ("doc", "phrase"),
+    [
+        ("A: b.\n\nNot verified: the header (seen\nonce); the ``id``.", "the header …"),
+        ("A: b.\n\nNot verified with a server: that relays wait.", "that relays wait"),
+        ("A: b.\n\nNot verified: nothing; it is what you say.", ""),
+        ("A: b; B 6 was not tried. More.", "B 6 was not tried"),
+        ("A: b.", ""),
+    ],
+)
+def test_the_phrase_for_what_is_not_verified_is_the_docstrings_first(doc, phrase):
+    assert generator().unverified(doc) == phrase
+
+
+# -- both languages ----------------------------------------------------------------------------------------------------
+
+
+def test_both_readmes_have_the_same_code_and_the_same_sections():
+    assert FENCE.findall(text(README)) == FENCE.findall(text(CHINESE))
+    assert headings(README) == headings(CHINESE)
+
+
+def test_both_readmes_have_tables_of_the_same_length():
+    assert [text(one).count("\n| ") for one in (README, CHINESE)] == [text(README).count("\n| ")] * 2
+
+
+# -- commands and links ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [README, CHINESE], ids=lambda one: one.name)
+def test_the_overview_names_every_command_once(path):
+    section = re.split(r"^## (?:Commands|命令)$", text(path), flags=re.MULTILINE)[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    assert sorted(re.findall(r"`(\w+)`", "\n".join(rows))) == sorted(set(COMMANDS) - HIDDEN)
+
+
+def test_exit_codes_are_the_programs():
+    told = dict(re.findall(r"^\| (\d) \| (.*) \|$", text(OPERATIONS), re.MULTILINE))
+    assert told == dict(re.findall(r"^  (\d)  (.*)$", EPILOG, re.MULTILINE))
+
+
+def calls(path: Path) -> Iterator[str]:
+    """What readers are told to type: lines of console snippets, and calls in running text."""
+    for code in blocks(path, "console"):
+        yield from code.splitlines()
+    yield from re.findall(r"`(rmabridge [a-z][^`]*|make \w+)`", FENCE.sub("", text(path)).replace("\\|", "|"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda one: one.name)
+def test_commands_that_readers_are_told_to_type_exist(path):
+    for call in calls(path):
+        program, *arguments = shlex.split(call)
+        if program == "make":
+            assert re.search(rf"^{arguments[0]}:", text(ROOT / "Makefile"), re.MULTILINE), call
+        elif program == "rmabridge":
+            check_call(call, arguments)
+        else:
+            assert program in {"pip", "uv", "pytest", "sqlite3"}, call
+
+
+def check_call(call: str, arguments: list[str]) -> None:
+    found: click.Command = main
+    context = click.Context(main)
+    while isinstance(found, click.Group) and arguments:
+        following = found.get_command(context, arguments[0])
+        assert following is not None, f"{call}: there is no {arguments[0]}"
+        found, arguments = following, arguments[1:]
+    known = {name for one in found.params for name in one.opts}
+    assert {one for one in arguments if one.startswith("--")} <= known, call
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda one: one.name)
+def test_links_inside_the_repository_lead_somewhere(path):
+    for target, _, anchor in (one.partition("#") for one in re.findall(r"\]\(([^)]+)\)", FENCE.sub("", text(path)))):
+        if "://" in target:
+            continue
+        there = path.parent / target if target else path
+        assert there.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", text(there), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in titles}, anchor
+
+
+# -- TOML --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """A directory as a reader would have it, with the tutorial's plugin in it, and all secrets in the environment."""
+    (tmp_path / "plugins").mkdir()
+    name, code = FILE.findall(text(TUTORIAL))[0]
+    (tmp_path / "plugins" / name).write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for code in (code for path in DOCUMENTS for code in blocks(path, "toml")):
+        for name in re.findall(r'env = "(\w+)"', code):
+            monkeypatch.setenv(name, SECRET)
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", snippets("toml"))
+def test_toml_snippets_are_good_configurations(code, place):
+    document = tomllib.loads(code)
+    if "project" in document:
+        (module,) = document["project"]["entry-points"]["rmabridge"].values()
+        assert (place / "plugins" / f"{module}.py").exists()
+        return
+    made = build(read(document))
+    assert set(made.accounts) == {name for kind in made.kinds.values() for name in document[kind]}
+
+
+def relay() -> str:
+    (code, *_) = blocks(README, "toml")
+    return code
+
+
+def test_the_relay_is_ten_lines():
+    assert len(relay().splitlines()) == 10
+
+
+def test_the_relay_understands_a_signed_webhook_and_refuses_another(place):
+    made: Registry = build(read(tomllib.loads(relay())))
+    door = made.accounts["webhook"]
+    assert isinstance(door, ReceivesWebhooks)
+    body = json.dumps({"id": "e-1", "time": "2026-01-02T11:00:00Z", "data": {"order": "1001", "note": "太小"}}).encode()
+    headers = sign(SECRET, "msg_1", int(NOON.timestamp()), body)
+    receipt = door.verify(WebRequest("POST", "/hooks/webhook", {}, headers, body), NOON)
+    (event,) = door.parse(Inbound("webhook", body, receipt.meta, NOON + timedelta(seconds=1)))
+    assert isinstance(event, CaseRequested)
+    assert (event.note, event.key, event.refs[0].value) == ("太小", "case.requested:e-1", "1001")
+    with pytest.raises(Unverified):
+        door.verify(WebRequest("POST", "/hooks/webhook", {}, headers, body + b" "), NOON)
+
+
+async def test_the_relay_relays(place):
+    async with Sink() as sink:
+        document = tomllib.loads(relay())
+        document["services"]["http"] |= {"url": sink.url, "allow_private": True}
+        document["bridge"] = {"database": f"sqlite:///{place / 'relay.db'}", "port": 0}
+        async with running(document, sink) as world:
+            note = {"id": "e-1", "time": ago(minutes=1), "data": {"order": "1001", "note": "too small"}}
+            status, _ = await world.post(note, account="webhook")
+            assert status == 200
+            (post,) = await world.until(lambda: sink.books["posts"])
+    assert post["body"]["data"]["request"]["note"] == "too small"
+    given = {name: post["headers"][f"webhook-{name}"] for name in ("id", "timestamp", "signature")}
+    raw = json.dumps(post["body"], ensure_ascii=False, separators=(",", ":")).encode()
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    mark = hmac.new(key, f"{given['id']}.{given['timestamp']}.".encode() + raw, hashlib.sha256).digest()
+    assert given["signature"] == f"v1,{base64.b64encode(mark).decode()}"
+
+
+# -- the tutorial ------------------------------------------------------------------------------------------------------
+
+
+def test_every_python_snippet_belongs_to_a_file_that_is_tried():
+    for path in DOCUMENTS:
+        assert len(blocks(path, "python")) == len(FILE.findall(text(path)))
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The tutorial's files, as a reader would write them, and what pytest says of them."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    for name, code in FILE.findall(text(TUTORIAL)):
+        (folder / name).write_text(code, encoding="utf-8")
+    settings = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+    (folder / "pytest.ini").write_text(settings, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *sorted(folder.glob("test_*.py"))]
+    return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_tutorials_plugin_passes_the_contract_and_its_own_tests(tried):
+    _, done = tried
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    (passed,) = re.findall(r"(\d+) passed", done.stdout)
+    assert int(passed) > 100, "the tutorial promises well over a hundred checks"
+
+
+def test_the_tutorials_plugin_keeps_to_what_plugins_may_import(tried):
+    folder, _ = tried
+    code = (folder / "rmabridge_parcelpost.py").read_text(encoding="utf-8")
+    found = set(re.findall(r"^from (rmabridge[\w.]*) import", code, re.MULTILINE))
+    assert {one.split(".")[1] for one in found if "." in one} <= {"model", "abilities", "wire", "errors"}
+
+
+def test_the_tutorials_plugin_is_clean_to_a_strict_type_checker(tried):
+    folder, _ = tried
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(ROOT / "pyproject.toml")]
+    one = ["--cache-dir", str(folder / "cache"), str(folder / "rmabridge_parcelpost.py")]
+    if importlib.util.find_spec("mypy") is None:
+        pytest.skip("mypy is not installed")
+    done = subprocess.run([*command, *one], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+# -- what must be there ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [README, CHINESE, DESIGN], ids=lambda one: one.name)
+def test_the_place_for_measured_figures_is_marked(path):
+    assert text(path).count("<!-- figures -->") == 1
+
+
+@pytest.mark.parametrize("path", [README, CHINESE], ids=lambda one: one.name)
+def test_the_readme_stays_short(path):
+    assert len(text(path).splitlines()) < 260
+
+
+def test_every_alert_that_the_code_raises_is_explained():
+    told = set(re.findall(r"`([a-z.]+)(?::[A-Z]+)?`", text(OPERATIONS).split("\n## Alerts\n")[1].split("\n## ")[0]))
+    source = "\n".join(text(one) for one in (ROOT / "src" / "rmabridge" / "flow").glob("*.py"))
+    raised = set(re.findall(r'alert\(\s*(?:conn, )?f?"([a-z.]+):?', source)) | set(
+        re.findall(r'"key": f"(parked):', source)
+    )
+    assert raised, "the pattern finds nothing any more"
+    assert raised <= told
