@@ -1,0 +1,125 @@
+"""Configuration: every mistake is named as ``[section] field: reason``, all at once, and secrets are never shown."""
+
+from __future__ import annotations
+
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rmabridge.config import load, read
+from rmabridge.errors import ConfigError
+from rmabridge.registry import build
+from worlds import document
+
+
+def problems(config: dict[str, Any]) -> list[str]:
+    """What is wrong with a configuration."""
+    with pytest.raises(ConfigError) as caught:
+        build(read(config))
+    return list(caught.value.problems)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """A configuration that is right."""
+    return document(tmp_path, "http://127.0.0.1:1")
+
+
+def test_a_right_configuration_is_taken(config: dict[str, Any]) -> None:
+    registry = build(read(config))
+    assert set(registry.accounts) == {"shop", "desk", "mail"}
+    assert registry.policies[0].name == "routing"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (("bridge", "port"), 99999, "[bridge] port: "),
+        (("bridge", "databse"), "x", "[bridge] databse: no such setting"),
+        (("bridge", "database"), "mysql://x", "[bridge] database: only sqlite:///FILE"),
+        (("shops", "one", "timezone"), "Mars/Base", "[shops.one] timezone: 'Mars/Base' is not an IANA time zone"),
+        (("shops", "one", "helpdesk"), "nobody", "[shops.one] 'nobody': no account of that name"),
+        (("shops", "one", "helpdesk"), "shop", "[shops.one] helpdesk: [marketplaces.shop] keeps no tickets"),
+        (("shops", "one", "channels"), ["shop"], "[shops.one] channels: 'shop' sends no messages"),
+        (("helpdesks", "desk", "plugin"), "zendusk", "[helpdesks.desk] plugin: 'zendusk' is not installed; there are "),
+        (("helpdesks", "desk", "plugin"), "smtp", "[helpdesks.desk] plugin: 'smtp' offers no helpdesks"),
+        (("helpdesks", "desk", "tries"), 0, "[helpdesks.desk] tries: "),
+        (("marketplaces", "shop", "secret"), {"env": "NOT_SET_ANYWHERE"}, "the environment has no NOT_SET_ANYWHERE"),
+        (("marketplaces", "shop", "secret"), {"file": "/no/such/file"}, "cannot read the file /no/such/file"),
+        (("markets",), {}, "[markets]: no such section; known are bridge, "),
+        (("routes",), {"when": {}}, "[routes]: write [[routes]] with double brackets"),
+        (("channels", "a b"), {"plugin": "http"}, "[channels.a b]: not a name for an account"),
+        (("channels", "desk"), {"plugin": "http"}, "[channels.desk]: the name is taken by [helpdesks.desk]"),
+    ],
+)
+def test_each_wrong_field_is_named_with_its_section_and_reason(
+    config: dict[str, Any], path: tuple[str, ...], value: Any, told: str
+) -> None:
+    place: Any = config
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    found = problems(config)
+    assert any(told in one for one in found), found
+    assert all(one.startswith("[") for one in found)
+
+
+def test_all_mistakes_are_told_at_once(config: dict[str, Any]) -> None:
+    config["helpdesks"]["desk"]["nonsense"] = 1
+    config["channels"]["mail"]["rate"] = "often"
+    found = problems(config)
+    assert any("[helpdesks.desk] nonsense: no such setting" in one for one in found)
+
+
+def test_secrets_come_from_the_environment_and_are_not_in_errors(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESK_TOKEN", "s3cret-value")
+    config["helpdesks"]["desk"]["bearer"] = {"env": "DESK_TOKEN"}
+    registry = build(read(config))
+    assert "s3cret-value" not in repr(registry.accounts["desk"])
+    config["helpdesks"]["desk"]["in_flight"] = "many"
+    assert all("s3cret-value" not in one for one in problems(config))
+
+
+def test_a_file_that_is_no_toml_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "rmabridge.toml"
+    path.write_bytes(b"[bridge\nport = ")
+    with pytest.raises(ConfigError, match=str(path)):
+        load(path)
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "absent.toml")
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just("webhook") | st.just("http")
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+SECTIONS = st.sampled_from(
+    ["bridge", "shops", "marketplaces", "helpdesks", "carriers", "channels", "routes", "policies"]
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(SECTIONS, TREES | st.dictionaries(st.sampled_from(["a", "b"]), TREES, max_size=2), max_size=4))
+def test_any_document_is_taken_or_refused_with_named_sections(config: dict[str, Any]) -> None:
+    found: tuple[str, ...] = ()
+    try:
+        build(read(config))
+    except ConfigError as error:
+        found = error.problems
+    assert all(one.startswith("[") for one in found), found
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_configuration_or_a_clear_error(raw: bytes) -> None:
+    with suppress(ConfigError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        read(tomllib.loads(raw.decode()))
