@@ -127,7 +127,7 @@ def policy_table(chinese: bool) -> str:
     return table(("策略", "作用", "实现的钩子") if chinese else ("policy", "what it does", "answers"), rows)
 
 
-def words(annotation: Any) -> str:  # noqa: C901 - a table
+def words(annotation: Any) -> str:
     """A type as an operator would say it."""
     plain = {str: "text", int: "number", float: "number", bool: "true or false", timedelta: "duration", Path: "path"}
     origin, args = get_origin(annotation), get_args(annotation)
@@ -157,7 +157,7 @@ def words(annotation: Any) -> str:  # noqa: C901 - a table
 
 def default(value: Any) -> str:
     """A default as it would be written in TOML."""
-    if value is None or value == "" or value == () or value == {} or value == frozenset():
+    if value in (None, "", (), {}, frozenset()):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
