@@ -30,7 +30,7 @@ class Rogue:
 
     async def __aenter__(self) -> Self:
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = "http://127.0.0.1:{}".format(self.server.sockets[0].getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
         self._open: set[asyncio.Task[None]] = set()
         return self
 

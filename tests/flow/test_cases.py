@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from toybox import cases, command, event, inbox, requested, send, timeline, toybox
-from worlds import running
 
 from rmabridge.model import Status
 from rmabridge.testing.simulators.sink import Sink
+from worlds import running
 
 
 def message(number: int, order: str | None = None, buyer: str = "B1", author: str = "buyer") -> dict[str, object]:

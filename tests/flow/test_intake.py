@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 from toybox import cases, push, requested, send, shift, stop_loop, toybox
-from worlds import World, running
 
 from rmabridge.testing.simulators.sink import Sink
+from worlds import World, running
 
 
 async def _thirty(world: World) -> list[int]:

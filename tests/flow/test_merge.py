@@ -22,10 +22,10 @@ from toybox import (
     timeline,
     toybox,
 )
-from worlds import World, running
 
 from rmabridge.store import cases as case_store
 from rmabridge.testing.simulators.sink import Sink
+from worlds import World, running
 
 
 def same(*numbers: int, key: str = "same") -> dict[str, Any]:

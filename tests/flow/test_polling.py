@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 from toybox import alerts, cases, event, requested, send, shift, stop_loop, timeline, toybox
-from worlds import World, running
 
 from rmabridge.store import ops
 from rmabridge.store.inbox import Conflict
 from rmabridge.testing.simulators.server import Simulator
 from rmabridge.testing.simulators.sink import Sink
+from worlds import World, running
 
 
 class Feed(Simulator):

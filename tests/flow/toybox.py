@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from worlds import World, document
-
 from rmabridge.model import Case, Commanded, Event
 from rmabridge.store import inbox as inbox_store
+from worlds import World, document
 
 TOYS = Path(__file__).parent / "toys"
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
