@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -36,6 +37,9 @@ DRAIN: Final = 20.0
 SHUTDOWN: Final = 5.0  # a body that is still coming in is read no further, and its sender keeps it
 # Documents are trees: cycles are rare, and looking for them at every 700 objects cost an eighth of all CPU.
 GC: Final = (20_000, 50, 100)
+# SQLite gives the interpreter's lock away at every row it writes; at the default of 5 ms the writer would wait that
+# long for each row while the loop is busy.
+SWITCH: Final = 0.0003
 STATE_LIVES: Final = timedelta(minutes=15)
 
 
@@ -69,6 +73,7 @@ class Running:
         self.watchdog = Watchdog()
         gc.freeze()
         gc.set_threshold(*GC)
+        sys.setswitchinterval(SWITCH)
         for loop in self.loops():
             self._tasks.append(asyncio.create_task(self._kept(loop), name=loop.__qualname__))
         return self
