@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from toybox import START, cases, command, event, ledger, requested, said, send, shift, timeline, toybox
-from worlds import World, a_return, ago, document, running, shop_webhook
+from toybox import START, cases, command, event, ledger, requested, send, shift, timeline, toybox
 
 from rmabridge.config import DEFAULT_POLICIES
 from rmabridge.core.templates import Catalogue
@@ -19,6 +18,7 @@ from rmabridge.model import EVENTS, Case
 from rmabridge.testing.simulators.kdniao import KdniaoSim
 from rmabridge.testing.simulators.shopify import ShopifySim
 from rmabridge.testing.simulators.sink import Sink
+from worlds import World, a_return, ago, document, running, shop_webhook
 
 GOLDEN = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.json"))
 BUYER = {"id": "B1", "name": "李雷", "email": "li@example.com", "locale": "zh-CN"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import re
@@ -14,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from worlds import SECRET, World, a_return, document, running, shop_webhook, sign
 
 from rmabridge.errors import ConfigError
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
+from worlds import SECRET, World, a_return, document, running, shop_webhook, sign
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana-dashboard.json"
 PROBLEM = "application/problem+json"
@@ -64,6 +65,8 @@ async def test_every_refusal_is_a_problem_body_and_stores_nothing(tmp_path: Path
         good = signed(world, b"{}") | {"Content-Type": "application/pdf"}
         assert (await problem(world, "/hooks/shop", b"{}", **good))[0] == 415
         assert (await problem(world, "/hooks/open", b"no gzip", **{"Content-Encoding": "gzip"}))[0] == 400
+        bomb = gzip.compress(b" " * (8 << 20))
+        assert (await problem(world, "/hooks/open", bomb, **{"Content-Encoding": "gzip"}))[0] == 413
         assert count(world) == 0
 
 
@@ -232,15 +235,20 @@ async def test_both_secrets_verify_during_a_rotation_and_only_the_new_one_after(
         assert (await world.post(a_return(4), secret=new))[0] == 200
 
 
+HALF = b'{"type":"return.requested","id":"\\ud800","time":"2026-01-01T00:00:00Z","data":{"return":"\\udfff"}}'
+RAW = (
+    b"POST /hooks/open HTTP/1.1\r\nHost: x\r\nX-Id: \xff\xfe\xd8\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
+)
 BOMB = b'<!DOCTYPE z [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><z>&b;&b;</z>'
 DEEP = b"[" * 100_000
 HOSTILE = (
     ("application/json", b'{"type": "return.requested", "id":'),
     ("application/json", DEEP),
-    ("application/json", b'{"type":"return.requested","id":"\\ud800","time":"2026-01-01T00:00:00Z","data":{"return":"\\udfff"}}'),
+    ("application/json", HALF),
     ("application/json", b'{"type":"return.requested","id":"x","time":"9999-99-99T00:00:00Z"}'),
     ("application/json", b'{"type":"return.requested","id":"y","time":-1e308,"data":{"return":1e308}}'),
-    ("application/json; charset=latin-1", "{\"id\": \"é\"}".encode("latin-1")),
+    ("application/json; charset=latin-1", '{"id": "é"}'.encode("latin-1")),
     ("application/x-www-form-urlencoded; charset=utf-99", b"a=%ff%fe"),
     ("application/x-www-form-urlencoded", b"&" * 50_000),
     ("application/xml", BOMB),
@@ -276,9 +284,8 @@ async def test_no_bytes_make_a_door_fail_or_stop_the_loops(tmp_path: Path, sink:
         await loop.run_in_executor(None, draw)
         seen += [await throw(*one) for one in drawn]
         assert set(seen) <= {200, 400, 415}
-        raw = b"POST /hooks/open HTTP/1.1\r\nHost: x\r\nX-Id: \xff\xfe\xd8\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
         reader, writer = await asyncio.open_connection("127.0.0.1", world.bridge.port)
-        writer.write(raw)
+        writer.write(RAW)
         assert b" 200 " in (await reader.readline())
         writer.close()
         await world.settle()

@@ -502,7 +502,8 @@ class Router:
             serving = ", ".join(self.registry.of_account.get(row.account, ())) or "none"
             raise LookupError(
                 f"the event does not say which shop it belongs to; "
-                f"[{self.registry.kinds.get(row.account, '?')}.{row.account}] serves: {serving}. Name it as a shop's marketplace or among its sources"
+                f"[{self.registry.kinds.get(row.account, '?')}.{row.account}] serves: {serving}. "
+                "Name it as a shop's marketplace or among its sources"
             )
         self._not_ours(batch, row, event)
         case = Case(
