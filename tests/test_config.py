@@ -123,3 +123,11 @@ def test_any_document_is_taken_or_refused_with_named_sections(config: dict[str, 
 def test_any_bytes_are_a_configuration_or_a_clear_error(raw: bytes) -> None:
     with suppress(ConfigError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         read(tomllib.loads(raw.decode()))
+
+
+def test_relative_paths_are_relative_to_the_configuration_file(tmp_path: Path) -> None:
+    path = tmp_path / "rmabridge.toml"
+    path.write_text('[bridge]\ndatabase = "sqlite:///data/one.db"\nplugins_dir = "own"\n')
+    bridge = load(path).bridge
+    assert bridge.path == tmp_path / "data" / "one.db"
+    assert bridge.plugins_dir == tmp_path / "own"

@@ -123,9 +123,18 @@ def read(document: dict[str, Any], path: Path | None = None) -> Config:
         routes = []
     if problems or bridge is None:
         raise ConfigError(*problems)
-    if path and not bridge.path.is_absolute():
-        bridge = bridge.model_copy(update={"database": f"sqlite:///{path.resolve().parent / bridge.path}"})
+    if path:
+        bridge = _beside(bridge, path.resolve().parent)
     return Config(bridge, shops, accounts, policies, routes, path)
+
+
+def _beside(bridge: Bridge, folder: Path) -> Bridge:
+    """Relative paths are relative to the configuration file, wherever the command is started."""
+    update: dict[str, Any] = {"database": f"sqlite:///{folder / bridge.path}"}
+    for name in ("plugins_dir", "templates_dir"):
+        if (given := getattr(bridge, name)) is not None:
+            update[name] = folder / given
+    return bridge.model_copy(update=update)
 
 
 def _tables(document: dict[str, Any], kind: str, problems: list[str]) -> list[tuple[str, dict[str, Any]]]:

@@ -295,6 +295,14 @@ def _pause(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     return None, f"{name}: {'paused' if on else 'running'}"
 
 
+def _settle_alert(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    key, now = str(command.args["alert"]), batch.now
+    if key not in {one.key for one in router.store.read(ops.open_alerts)}:
+        raise CommandError(f"{key}: no such alert is open")
+    batch.extra.append(lambda conn: ops.resolve_alert(conn, key, now))
+    return None, f"{key}: resolved"
+
+
 def _replay(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     asked = [int(one) for one in command.args["rows"]]
     ids = router.store.read(lambda conn: inbox_store.stuck(conn, asked))
@@ -318,6 +326,7 @@ COMMANDS: Final[dict[str, Callable[[Router, Batch, Row, Commanded], Done]]] = {
     "pause": _pause,
     "resume": _pause,
     "replay": _replay,
+    "settle": _settle_alert,
 }
 
 

@@ -21,6 +21,7 @@ log = structlog.get_logger("lookup")
 GIVE_UP: Final = micros_of(timedelta(hours=24))
 FIRST_PAUSE: Final = micros_of(timedelta(seconds=30))
 NEVER: Final = 1 << 62
+PATIENCE: Final = 0.1
 
 
 class Lookup:
@@ -40,6 +41,7 @@ class Lookup:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(1.0):
                         await self.wake.wait()
+                await asyncio.sleep(PATIENCE)  # nobody waits for this by the millisecond
         finally:
             for task in self._asked.values():
                 task.cancel()

@@ -50,6 +50,7 @@ class Timers:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self.wake.wait()
+            await asyncio.sleep(LOOKED_EVERY)  # what is set in the next moments is looked at together
 
     async def turn(self) -> int:
         """Put every deadline that ran out into the inbox; how many there were."""

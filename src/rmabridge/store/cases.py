@@ -187,16 +187,23 @@ def set_deadlines(conn: Connection, clocks: Mapping[tuple[str, str], dict[str, A
         conn.execute(replacing(conn, deadlines, ("case_id", "name")), started)
 
 
+_DUE = (
+    select(deadlines)
+    .where(deadlines.c.due_at <= bindparam("now"))
+    .order_by(deadlines.c.due_at)
+    .limit(bindparam("most"))
+)
+_NEXT = select(func.min(deadlines.c.due_at))
+
+
 def due_deadlines(conn: Connection, now: int, most: int = 500) -> Sequence[Any]:
     """Clocks that ran out."""
-    return conn.execute(
-        select(deadlines).where(deadlines.c.due_at <= now).order_by(deadlines.c.due_at).limit(most)
-    ).all()
+    return conn.execute(_DUE, {"now": now, "most": most}).all()
 
 
 def next_deadline(conn: Connection) -> int | None:
     """When the next clock runs out."""
-    return conn.execute(select(func.min(deadlines.c.due_at))).scalar()
+    return conn.execute(_NEXT).scalar()
 
 
 def entries(conn: Connection, case_id: str) -> Sequence[Any]:
