@@ -18,7 +18,7 @@ def reconcile(app: App, account: str) -> None:
 
     from ..abilities import Plugin, Reconciles
     from ..errors import CommandError
-    from ..store.inbox import ignoring
+    from ..store.bulk import ignoring
     from ..store.tables import cursors
 
     plugin: Plugin = app.account(account)

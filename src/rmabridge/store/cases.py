@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
-from .inbox import Conflict, ignoring, replacing
+from .bulk import adding, ignoring, many, replacing
+from .inbox import Conflict
 from .tables import approvals, buyer_keys, case_keys, cases, deadlines, messages, seen, timeline
 from .vault import INDEX
 
@@ -106,8 +107,8 @@ _UPDATE = (
 def write(conn: Connection, new: Sequence[dict[str, Any]], changed: Sequence[dict[str, Any]]) -> None:
     """Insert new cases, replace changed ones; raises ``Conflict`` when one was changed meanwhile."""
     if new:
-        conn.execute(insert(cases), new)
-    if changed and conn.execute(_UPDATE, changed).rowcount != len(changed):
+        many(conn, adding(cases), new)
+    if changed and many(conn, _UPDATE, changed) != len(changed):
         raise Conflict("a case was changed by somebody else")
 
 
@@ -140,27 +141,27 @@ def as_update(row: dict[str, Any], read: int) -> dict[str, Any]:
 def add_seen(conn: Connection, keys: Iterable[bytes], now: int) -> None:
     """Remember event keys that now count."""
     if found := [{"k": one, "at": now} for one in keys]:
-        conn.execute(insert(seen), found)
+        many(conn, adding(seen), found)
 
 
 def add_keys(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
     """Add names of cases; a strong one that another case has meanwhile raises."""
     if strong := [one for one in found if one["strong"]]:
-        conn.execute(insert(case_keys), strong)
+        many(conn, adding(case_keys), strong)
     if weak := [one for one in found if not one["strong"]]:
-        conn.execute(ignoring(conn, case_keys), weak)
+        many(conn, ignoring(conn, case_keys), weak)
 
 
 def add_timeline(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
     """Append timeline entries."""
     if found:
-        conn.execute(insert(timeline), found)
+        many(conn, adding(timeline), found)
 
 
 def add_messages(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
     """Store messages; a known one stays as it is."""
     if found:
-        conn.execute(ignoring(conn, messages), found)
+        many(conn, ignoring(conn, messages), found)
 
 
 _LINK_KEY = (
@@ -173,7 +174,7 @@ _LINK_KEY = (
 def link_keys(conn: Connection, found: Sequence[dict[str, Any]]) -> None:
     """Note whose key it is, once the buyer is known."""
     if found:
-        conn.execute(_LINK_KEY, found)
+        many(conn, _LINK_KEY, found)
 
 
 _STOP = delete(deadlines).where(deadlines.c.case_id == bindparam("case"), deadlines.c.name == bindparam("clock"))
@@ -182,9 +183,9 @@ _STOP = delete(deadlines).where(deadlines.c.case_id == bindparam("case"), deadli
 def set_deadlines(conn: Connection, clocks: Mapping[tuple[str, str], dict[str, Any] | None]) -> None:
     """Stop clocks (None) and start them; a new one replaces the old one of its name."""
     if stopped := [{"case": case_id, "clock": name} for (case_id, name), row in clocks.items() if row is None]:
-        conn.execute(_STOP, stopped)
+        many(conn, _STOP, stopped)
     if started := [row for row in clocks.values() if row is not None]:
-        conn.execute(replacing(conn, deadlines, ("case_id", "name")), started)
+        many(conn, replacing(conn, deadlines, ("case_id", "name")), started)
 
 
 _DUE = (

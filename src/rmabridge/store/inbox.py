@@ -9,27 +9,13 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..errors import Unverified
+from .bulk import ignoring, many
 from .tables import LANES, inbox, waiting
 
 COMMAND_ACCOUNT: Final = "bridge"
 STUCK: Final = ("parked", "unmatched")
-
-
-def ignoring(conn: Connection, table: Any) -> Any:
-    """An INSERT that leaves existing rows as they are."""
-    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
-
-
-def replacing(conn: Connection, table: Any, key: tuple[str, ...]) -> Any:
-    """An INSERT that replaces the row of the same key."""
-    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
-    made = dialect.insert(table)
-    changed = [one.name for one in table.c if one.name not in key]
-    return made.on_conflict_do_update(index_elements=key, set_={one: made.excluded[one] for one in changed})
 
 
 def lane_of(account: str, ordering: str | None) -> int:
@@ -58,7 +44,7 @@ def unpack(packed: bytes) -> tuple[dict[str, str], bytes]:
 def add(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Store rows; one that is known already (same account and delivery) is left as it is."""
     if rows:
-        conn.execute(ignoring(conn, inbox), rows)
+        many(conn, ignoring(conn, inbox), rows)
 
 
 def add_once(conn: Connection, row: dict[str, Any]) -> None:
@@ -97,7 +83,7 @@ _DONE = (
 
 def done(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Mark rows as routed; raises when another writer was faster."""
-    if rows and conn.execute(_DONE, rows).rowcount != len(rows):
+    if rows and many(conn, _DONE, rows) != len(rows):
         raise Conflict("inbox rows were routed by somebody else")
 
 
@@ -122,13 +108,13 @@ _PARK = (
 def park(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Set rows aside for a person, with stage, reason and trace."""
     if rows:
-        conn.execute(_PARK, rows)
+        many(conn, _PARK, rows)
 
 
 def wait_for(conn: Connection, row_id: int, keys: Iterable[bytes]) -> None:
     """Note which case keys an unmatched row waits for."""
     if found := [{"k": one, "inbox_id": row_id} for one in set(keys)]:
-        conn.execute(ignoring(conn, waiting), found)
+        many(conn, ignoring(conn, waiting), found)
 
 
 _LATER = update(inbox).where(inbox.c.id == bindparam("row")).values(due_at=bindparam("due"), claims=0)

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from .inbox import Conflict, ignoring
+from .bulk import ignoring
+from .inbox import Conflict
 from .tables import accounts, alerts, audit, cursors, moment, seen, tokens
 
 _PAUSED = select(accounts.c.name, accounts.c.reason).where(accounts.c.paused)

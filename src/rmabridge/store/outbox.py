@@ -9,8 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select, text, union_all, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from .bulk import adding, ignoring, many
 from .inbox import add as add_inbox
-from .inbox import ignoring
 from .tables import approvals, attempts, outbox
 
 PENDING: Final = ("waiting", "due", "held")
@@ -69,7 +69,7 @@ def creating(conn: Connection, accounts: Collection[str]) -> set[str]:
 def add(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Store new ledger rows."""
     if rows:
-        conn.execute(insert(outbox), rows)
+        many(conn, adding(outbox), rows)
 
 
 _CHANGE = update(outbox).where(
@@ -183,7 +183,7 @@ def claim(conn: Connection, now: int, lease: int, me: str, room: Mapping[str, in
     found = conn.execute(_due(len(room), whole=True), {"now": now, **_named(room)}).all()
     taken = [one for one in found if one.not_after is None or one.not_after >= now]
     if taken:
-        conn.execute(_CLAIM, [{"row": one.id, "me": me, "lease": lease} for one in taken])
+        many(conn, _CLAIM, [{"row": one.id, "me": me, "lease": lease} for one in taken])
     return taken
 
 
@@ -239,9 +239,9 @@ def finish(
     rows = conn.execute(_MINE, {"rows": [end["row"] for end in ends], "me": me})
     mine = {(one.id, one.attempt) for one in rows}
     if won := [{**end, "me": me} for end in ends if (end["row"], end["n"]) in mine]:
-        conn.execute(_FINISH, won)
+        many(conn, _FINISH, won)
     known = [(end["row"], end["n"]) in mine or settle_late(conn, end) for end in ends]
-    conn.execute(ignoring(conn, attempts), tried)
+    many(conn, ignoring(conn, attempts), tried)
     add_inbox(conn, [result for result, told in zip(results, known, strict=True) if result and told])
 
 

@@ -17,8 +17,8 @@ from sqlalchemy.exc import OperationalError
 from ..config import Bridge
 from ..errors import CommandError, ConfigError
 from . import inbox, ops
+from .bulk import ignoring
 from .engine import Writer, sqlite_engine
-from .inbox import ignoring
 from .tables import buyer_keys, cursors, micros
 from .vault import Vault, master_keys, store_keys
 

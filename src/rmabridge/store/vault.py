@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from ..errors import ConfigError
+from .bulk import adding, many
 from .tables import buyer_keys
 
 NONCE: Final = 12
@@ -165,4 +166,4 @@ class Vault:
 def store_keys(conn: Connection, rows: list[dict[str, Any]]) -> None:
     """Store new keys."""
     if rows:
-        conn.execute(insert(buyer_keys), rows)
+        many(conn, adding(buyer_keys), rows)
