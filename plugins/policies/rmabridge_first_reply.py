@@ -41,7 +41,7 @@ class FirstReply(Policy):
         first, buyer_writes = f"reply:first:{case.round}", _from_buyer(event)
         if not view.proposed(first):
             yield from self._say(case, view, first, f"first_reply.{case.kind}")
-        elif buyer_writes and not _running(case) and not view.proposed(f"greeting:{event.key}"):
+        elif buyer_writes and not _running(case, view) and not view.proposed(f"greeting:{event.key}"):
             yield from self._say(case, view, f"greeting:{event.key}", "greeting.session")
         elif buyer_writes:
             yield Timer(SESSION, view.now + self.session)
@@ -66,8 +66,9 @@ def _from_buyer(event: Event) -> bool:
     return isinstance(event, MessageReceived) and event.message.author is Author.BUYER
 
 
-def _running(case: Case) -> bool:
-    return any(one.name == SESSION for one in case.deadlines)
+def _running(case: Case, view: View) -> bool:
+    """Whether the session lasts; its clock may have run out and not been heard of yet."""
+    return any(one.name == SESSION and one.due_at > view.now for one in case.deadlines)
 
 
 @hookimpl
