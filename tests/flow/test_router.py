@@ -222,11 +222,11 @@ async def test_a_row_claimed_three_times_is_routed_alone_and_from_five_on_it_is_
         await stop_loop(world, "Router.run")
         for number in range(4):
             await send(world, requested(number))
-        for died_with in ([2, 3], [2, 3], [2, 3], [3], [3]):
+        for died_with in ([2, 3], [2, 3], [2, 3], [3], [3], [3], [3], [3]):
             await world.bridge.store.write(lambda conn, ids=died_with: inbox_store.claim(conn, ids))
         assert [await world.bridge.router.turn() for _ in range(4)] == [1, 1, 2, 0]
         assert [one[1] for one in inbox(world)] == ["done", "done", "parked", "done"]
-        assert inbox(world)[2][3] == "routing it did not end 5 times"
+        assert inbox(world)[2][3] == "routing it did not end 8 times"
         assert len(cases(world)) == 3
 
 

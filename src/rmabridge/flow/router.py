@@ -57,7 +57,7 @@ BATCH: Final = 50
 CACHED: Final = 1_000
 SLICE: Final = 0.005
 ALONE_FROM: Final = 3
-PARKED_FROM: Final = 5
+PARKED_FROM: Final = 8  # several of them alone: a process that is often killed from outside must not blame an event
 LOOKED_AGAIN: Final = 2_000_000
 IDENTIFYING: Final = (RefKind.RETURN, RefKind.REFUND, RefKind.CLAIM, RefKind.ORDER)
 
@@ -151,18 +151,18 @@ class Router:
             return 0
         if suspects := [one for one in rows if one.claims >= ALONE_FROM]:
             rows = suspects[:1]
-        ids = [one.id for one in rows]
-        self.store.note_routing(ids)
         if rows[0].claims >= PARKED_FROM:
             await self._park(rows[0], "route", f"routing it did not end {rows[0].claims} times", "")
         else:
             await self.route(rows)
-        return len(ids)
+        return len(rows)
 
     async def route(self, rows: Sequence[Any]) -> None:
         """Compute and write; when the write fails the rows are halved until the guilty one is alone."""
         try:
+            self.store.note_routing([one.id for one in rows])
             batch = await self._compute(rows)
+            self.store.note_routing([])  # whoever pulls the plug while it is written: the rows are not to blame
             await self.store.write(lambda conn: self._write(conn, batch))
         except RowFailed as failed:
             self.cache.clear()

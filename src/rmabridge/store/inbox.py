@@ -65,7 +65,7 @@ _BATCH = (
 
 
 def batch(conn: Connection, now: int, most: int) -> Sequence[Any]:
-    """The oldest rows that are to be routed now; a row on its fifth claim is left to ``poison``."""
+    """The oldest rows that are to be routed now."""
     return conn.execute(_BATCH, {"now": now, "most": most}).all()
 
 

@@ -83,6 +83,7 @@ class Store:
             with self.engine.begin() as conn:
                 store_keys(conn, self.vault.start(conn))
                 self._count_claims(conn)
+            os.ftruncate(self._routing, 0)  # counted; a process that dies before it routes anything counts nothing
         except OperationalError as error:
             raise ConfigError(f"[bridge] database: {self.path}: {error.orig}") from error
         self._reader = sqlite_engine(self.path, writes=False).connect()
