@@ -1,0 +1,130 @@
+"""Tickets: opened, commented, updated, and found again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rmabridge.abilities import Context, Finding, KeepsTickets, Result, performs
+from rmabridge.model import Attachment, CommentTicket, OpenTicket, TicketSeen, UpdateTicket
+from rmabridge.wire.bodies import dig
+
+from .answers import Comments, Tickets, Written
+from .calls import Calls
+from .terms import lower, path_of, refs_of, word
+
+
+class Ticketing(Calls, KeepsTickets):
+    """Keeps the tickets of our cases."""
+
+    tag: str = Field("rmabridge", min_length=1, description="tag of the tickets that the bridge opened")
+    fields: dict[str, int] = Field(default_factory=dict, description="ids of custom fields by the bridge's names")
+    group_ids: dict[str, int] = Field(default_factory=dict, description="ids of groups by the routing rules' names")
+    priorities: dict[str, Literal["low", "normal", "high", "urgent"]] = Field(
+        {"low": "low", "normal": "normal", "medium": "normal", "high": "high", "urgent": "urgent"},
+        description="Zendesk's priorities by the bridge's words",
+    )
+    statuses: dict[str, str] = Field(default_factory=dict, description="other words for open, pending and solved")
+    first_comment_public: bool = Field(False, description="show a ticket's first comment to the customer, by mail")
+
+    @performs(remembers=timedelta(hours=1), settles_after=timedelta(minutes=1))
+    async def open_ticket(self, action: OpenTicket, ctx: Context) -> Result:
+        ticket: dict[str, Any] = {
+            "subject": action.subject,
+            "comment": {"body": self._signed(action.text), "public": self.first_comment_public},
+            "external_id": action.external,
+            "tags": [word(one) for one in (self.tag, *action.tags)],
+        }
+        if action.requester_email:
+            name = action.requester_name or action.requester_email
+            ticket["requester"] = {"name": name, "email": action.requester_email}
+        if action.group in self.group_ids:
+            ticket["group_id"] = self.group_ids[action.group]
+        ticket |= self._settable(action.priority, action.fields)
+        headers = {"Idempotency-Key": ctx.idempotency_key}
+        answer = await self._call(ctx, "POST", "/tickets", {"ticket": ticket}, headers=headers)
+        group = action.group if action.group not in self.group_ids else None
+        return self._result(Written.model_validate_json(answer), ctx, self._left_out(action, group))
+
+    async def comment_ticket(self, action: CommentTicket, ctx: Context) -> Result:
+        comment = {"body": self._told(action), "public": action.public}
+        answer = await self._call(ctx, "PUT", path_of(action.ticket), {"ticket": {"comment": comment}})
+        written = Written.model_validate_json(answer)
+        done = written.audit.get("events") or ()
+        made = next((dig(one, "id") for one in done if dig(one, "type") == "Comment"), None)
+        return Result(id=f"zendesk:{made}" if made else None, url=self._page(written.ticket.id))
+
+    async def update_ticket(self, action: UpdateTicket, ctx: Context) -> Result:
+        path = path_of(action.ticket)
+        if action.add_tags:
+            await self._call(ctx, "PUT", f"{path}/tags", {"tags": [word(one) for one in action.add_tags]})
+        ticket = self._settable(action.priority, action.fields)
+        if action.status:
+            ticket["status"] = self.statuses.get(action.status, action.status)
+        if not ticket:
+            return Result(id=action.ticket, url=self._page(str(action.ticket)), note=self._left_out(action))
+        answer = await self._call(ctx, "PUT", path, {"ticket": ticket})
+        return self._result(Written.model_validate_json(answer), ctx, self._left_out(action))
+
+    async def find_ticket(self, action: OpenTicket, ctx: Context) -> Finding:
+        """The oldest ticket with our external id and tag: external ids are not unique there."""
+        answer = await self._call(ctx, "GET", "/tickets", params={"external_id": action.external})
+        same = [one for one in Tickets.model_validate_json(answer).tickets if one.external_id == action.external]
+        ours = sorted((one for one in same if word(self.tag) in one.tags), key=lambda one: int(one.id))
+        if not ours:
+            return Finding(None if same else False)
+        return Finding(True, Result(id=ours[0].id, url=self._page(ours[0].id)))
+
+    async def find_comment(self, action: CommentTicket, ctx: Context) -> Finding:
+        """Whether the newest comments hold these words by us; what is on an older page stays unknown."""
+        params = {"sort_order": "desc", "per_page": "100"}
+        page = Comments.model_validate_json(
+            await self._call(ctx, "GET", f"{path_of(action.ticket)}/comments", params=params)
+        )
+        words = self._told(action).split()
+        for one in page.comments:
+            mine = not self.bot_ids or one.author_id in self.bot_ids
+            if mine and one.public == action.public and one.body.split() == words:
+                return Finding(True, Result(id=f"zendesk:{one.id}", url=self._page(str(action.ticket))))
+        return Finding(None if page.next_page else False)
+
+    def _result(self, written: Written, ctx: Context, note: str | None) -> Result:
+        ticket = written.ticket
+        seen = TicketSeen(
+            key=f"written:{ticket.id}:{ctx.idempotency_key}",
+            at=ticket.updated_at or ctx.now(),
+            refs=refs_of(ticket.id, ticket.external_id),
+            status=lower(ticket.status),
+            priority=lower(ticket.priority),
+            tags=ticket.tags,
+        )
+        return Result(id=ticket.id, url=self._page(ticket.id), events=(seen,), note=note)
+
+    def _signed(self, words: str) -> str:
+        return f"{words}\n\n{self.marker}" if self.marker else words
+
+    def _told(self, action: CommentTicket) -> str:
+        """The comment's words, with the addresses of its attachments below."""
+        return self._signed("\n".join([action.text, *map(_link, (one for one in action.attachments if one.url))]))
+
+    def _settable(self, priority: str | None, fields: dict[str, str]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        if priority in self.priorities:
+            made["priority"] = self.priorities[priority]
+        known = [{"id": self.fields[name], "value": value} for name, value in fields.items() if name in self.fields]
+        return made | ({"custom_fields": known} if known else {})
+
+    def _left_out(self, action: OpenTicket | UpdateTicket, group: str | None = None) -> str | None:
+        """What the settings have no id or word for: the ticket goes on without."""
+        missing = [f"field {name}" for name in action.fields if name not in self.fields]
+        if action.priority and action.priority not in self.priorities:
+            missing.append(f"priority {action.priority}")
+        if group:
+            missing.append(f"group {group}")
+        return f"not set in Zendesk, no id known: {', '.join(missing)}" if missing else None
+
+
+def _link(one: Attachment) -> str:
+    return f"{one.name}: {one.url}"
