@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rmabridge.config import read
-from rmabridge.flow.router import event_row
+from rmabridge.flow.batch import event_row
 from rmabridge.model import Commanded
 from rmabridge.store import inbox as inbox_store
 from rmabridge.store.store import Peek

@@ -505,7 +505,7 @@ async def test_an_event_about_a_case_that_was_erased_meanwhile_opens_no_other(tm
         ((key,),) = world.rows("SELECT key_id FROM cases")
         await world.bridge.store.write(lambda conn: conn.exec_driver_sql(f"DELETE FROM buyer_keys WHERE id = '{key}'"))
         world.bridge.store.vault.forget(key)
-        world.bridge.router.cache.clear()
+        world.bridge.router.loader.cache.clear()
         shift(world, hours=2)
         await world.until(lambda: len(inbox(world)) == 2)
         await world.settle()

@@ -105,7 +105,7 @@ def _user() -> str:
 
 
 def _insert(app: App, orders: Sequence[Order], keys: Sequence[str], by: str) -> None:
-    from ..flow.router import event_row
+    from ..flow.batch import event_row
     from ..model import Commanded
     from ..store import inbox
 

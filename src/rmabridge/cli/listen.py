@@ -69,7 +69,7 @@ def _brief(event: dict[str, Any]) -> str:
 
 def _events(app: App, row: Any) -> list[dict[str, Any]]:
     from ..abilities import Inbound
-    from ..flow.router import MANY
+    from ..flow.batch import MANY
     from ..store.inbox import unpack
     from ..store.tables import moment
 

@@ -12,29 +12,30 @@ from ..core.reduce import reduce
 from ..model import EVENTS, Event, Merged
 from ..store import cases as case_store
 from ..store.outbox import PENDING
+from ..store.store import Store
 from ..store.tables import moment, outbox
 from .work import Work, key_row
 
 if TYPE_CHECKING:
-    from .router import Batch, Router
+    from .batch import Batch
 
 
-def absorb(router: Router, batch: Batch, found: list[Work]) -> Work:
+def absorb(store: Store, batch: Batch, found: list[Work]) -> Work:
     """The case that goes on, oldest first in ``found``; closed ones are left alone."""
     living = [one for one in found if one.case.open]
     if len(living) < 2:
         return living[0] if living else found[-1]
     winner, *losers = living
     for loser in losers:
-        _take_over(router, batch, winner, loser)
+        _take_over(store, batch, winner, loser)
     return winner
 
 
-def _take_over(router: Router, batch: Batch, winner: Work, loser: Work) -> None:
+def _take_over(store: Store, batch: Batch, winner: Work, loser: Work) -> None:
     now, clocks = moment(batch.now), loser.case.deadlines
     for work in (winner, loser):
         work.begin(batch.changes, now, 0, None)
-    for event, account in _story(router, batch, loser.case.id):
+    for event, account in _story(store, batch, loser.case.id):
         winner.case = reduce(winner.case, event, account)
     winner.record(Merged(key=f"merged:{loser.case.id}", at=now, case=loser.case.id), "bridge", "bridge")
     loser.record(Merged(key=f"merged-into:{winner.case.id}", at=now, case=winner.case.id), "bridge", "bridge")
@@ -44,7 +45,7 @@ def _take_over(router: Router, batch: Batch, winner: Work, loser: Work) -> None:
         if not any(one.name == clock.name for one in winner.case.deadlines):
             winner.set_timer(Timer(clock.name, clock.due_at))
     lost, won = loser.case.id, winner.case.id
-    keys = [key_row(router.store.vault, ref, "", loser.case)["k"] for ref in loser.case.refs]
+    keys = [key_row(store.vault, ref, "", loser.case)["k"] for ref in loser.case.refs]
     for row in batch.changes.keys:
         if row["case_id"] == lost:
             row["case_id"] = won
@@ -57,16 +58,16 @@ def _take_over(router: Router, batch: Batch, winner: Work, loser: Work) -> None:
     batch.extra.append(move)
 
 
-def _story(router: Router, batch: Batch, case_id: str) -> Iterator[tuple[Event, str]]:
+def _story(store: Store, batch: Batch, case_id: str) -> Iterator[tuple[Event, str]]:
     """All events of a case, with those of the cases that it absorbed before."""
-    stored = router.store.read(lambda conn: case_store.entries(conn, case_id))
+    stored = store.read(lambda conn: case_store.entries(conn, case_id))
     rows = [(one.key_id, one.doc, one.account) for one in stored]
     rows += [(one["key_id"], one["doc"], one["account"]) for one in batch.changes.timeline if one["case_id"] == case_id]
-    router.store.keys_for({key_id for key_id, _, _ in rows})
+    store.keys_for({key_id for key_id, _, _ in rows})
     for key_id, doc, account in rows:
-        event = EVENTS.validate_json(router.store.vault.open(key_id, doc))
+        event = EVENTS.validate_json(store.vault.open(key_id, doc))
         if isinstance(event, Merged) and event.key == f"merged:{event.case}":
-            yield from _story(router, batch, event.case)
+            yield from _story(store, batch, event.case)
         yield event, account
 
 

@@ -35,7 +35,8 @@ from ..store.tables import approvals, moment
 from .work import BAD, Work
 
 if TYPE_CHECKING:
-    from .router import Batch, Router, Row
+    from .batch import Batch, Row
+    from .router import Router
 
 Done = tuple[str | None, str]
 
@@ -59,8 +60,8 @@ def _public(args: dict[str, Any]) -> dict[str, Any]:
 
 def _work(router: Router, batch: Batch, row: Row, case_id: str | None) -> Work:
     if case_id and case_id not in batch.works:
-        router._load_cases(batch, {case_id})  # noqa: SLF001
-    work = router._living(batch, case_id) if case_id else None  # noqa: SLF001
+        router.loader.cases(batch, {case_id})
+    work = router.loader.living(batch, case_id) if case_id else None
     if work is None:
         raise CommandError(f"{case_id}: no such case")
     work.begin(batch.changes, moment(batch.now), row.depth, row.id)

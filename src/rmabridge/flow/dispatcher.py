@@ -30,10 +30,10 @@ from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
 from .attempt import LEFT, Outcome, attempt, failed, next_pause, schedule
+from .batch import event_row
 from .client import Flight, Sessions, exchange
 from .gate import Gate
 from .metrics import Metrics
-from .router import event_row
 from .tokens import StoredTokens
 
 log = structlog.get_logger("dispatcher")

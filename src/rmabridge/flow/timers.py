@@ -22,8 +22,8 @@ from ..store import inbox as inbox_store
 from ..store import ops
 from ..store.store import Store
 from ..store.tables import deadlines, inbox, micros, moment
+from .batch import event_row
 from .metrics import Metrics
-from .router import event_row
 
 log = structlog.get_logger("timers")
 LOOKED_EVERY: Final = 0.05

@@ -133,6 +133,7 @@ def _head() -> ColumnElement[bool]:
         and_(
             before.c.case_id == outbox.c.case_id,
             before.c.stream == outbox.c.stream,
+            before.c.account == outbox.c.account,
             before.c.id < outbox.c.id,
             LIVE_BEFORE,
         )

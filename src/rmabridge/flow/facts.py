@@ -1,0 +1,66 @@
+"""What policies are told beside the case: facts of other cases, loaded for all and stored with the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..abilities import Shop
+from ..model import EVENTS, Case, Event
+from ..registry import Registry
+from ..store import cases as case_store
+from ..store import outbox as outbox_store
+from ..store.store import Store
+from ..store.tables import micros
+from .batch import Batch
+
+
+class Facts:
+    """Looks into the store and into the ``batch`` that is being computed."""
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self.store = store
+        self.batch = Batch(0)
+        self._facts = {fact.name: fact for one in registry.policies for fact in one.policy.facts}
+        self._rates: dict[tuple[str, str, int, int], dict[str, int]] = {}
+
+    def effect_taken(self, account: str, effect: str) -> bool:
+        """Whether a money-moving effect is in the ledger of any case."""
+        pair = (account, effect)
+        if any(one["account"] == account and one["effect"] == effect for one in self.batch.changes.outbox):
+            return True
+        return bool(self.store.read(lambda conn: outbox_store.effects_taken(conn, {pair})))
+
+    def messages(self, case_id: str) -> list[Event]:
+        """What was written to the case after it was opened: policies that waited for a fact have not seen it."""
+        stored = self.store.read(lambda conn: case_store.entries(conn, case_id))
+        rows = [(one.seq, one.type, one.key_id, one.doc) for one in stored]
+        fresh = [one for one in self.batch.changes.timeline if one["case_id"] == case_id]
+        rows += [(one["seq"], one["type"], one["key_id"], one["doc"]) for one in fresh]
+        vault = self.store.vault
+        return [
+            EVENTS.validate_json(vault.open(key, doc))
+            for seq, type_, key, doc in rows
+            if type_ == "message.received" and seq > 1
+        ]
+
+    def supplied(self, case: Case, shop: Shop, now: datetime) -> Mapping[str, Any]:
+        """The facts that the policies declared, for one case."""
+        if not self._facts:
+            return {}
+        found: dict[str, Any] = {}
+        for name, fact in self._facts.items():
+            if name == "buyer_history":
+                found[name] = list(case.previous)
+            elif name == "case_rate":
+                found[name] = self._rate(shop.name, fact.by or "issue", fact.hours or 24, now)
+        return found
+
+    def _rate(self, shop: str, by: str, hours: int, now: datetime) -> dict[str, int]:
+        """Counted once a minute for each shop, not once for each case."""
+        slot = (shop, by, hours, micros(now) // 60_000_000)
+        if slot not in self._rates:
+            since = micros(now - timedelta(hours=hours))
+            self._rates = {slot: self.store.read(lambda conn: case_store.rate(conn, shop, since, by))}
+        return self._rates[slot]
