@@ -14,7 +14,8 @@ from ..store import cases as case_store
 from ..store.outbox import PENDING
 from ..store.store import Store
 from ..store.tables import moment, outbox
-from .work import Work, key_row
+from .work import Work
+from .world import key_row
 
 if TYPE_CHECKING:
     from .batch import Batch

@@ -16,7 +16,8 @@ from ..core.masking import mask
 from ..model import Event
 from ..store import inbox as inbox_store
 from ..store.vault import Vault
-from .work import Changes, Work
+from .work import Work
+from .world import Changes
 
 MANY: Final[TypeAdapter[list[Event]]] = TypeAdapter(list[Annotated[Event, Field(discriminator="type")]])
 

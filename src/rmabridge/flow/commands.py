@@ -32,7 +32,8 @@ from ..store import ops
 from ..store import outbox as outbox_store
 from ..store.outbox import PENDING
 from ..store.tables import approvals, moment
-from .work import BAD, Work
+from .work import Work
+from .world import BAD
 
 if TYPE_CHECKING:
     from .batch import Batch, Row

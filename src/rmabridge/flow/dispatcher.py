@@ -244,7 +244,7 @@ class Dispatcher:
             # What the vendor may have done and would do again, now that it forgets our key, is never simply dead.
             last = "uncertain" if sent_at is not None and handler is not None and handler.remembers else "dead"
             state, due = (last, now) if pause is None else ("due", now + int(pause * 1e6))
-        elif outcome.kind == "uncertain":
+        if state == "uncertain":
             due = sure = now + settling(handler)
         end = {
             "row": row.id,

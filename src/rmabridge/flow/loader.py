@@ -26,7 +26,8 @@ from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
 from .batch import MANY, Batch, Row
-from .work import Entry, Work, World, event_marks
+from .work import Work
+from .world import Entry, World, event_marks
 
 OWN: Final = (Settled, DeadlineReached, Commanded)
 CACHED: Final = 1_000

@@ -14,7 +14,8 @@ from ..store.tables import moment
 from .absorb import absorb
 from .batch import Batch, Row, Waiting, new_case_id
 from .loader import Loader, buyer_of
-from .work import Work, event_marks
+from .work import Work
+from .world import event_marks
 
 IDENTIFYING: Final = (RefKind.RETURN, RefKind.REFUND, RefKind.CLAIM, RefKind.ORDER)
 

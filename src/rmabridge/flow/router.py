@@ -29,7 +29,7 @@ from .facts import Facts
 from .loader import Loader
 from .matching import Matcher
 from .metrics import Metrics
-from .work import World
+from .world import World
 from .writing import park, write
 
 log = structlog.get_logger("router")
