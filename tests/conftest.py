@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from worlds import World, document, running
 
 from rmabridge.testing.simulators.sink import Sink
+from worlds import World, document, running
 
 
 @pytest.fixture

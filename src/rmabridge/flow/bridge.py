@@ -88,7 +88,7 @@ class Running:
             self.timers.watch,
             self.timers.keep_house,
             self.pollers.run,
-            self.pollers.watch_tokens,
+            self.pollers.watch_connections,
             self.watchdog.run,
         ]
 

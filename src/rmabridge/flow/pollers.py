@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import structlog
@@ -28,7 +28,7 @@ log = structlog.get_logger("pollers")
 DEADLINE: Final = 60.0
 PAGES_AT_ONCE: Final = 20
 LONGEST_PAUSE: Final = timedelta(minutes=15)
-TOKEN_CHECKED_EVERY: Final = timedelta(days=1)
+CHECKED_EVERY: Final = timedelta(days=1)
 TOKEN_WARNING: Final = timedelta(days=7)
 Kind = Literal["poll", "reconcile"]
 
@@ -159,19 +159,43 @@ class Pollers:
 
         await self.store.write(note)
 
-    async def watch_tokens(self) -> None:
-        """Once a day: alert before a stored token dies."""
+    async def watch_connections(self) -> None:
+        """Once a day: alert before a stored token dies, and register again the webhooks that a vendor has dropped."""
         while True:
             for name, plugin in self.registry.accounts.items():
                 if isinstance(plugin, Connects):
-                    await self._check_token(name)
-            await asyncio.sleep(TOKEN_CHECKED_EVERY.total_seconds())
+                    await self.check_connection(name, plugin)
+            await asyncio.sleep(CHECKED_EVERY.total_seconds())
 
-    async def _check_token(self, name: str) -> None:
+    async def check_connection(self, name: str, plugin: Connects) -> None:
+        """One connected account; what was never connected is left alone."""
         row = self.store.read(lambda conn: ops.token(conn, name))
-        if row is None or row.expires is None:
+        if row is None:
             return
-        left, now = moment(row.expires) - self.store.clock.now(), self.store.clock.micros()
+        if row.expires is not None:
+            await self._check_token(name, moment(row.expires))
+        ctx = self.dispatcher.context(name, f"subscribe:{name}", None)
+        if not ctx.public_url:
+            return
+        now, problem = self.store.clock.micros(), None
+        try:
+            async with asyncio.timeout(DEADLINE):
+                with flying(Flight()):
+                    await plugin.subscribe(f"{ctx.public_url}/hooks/{name}", ctx)
+        except Exception as error:  # noqa: BLE001 - told, and tried again tomorrow
+            problem = failed(error, Flight(), repeatable=True).cause
+        text = f"the webhooks of {name} could not be checked: {problem}; see 'rmabridge accounts connect {name}'"
+
+        def note(conn: Connection) -> None:
+            if problem is None:
+                ops.resolve_alert(conn, f"webhooks:{name}", now)
+            else:
+                ops.alert(conn, f"webhooks:{name}", text, now, account=name)
+
+        await self.store.write(note)
+
+    async def _check_token(self, name: str, expires: datetime) -> None:
+        left, now = expires - self.store.clock.now(), self.store.clock.micros()
         if left < TOKEN_WARNING:
             when = "is dead" if left < timedelta() else f"dies in {left.days} days"
             text = f"the token of {name} {when}: rmabridge accounts connect {name}"
