@@ -30,7 +30,7 @@ from .work import Work
 from .world import Entry, World, event_marks
 
 OWN: Final = (Settled, DeadlineReached, Commanded)
-CACHED: Final = 1_000
+CACHED: Final = 400
 
 
 class Loader:
