@@ -222,7 +222,6 @@ def test_a_push_of_one_waybill_keeps_order_with_it():
     assert kd.verify(request_of(json.dumps(push_of(TRACK, other))), NOON).lane is None
 
 
-@pytest.mark.row("P04")
 def test_the_reply_is_kdniaos_own():
     request = request_of(json.dumps(push_of(TRACK)), escape=quote)
     reply = plugin().reply(request)
@@ -274,7 +273,6 @@ def test_field_names_are_read_in_any_case(name):
     assert (event.parcel.last.place, event.parcel.last.text) == ("上海市", "到达")
 
 
-@pytest.mark.row("P48")
 @pytest.mark.parametrize(
     ("code", "status", "exception"),
     [
@@ -427,7 +425,7 @@ async def test_a_query_is_signed_as_it_is_sent():
 CODES = "ZTO YTO STO YD JTSD JD EMS YZPY DBL HTKY ZJS UPS DHL FEDEX_GJ USPS UC GTO ANE QFKD NEW_ONE"
 
 
-@pytest.mark.row("S084", "P48")
+@pytest.mark.row("S084")
 @pytest.mark.parametrize("code", CODES.split())
 async def test_a_parcel_of_each_carrier_is_queried_and_put_into_the_bridges_words(code, sim):
     sim.do_ship("YT0000000000001", code)
@@ -451,7 +449,7 @@ async def test_a_plain_query_knows_the_newest_state_only(sim):
     assert [(scan.status, scan.code) for scan in event.parcel.scans] == [("in_transit", None), ("delivered", "3")]
 
 
-@pytest.mark.row("P48", "S084")
+@pytest.mark.row("S084")
 @pytest.mark.parametrize(
     ("reason", "error"),
     [
@@ -544,7 +542,6 @@ async def test_a_fixed_customer_name_goes_with_its_carrier(sim):
     assert [one["customer"] for one in sim.books["subscriptions"].values()] == ["M001", ""]
 
 
-@pytest.mark.row("P48")
 async def test_an_unknown_carrier_is_recognised_and_the_other_guesses_are_noted(sim):
     sim.do_ship("780000000001", ["ZTO", "SF", "STO"])
     sim.do_ship("YT1", "YTO")
@@ -580,7 +577,6 @@ async def test_a_subscription_brings_pushes_that_name_the_case(kind, status, twi
     assert event.parcel.status == status
 
 
-@pytest.mark.row("P04")
 async def test_only_kdniaos_own_reply_ends_the_pushing(sim):
     sim.do_ship("YT1", "YTO")
     async with shop(sim) as (kd, ctx):

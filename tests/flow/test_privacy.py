@@ -55,7 +55,7 @@ def found_in(raw: bytes) -> list[str]:
     return [one for one in SECRETS if one.encode() in raw or one.encode("utf-16-le") in raw]
 
 
-@pytest.mark.row("S160", "P35", "P23")
+@pytest.mark.row("S160", "P35")
 async def test_neither_the_files_nor_the_logs_show_who_the_buyer_is(
     tmp_path: Path, sink: Sink, logs: None, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -57,7 +57,6 @@ class Batch:
     buyers: dict[bytes, str] = field(default_factory=dict)
     earlier: dict[bytes, list[str]] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
-    effects: set[tuple[str, str]] = field(default_factory=set)
 
     def settle(self, row: Row, case_id: str | None, note: str | None = None, state: str = "done") -> None:
         """The row is routed."""
