@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..abilities import Shop, View, Way
-from ..model import Case, Form, Parcel, RefKind, SendMessage
+from ..model import Case, Form, Money, Parcel, RefKind, SendMessage
 from .templates import Rendered
+
+# Forms whose vendors may carry templates of their own only: their plugins need the values beside the words.
+APPROVED: Final = frozenset({Form.SMS, Form.CHAT})
 
 
 class Reached(NamedTuple):
@@ -47,7 +50,8 @@ def tell(case: Case, view: View, purpose: str, template: str, **values: Any) -> 
     for way, address in ways(case, view.shop).ways:
         said = _say(case, view, template, locale, way.form, values)
         made = send(case, purpose, Reached(way, address), said.text, subject=said.subject)
-        made = made.model_copy(update={"locale": locale, "template": said.template})
+        plain = _plain(case, view.shop, values) if way.form in APPROVED else {}
+        made = made.model_copy(update={"locale": locale, "template": said.template, "values": plain})
         if way.limit is None or way.limit.fits(said.text):
             return made
         best = best or made
@@ -106,6 +110,20 @@ def _common(case: Case, shop: Shop) -> dict[str, Any]:
         "order": (order.number or order.id) if order else None,
         "issue": case.issue,
     }
+
+
+def _plain(case: Case, shop: Shop, values: dict[str, Any]) -> dict[str, str]:
+    """The values that are one word or number; an approved template has no room for lists and addresses."""
+    given = _common(case, shop) | values
+    return {name: text for name, value in given.items() if (text := _word(value, shop))}
+
+
+def _word(value: Any, shop: Shop) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(shop.zone).date().isoformat()
+    if isinstance(value, Money):
+        return str(value.rounded())
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _local(value: Any, shop: Shop) -> Any:

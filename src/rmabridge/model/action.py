@@ -118,7 +118,8 @@ class SendMessage(Base):
     """Tell somebody something. ``purpose`` is the key: ``reply:first:1``, ``progress:approved:1``, ``answer:{id}``.
 
     ``to`` is where ``form`` reaches them (a mail address, a phone number, a thread or chat id). ``audience`` ``staff``
-    goes to colleagues. ``thread_key`` keeps mails of a case together.
+    goes to colleagues. ``thread_key`` keeps mails of a case together. ``values`` are the template's plain values, for
+    channels that carry only templates which the vendor approved.
     """
 
     kind: ClassVar[str] = "message.send"
@@ -132,6 +133,7 @@ class SendMessage(Base):
     locale: str | None = None
     audience: Literal["buyer", "staff"] = "buyer"
     template: TemplateRef | None = None
+    values: dict[str, str] = Field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     thread_key: str | None = None
 
