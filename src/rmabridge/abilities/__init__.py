@@ -1,5 +1,6 @@
 """What an account can do, as small ABCs, and what the bridge lends to it. Plugins build on these names alone."""
 
+from .claims import AnswersEnquiries, GivesProof, KnowsCoverage, TakesClaims
 from .context import Context, Finding, Handler, Result, Tokens
 from .effects import (
     Connects,
@@ -13,6 +14,7 @@ from .effects import (
     SendsMessages,
     TracksParcels,
 )
+from .giving import GrantsCredit, ShipsReplacements, TagsBuyers
 from .plugin import Plugin, per_second, performs
 from .policy import Fact, Policy, Proposal, Timer, View
 from .polling import Item, Page, Polls, Reconciles
@@ -21,6 +23,7 @@ from .shop import Shop, Way
 from .webhooks import Inbound, Parses, Receipt, ReceivesWebhooks, Reply, WebRequest
 
 __all__ = [
+    "AnswersEnquiries",
     "Connects",
     "Context",
     "DecidesReturns",
@@ -28,10 +31,13 @@ __all__ = [
     "FetchesOrders",
     "Finding",
     "Forwards",
+    "GivesProof",
+    "GrantsCredit",
     "Handler",
     "Inbound",
     "Item",
     "KeepsTickets",
+    "KnowsCoverage",
     "Limit",
     "Page",
     "Parses",
@@ -49,7 +55,10 @@ __all__ = [
     "Secret",
     "Secrets",
     "SendsMessages",
+    "ShipsReplacements",
     "Shop",
+    "TagsBuyers",
+    "TakesClaims",
     "Timer",
     "Tokens",
     "TracksParcels",

@@ -48,6 +48,16 @@ class View:
     ledger: Mapping[str, str] = field(default_factory=dict)
     render: Callable[..., Any] | None = None
     proposer: str = ""
+    links: Callable[[str, str, str, datetime], str] | None = None
+    actions: Callable[[str], Action | None] | None = None
+
+    def link(self, purpose: str, subject: str, expires: datetime, who: str = "") -> str | None:
+        """The address of a page that lets ``who`` do one thing with this case; None where the bridge has no address."""
+        return self.links(purpose, subject, who, expires) if self.links else None
+
+    def action(self, key: str) -> Action | None:
+        """The action of this key as it stands in the ledger."""
+        return self.actions(key) if self.actions else None
 
     def proposed(self, key: str) -> bool:
         """Whether an action of this key is in the case's ledger, whatever became of it."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from ..model import Address, Form
 from .effects import Limit
+
+_DAY: Final = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Hol)"
+_DAYS: Final = rf"(?:daily|{_DAY}(?:-{_DAY})?(?:\s*,\s*{_DAY}(?:-{_DAY})?)*)"
+_SPAN: Final = r"(?:[01]\d|2[0-3]):[0-5]\d\s*-\s*(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00)"
+# Days, then one or more spans of time: 'Mon-Fri 09:00-12:00, 13:30-18:00', 'Sat 22:00-02:00', 'Hol 10:00-14:00'.
+HOURS: Final = re.compile(rf"^({_DAYS})\s+({_SPAN}(?:\s*,\s*{_SPAN})*)$", re.IGNORECASE)
 
 
 class Way(BaseModel):
@@ -32,6 +41,12 @@ class Shop(BaseModel):
     marketplace: str | None = Field(None, description="the account whose orders and requests are this shop's")
     helpdesk: str | None = Field(None, description="the account that keeps the tickets")
     carrier: str | None = Field(None, description="the account that tracks parcels")
+    claims: dict[str, str] = Field(
+        default_factory=dict,
+        description="accounts that take claims, by carrier code; 'default' for all others, the carrier where left out",
+    )
+    credits: str | None = Field(None, description="the account that issues coupons; the marketplace where left out")
+    replacements: str | None = Field(None, description="the account that reships; the marketplace where left out")
     channels: tuple[str, ...] = Field((), description="accounts that reach buyers: mail, SMS, chat")
     staff: tuple[str, ...] = Field((), description="accounts that alert colleagues when a case comes in")
     staff_to: str = Field("staff", description="where the staff channels send: an address, a group, a number")
@@ -42,7 +57,21 @@ class Shop(BaseModel):
     )
     locale: str = Field("en", description="language for buyers whose own is not known")
     timezone: str = Field("UTC", description="IANA name")
-    hours: tuple[str, ...] = Field((), description="business hours, e.g. 'Mon-Fri 09:00-18:00'; none: always open")
+    hours: tuple[str, ...] = Field(
+        (),
+        description="business hours, e.g. 'Mon-Fri 09:00-12:00, 13:30-18:00', also over midnight; 'Hol' is a public "
+        "holiday; none: always open",
+    )
+    around_the_clock: bool = Field(False, description="let all clocks run day and night, whatever the hours")
+    holidays: str | None = Field(
+        None,
+        description="whose public holidays and make-up workdays are kept: 'CN', 'US', or with a region 'DE-BY'",
+    )
+    holiday_file: Path | None = Field(
+        None,
+        description="the shop's own days off and make-up workdays, as .toml (off, work, years) or .ics; goes before "
+        "the public ones and serves for years that those do not know yet",
+    )
     return_window: timedelta = Field(timedelta(days=30), description="how long after delivery a return is approved")
     return_address: Address | None = Field(None, description="where returns go; told to the buyer")
     auto_approve: bool = Field(True, description="approve returns inside the window without a person")
@@ -65,6 +94,32 @@ class Shop(BaseModel):
             raise ValueError(f"{name!r} is not an IANA time zone such as 'Asia/Shanghai'") from error
         return name
 
+    @field_validator("hours")
+    @classmethod
+    def _readable(cls, hours: tuple[str, ...]) -> tuple[str, ...]:
+        for one in hours:
+            if not HOURS.match(one.strip()):
+                raise ValueError(f"{one!r} is not like 'Mon-Fri 09:00-12:00, 13:30-18:00'")
+        return hours
+
+    @field_validator("holidays")
+    @classmethod
+    def _kept_somewhere(cls, code: str | None) -> str | None:
+        if code is None:
+            return None
+        from holidays.registry import EntityLoader
+
+        if code.partition("-")[0] not in set(EntityLoader.get_country_codes(include_aliases=False)):
+            raise ValueError(f"{code!r} is not a country whose holidays are known, such as 'CN' or 'DE-BY'")
+        return code
+
+    @field_validator("holiday_file")
+    @classmethod
+    def _there(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError(f"{path}: no such file")
+        return path.resolve() if path else None
+
     @property
     def zone(self) -> ZoneInfo:
         """The shop's time zone."""
@@ -77,9 +132,10 @@ class Shop(BaseModel):
 
     def accounts(self) -> Iterator[str]:
         """Every account that belongs to the shop."""
-        for one in (self.marketplace, self.helpdesk, self.carrier):
+        for one in (self.marketplace, self.helpdesk, self.carrier, self.credits, self.replacements):
             if one:
                 yield one
+        yield from self.claims.values()
         yield from self.channels
         yield from self.staff
         yield from self.sources

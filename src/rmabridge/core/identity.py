@@ -9,6 +9,7 @@ from ..model import (
     Buyer,
     Case,
     CaseRequested,
+    ClaimSeen,
     Event,
     MessageReceived,
     Order,
@@ -57,6 +58,10 @@ def names(event: Event, account: str) -> Iterator[Ref]:
             yield from _of_buyer(event.buyer)
         case ParcelSeen():
             yield Ref(kind=RefKind.WAYBILL, value=event.parcel.waybill)
+        case ClaimSeen():
+            yield Ref(kind=RefKind.WAYBILL, value=event.waybill)
+            if event.claim:
+                yield Ref(kind=RefKind.CLAIM, value=event.claim, account=account)
         case RefundSeen():
             yield Ref(kind=RefKind.REFUND, value=event.refund, account=account)
         case Settled(action_type="ticket.open", outcome="done", ref=str(ticket)):

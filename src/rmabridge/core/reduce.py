@@ -18,12 +18,19 @@ from ..model import (
     Buyer,
     Case,
     CaseRequested,
+    Claim,
+    ClaimSeen,
     Classified,
     Closed,
+    CoverageSeen,
     DeadlineReached,
     Direction,
     Event,
+    Evidence,
+    EvidenceAdded,
     FactMissing,
+    Given,
+    IdentityChecked,
     MessageReceived,
     OrderSeen,
     Parcel,
@@ -35,6 +42,7 @@ from ..model import (
     RefundSeen,
     Remedy,
     RemedyAccepted,
+    RemedyDeclined,
     RemedyOffered,
     Reopened,
     Request,
@@ -52,6 +60,10 @@ from .lifecycle import status
 MOST_SCANS = 60
 MOST_REFS = 60
 SHOWN_TEXT = 500
+MOST_REASONS = 12
+MOST_EVIDENCE = 60
+MOST_GIVEN = 60
+GIVING = frozenset({"refund.pay", "credit.give", "goods.reship"})
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -260,14 +272,22 @@ def _ticket(fold: Fold, event: TicketSeen) -> None:
 
 
 def _classified(fold: Fold, event: Classified) -> None:
-    for name in ("kind", "issue", "also", "cause", "level", "liable"):
+    for name in ("kind", "issue", "also", "cause", "level", "liable", "sub", "anger", "language"):
         if (value := getattr(event, name)) is not None and fold.newer(f"said.{name}"):
             fold.changes[name] = value
+    if event.why and fold.newer("said.why"):
+        fold.changes["why"] = event.why[:MOST_REASONS]
 
 
 def _offered(fold: Fold, event: RemedyOffered) -> None:
     if fold.newer("offered"):
-        fold.changes["offered"] = Remedy(kind=event.remedy, amount=event.amount, automatic=event.automatic)
+        fold.changes["offered"] = Remedy(
+            kind=event.remedy,
+            amount=event.amount,
+            automatic=event.automatic,
+            choices=event.choices,
+            interim=event.interim,
+        )
 
 
 def _accepted(fold: Fold, event: RemedyAccepted) -> None:
@@ -275,6 +295,53 @@ def _accepted(fold: Fold, event: RemedyAccepted) -> None:
         fold.changes["agreed"] = Remedy(
             kind=event.remedy, amount=event.amount, accepted_at=event.at, accepted_by=event.by
         )
+
+
+def _declined(fold: Fold, event: RemedyDeclined) -> None:
+    if fold.case.offered and fold.newer("declined"):
+        fold.changes["offered"] = fold.case.offered.model_copy(update={"declined_at": event.at})
+
+
+def _claim(fold: Fold, event: ClaimSeen) -> None:
+    claims = {(one.carrier or "", one.waybill, one.kind): one for one in fold.case.claims}
+    place = (event.carrier or "", event.waybill, event.kind)
+    old = claims.get(place) or Claim(
+        waybill=event.waybill, carrier=event.carrier, kind=event.kind, status=event.status, account=fold.account
+    )
+    prefix = f"claim.{':'.join(place)}"
+    told = {"id": event.claim} | {name: getattr(event, name) for name in _OF_CLAIM}
+    new = {name: value for name, value in told.items() if value is not None and fold.newer(f"{prefix}.{name}")}
+    claims[place] = old.model_copy(update={**new, "at": max(filter(None, (old.at, event.at)))})
+    fold.changes["claims"] = tuple(claims[one] for one in sorted(claims))
+
+
+_OF_CLAIM = ("status", "amount", "paid", "reason", "due_at")
+
+
+def _evidence(fold: Fold, event: EvidenceAdded) -> None:
+    known = {one.id: one for one in fold.case.evidence}
+    known[event.evidence] = Evidence(
+        id=event.evidence,
+        kind=event.kind,
+        name=event.name,
+        media_type=event.media_type,
+        size=event.size,
+        sha256=event.sha256,
+        url=event.url,
+        source=event.source,
+        at=event.at,
+    )
+    ordered = sorted(known.values(), key=lambda one: (one.at or event.at, one.id))
+    fold.changes["evidence"] = tuple(ordered[-MOST_EVIDENCE:])
+
+
+def _identity(fold: Fold, event: IdentityChecked) -> None:
+    fold.set("identity", event.identity)
+
+
+def _coverage(fold: Fold, event: CoverageSeen) -> None:
+    if fold.newer(f"coverage.{event.carrier}"):
+        fold.changes["coverage"] = {**fold.case.coverage, event.carrier: event.served}
 
 
 def _routed(fold: Fold, event: Routed) -> None:
@@ -299,6 +366,12 @@ def _reopened(fold: Fold, event: Reopened) -> None:
 def _settled(fold: Fold, event: Settled) -> None:
     if event.outcome != "done":
         return
+    if event.action_type in GIVING:
+        given = {one.action: one for one in fold.case.given}
+        given[event.action] = Given(
+            action=event.action, type=event.action_type, amount=event.amount, at=event.at, ref=event.ref
+        )
+        fold.changes["given"] = tuple(sorted(given.values(), key=lambda one: (one.at, one.action)))[-MOST_GIVEN:]
     if event.action_type == "ticket.open":
         ticket = fold.case.ticket
         fold.changes["ticket"] = ticket.model_copy(
@@ -333,6 +406,11 @@ STEPS: dict[type[Any], Callable[[Fold, Any], None]] = {
     Classified: _classified,
     RemedyOffered: _offered,
     RemedyAccepted: _accepted,
+    RemedyDeclined: _declined,
+    ClaimSeen: _claim,
+    EvidenceAdded: _evidence,
+    IdentityChecked: _identity,
+    CoverageSeen: _coverage,
     Routed: _routed,
     Closed: _closed,
     Reopened: _reopened,

@@ -7,15 +7,25 @@ from typing import Final
 from ..abilities import Shop
 from ..model import (
     Action,
+    AnswerClaim,
+    AppealClaim,
     ApproveReturn,
+    AskCarrier,
+    CheckCoverage,
     CommentTicket,
     DeclineReturn,
     FetchOrder,
+    FileClaim,
     Forward,
+    GiveCredit,
     OpenTicket,
     PayRefund,
+    QueryClaim,
     QueryParcel,
+    RequestProof,
+    Reship,
     SendMessage,
+    TagBuyer,
     TrackParcel,
     UpdateTicket,
 )
@@ -30,6 +40,10 @@ SLOTS: Final[dict[type[Action], str]] = {
     ApproveReturn: "marketplace",
     DeclineReturn: "marketplace",
     PayRefund: "marketplace",
+    TagBuyer: "marketplace",
+    AskCarrier: "carrier",
+    RequestProof: "carrier",
+    CheckCoverage: "carrier",
 }
 
 
@@ -41,5 +55,13 @@ def account_for(action: Action, shop: Shop) -> str | None:
         return next((way.account for way in shop.ways if way.form is action.form), None)
     if isinstance(action, Forward):
         return None
+    if isinstance(action, FileClaim):
+        return shop.claims.get(action.carrier or "") or shop.claims.get("default") or shop.carrier
+    if isinstance(action, AnswerClaim | AppealClaim | QueryClaim):
+        return shop.claims.get("default") or shop.carrier  # a policy names the account that took the claim
+    if isinstance(action, GiveCredit):
+        return shop.credits or shop.marketplace
+    if isinstance(action, Reship):
+        return shop.replacements or shop.marketplace
     found: str | None = getattr(shop, SLOTS[type(action)])
     return found

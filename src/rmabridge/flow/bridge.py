@@ -110,6 +110,7 @@ class Running:
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
         self.url = f"http://{host}:{self.port}"
         self.public_url = self.public_url or self.url
+        self.router.world.links.base = self.public_url
         log.info("listening", url=self.url, accounts=len(self.registry.accounts), shops=len(self.registry.shops))
 
     async def _kept(self, loop: Callable[[], Awaitable[None]]) -> None:

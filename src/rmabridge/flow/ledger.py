@@ -12,12 +12,14 @@ from pydantic_core import to_json
 
 from ..abilities import Shop, Timer, View
 from ..core.judge import Weighed
+from ..core.links import Link
 from ..core.resolve import account_for
 from ..model import (
     ACTIONS,
     Action,
     Case,
     Forward,
+    Held,
     Ruling,
     Verdict,
 )
@@ -54,6 +56,7 @@ class Books:
     depth: int = 0
     inbox_id: int | None = None
     derived: set[str] = field(default_factory=set)
+    asked: list[Held] = field(default_factory=list)
 
     def begin(self, changes: Changes, now: datetime, depth: int, inbox_id: int | None) -> None:
         """Set the stage for the events of one inbox row."""
@@ -62,7 +65,18 @@ class Books:
     def view(self) -> View:
         """What policies may look at."""
         facts = self.world.facts(self.case, self.shop, self.now)
-        return View(self.now, self.shop, facts, Ledger(self.entries), self.world.render)
+        return View(
+            self.now,
+            self.shop,
+            facts,
+            Ledger(self.entries),
+            self.world.render,
+            links=self._link,
+            actions=self.action_of,
+        )
+
+    def _link(self, purpose: str, subject: str, who: str, expires: datetime) -> str:
+        return self.world.links.url(Link(purpose, self.case.id, subject, who, expires))
 
     def set_timer(self, timer: Timer) -> None:
         """Start, move or stop a clock of the case; one that runs already with the same time is left alone."""
@@ -195,16 +209,31 @@ class Books:
             self.set_timer(Timer(RELEASE + key, until))
             return
         holds = [one for one in verdicts if one.ruling is Ruling.HOLD]
+        rules, reason = tuple(dict.fromkeys(one.rule for one in holds)), "; ".join(one.reason for one in holds)
+        self.asked.append(self._held(key, entry, rules, reason))
         self.changes.approvals.append(
             {
                 "case_id": self.case.id,
                 "action": key,
                 "digest": entry.digest,
-                "rules": " ".join(dict.fromkeys(one.rule for one in holds)),
-                "reason": "; ".join(one.reason for one in holds),
+                "rules": " ".join(rules),
+                "reason": reason,
                 "state": "waiting",
                 "asked_at": micros(self.now),
             }
+        )
+
+    def _held(self, key: str, entry: Entry, rules: tuple[str, ...], reason: str) -> Held:
+        action, digest = self.action_of(key), entry.digest.hex()
+        return Held(
+            key=f"held:{self.case.id}:{key}:{digest}",
+            at=self.now,
+            action=key,
+            action_type=entry.type,
+            digest=digest,
+            rules=rules,
+            reason=reason,
+            amount=action.worth if action else None,
         )
 
     def _move(self, key: str, entry: Entry, state: str, **values: Any) -> None:

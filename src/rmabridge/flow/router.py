@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from ..config import Bridge
 from ..core.judge import Judge
+from ..core.links import Links
 from ..errors import CommandError
 from ..model import Commanded, Event
 from ..registry import Registry
@@ -64,6 +65,7 @@ class Router:
             messages=self.facts.messages,
             can=lambda account, action: registry.handler(account, action) is not None,
             facts=self.facts.supplied,
+            links=Links(store.vault.mark, settings.public_url),
         )
         self.loader = Loader(store, registry, self.world)
         self.matcher = Matcher(store, registry, self.loader)
@@ -174,6 +176,7 @@ class Router:
                 started = perf_counter()
         for work in batch.works.values():
             if work.dirty and work.case.merged_into is None:
+                work.tell_held()
                 work.forward()
         return batch
 

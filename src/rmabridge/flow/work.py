@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from ..abilities import Proposal, Timer
 from ..core.judge import Failure
 from ..core.masking import mask
-from ..core.reduce import reduce
+from ..core.reduce import GIVING, reduce
 from ..model import (
     EVENTS,
     Author,
@@ -49,10 +49,23 @@ class Work(Books):
             if not queue:
                 return
             self._step(*queue.popleft(), queue)
+            self._tell_held(queue)
         self._alert("bridge.derived", f"{len(queue)} events were left after {MOST_DERIVED} that followed from one")
+
+    def tell_held(self) -> None:
+        """Let the policies hear of what a command has brought before a person."""
+        while self.asked:
+            one = self.asked.pop(0)
+            self.apply(one, "bridge")
+
+    def _tell_held(self, queue: deque[tuple[Event, str, str]]) -> None:
+        queue.extend((one, "bridge", "bridge") for one in self.asked)
+        self.asked.clear()
 
     def _step(self, event: Event, account: str, by: str, queue: deque[tuple[Event, str, str]]) -> None:
         before, first = self.case, self.seq + 1 if self.seq == 0 else 0
+        if isinstance(event, Settled) and event.action_type in GIVING and event.amount is None:
+            event = self._priced(event)
         if not self.record(event, account, by):
             return
         if isinstance(event, Settled):
@@ -190,6 +203,10 @@ class Work(Books):
                 queue.append((self._missing(fact, "it did not come in time"), "bridge", "bridge"))
             return True
         return False
+
+    def _priced(self, event: Settled) -> Settled:
+        action = self.action_of(event.action)
+        return event.model_copy(update={"amount": action.worth}) if action else event
 
     def _settled(self, event: Settled) -> None:
         entry = self.entries.get(event.action)

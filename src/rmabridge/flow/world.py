@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..abilities import Shop
 from ..core.identity import names, scope
 from ..core.judge import Judge
+from ..core.links import Links
 from ..model import (
     Action,
     Case,
@@ -77,6 +78,7 @@ class World:
     can: Callable[[str, Action], bool]
     messages: Callable[[str], list[Event]]
     facts: Callable[[Case, Shop, datetime], Mapping[str, Any]]
+    links: Links
 
 
 @dataclass(slots=True)

@@ -9,44 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from .acting import Base
+from .claiming import AnswerClaim, AppealClaim, AskCarrier, CheckCoverage, FileClaim, QueryClaim, RequestProof
+from .giving import GiveCredit, Reship, TagBuyer
 from .message import Attachment, TemplateRef
 from .money import Money
 from .people import Form
-from .stored import Stored
-
-
-class Base(Stored):
-    """What all actions have.
-
-    ``account`` carries the action out (left out, the configuration resolves it); past ``not_after`` it is not sent;
-    it waits for the action with key ``needs``; a waiting action with the same ``replaces`` is superseded by it.
-    """
-
-    kind: ClassVar[str] = ""
-    moves_money: ClassVar[bool] = False
-
-    schema_: int = Field(1, alias="schema", serialization_alias="schema")
-    account: str | None = None
-    not_after: AwareDatetime | None = None
-    needs: str | None = None
-    replaces: str | None = None
-
-    @property
-    def key(self) -> str:
-        """What makes this action the same as another one of its case."""
-        return self.kind
-
-    @property
-    def stream(self) -> str:
-        """The object whose effects stay in order."""
-        return self.kind
-
-    @property
-    def effect(self) -> str | None:
-        """Unique per account across cases, for what moves money."""
-        return None
 
 
 class OpenTicket(Base):
@@ -289,6 +259,16 @@ Action = (
     | ApproveReturn
     | DeclineReturn
     | PayRefund
+    | GiveCredit
+    | Reship
+    | TagBuyer
+    | FileClaim
+    | AnswerClaim
+    | AppealClaim
+    | QueryClaim
+    | RequestProof
+    | AskCarrier
+    | CheckCoverage
     | Forward
 )
 ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="type")])

@@ -12,13 +12,24 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from .event import CaseKind, Issue, Line, RefundStatus, RemedyKind, RequestStatus
+from .event import Choice, Line
 from .money import Money
 from .order import Order
 from .parcel import Parcel
 from .people import Buyer
 from .refs import Ref, RefKind
 from .stored import Stored, Value
+from .words import (
+    CaseKind,
+    ClaimKind,
+    ClaimStatus,
+    EvidenceKind,
+    Identity,
+    Issue,
+    RefundStatus,
+    RemedyKind,
+    RequestStatus,
+)
 
 
 class Status(StrEnum):
@@ -56,6 +67,19 @@ class Remedy(Value):
     accepted_at: AwareDatetime | None = None
     accepted_by: str | None = None
     automatic: str | None = None
+    choices: tuple[Choice, ...] = ()
+    interim: bool = False
+    declined_at: AwareDatetime | None = None
+
+
+class Given(Value):
+    """Something of value that was given: money, a coupon, a gift; ``action`` is the key of the action that gave it."""
+
+    action: str
+    type: str
+    amount: Money | None = None
+    at: AwareDatetime
+    ref: str | None = None
 
 
 class Refund(Value):
@@ -110,22 +134,31 @@ class Deadline(Value):
 
 
 class Claim(Value):
-    """A claim against a carrier or insurer."""
+    """A claim against a carrier or insurer: one for each carrier, waybill and kind."""
 
     id: str | None = None
     waybill: str
-    kind: str
-    status: str
+    carrier: str | None = None
+    kind: ClaimKind
+    status: ClaimStatus
+    account: str | None = None
     amount: Money | None = None
     paid: Money | None = None
+    reason: str | None = None
+    due_at: AwareDatetime | None = None
+    at: AwareDatetime | None = None
 
 
 class Evidence(Value):
-    """A stored piece of evidence, by hash."""
+    """A piece of evidence: stored by hash, or at the vendor's address."""
 
     id: str
-    kind: str
+    kind: EvidenceKind
+    name: str | None = None
+    media_type: str | None = None
+    size: int | None = None
     sha256: str | None = None
+    url: str | None = None
     source: str | None = None
     at: AwareDatetime | None = None
 
@@ -143,7 +176,12 @@ class Case(Stored):
     also: tuple[Issue, ...] = ()
     cause: str | None = None
     liable: str | None = None
+    sub: str | None = Field(None, description="the finer cause inside an issue, e.g. late_dispatch")
     level: int = Field(1, ge=1, le=3)
+    anger: int = Field(0, ge=0, le=2)
+    language: str | None = Field(None, description="the language the buyer writes in, as recognised")
+    why: tuple[str, ...] = Field((), description="what the classification rests on")
+    identity: Identity | None = None
     status: Status = Status.NEW
     round: int = 1
     opened_at: AwareDatetime
@@ -157,11 +195,13 @@ class Case(Stored):
     offered: Remedy | None = None
     agreed: Remedy | None = None
     refunds: tuple[Refund, ...] = ()
+    given: tuple[Given, ...] = ()
     ticket: Ticket = Ticket()
     talk: Talk = Talk()
     route: Route = Route()
     deadlines: tuple[Deadline, ...] = ()
     claims: tuple[Claim, ...] = ()
+    coverage: dict[str, bool] = Field(default_factory=dict, description="carrier → whether it serves the address")
     evidence: tuple[Evidence, ...] = ()
     previous: tuple[str, ...] = Field((), description="earlier cases of the same buyer, newest first, at most 20")
     refs: tuple[Ref, ...] = ()

@@ -8,7 +8,6 @@ Classes with ``opener = True`` may create a case; any other event without a matc
 from __future__ import annotations
 
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
@@ -20,66 +19,17 @@ from .parcel import Parcel
 from .people import Buyer
 from .refs import Ref
 from .stored import Stored, Value
-
-
-class CaseKind(StrEnum):
-    """What the customer asks for."""
-
-    RETURN = "return"
-    EXCHANGE = "exchange"
-    REFUND = "refund"
-    REPAIR = "repair"
-    COMPLAINT = "complaint"
-    QUESTION = "question"
-
-
-class Issue(StrEnum):
-    """What is wrong: the cause that decides the routing."""
-
-    QUALITY_DEFECT = "quality_defect"
-    NOT_AS_DESCRIBED = "not_as_described"
-    WRONG_ITEM = "wrong_item"
-    MISSING_PARTS = "missing_parts"
-    DAMAGED_IN_TRANSIT = "damaged_in_transit"
-    LATE_DELIVERY = "late_delivery"
-    LOST_PARCEL = "lost_parcel"
-    WRONG_CARRIER = "wrong_carrier"
-    RETURN_REQUEST = "return_request"
-    EXCHANGE_REQUEST = "exchange_request"
-    REFUND_STATUS = "refund_status"
-    CANCEL_ORDER = "cancel_order"
-    CHANGE_ORDER = "change_order"
-    WARRANTY_REPAIR = "warranty_repair"
-    INVOICE_PAYMENT = "invoice_payment"
-    SERVICE_ATTITUDE = "service_attitude"
-    COUNTERFEIT = "counterfeit"
-    NEGATIVE_REVIEW = "negative_review"
-    MALICIOUS_EXTORTION = "malicious_extortion"
-    SAFETY_CRISIS = "safety_crisis"
-    MEDIA_MASS_RISK = "media_mass_risk"
-    PRODUCT_QUESTION = "product_question"
-    TRACKING_QUERY = "tracking_query"
-    PRICE_ADJUSTMENT = "price_adjustment"
-    HUMAN_AGENT = "human_agent"
-    OTHER = "other"
-
-
-class RequestStatus(StrEnum):
-    """Where the marketplace's return, refund or exchange request stands."""
-
-    REQUESTED = "requested"
-    APPROVED = "approved"
-    DECLINED = "declined"
-    CANCELLED = "cancelled"
-    CLOSED = "closed"
-
-
-class RefundStatus(StrEnum):
-    """``pending``: started, money may still be on its way; ``done``: paid; ``failed``: not paid."""
-
-    PENDING = "pending"
-    DONE = "done"
-    FAILED = "failed"
+from .words import (
+    CaseKind,
+    ClaimKind,
+    ClaimStatus,
+    EvidenceKind,
+    Identity,
+    Issue,
+    RefundStatus,
+    RemedyKind,
+    RequestStatus,
+)
 
 
 class Line(Value):
@@ -192,7 +142,7 @@ class Delivered(Base):
 
 
 class Classified(Base):
-    """A policy's or a person's word on what the case is about."""
+    """A policy's or a person's word on what the case is about; ``why`` are the phrases or facts that it rests on."""
 
     type: Literal["case.classified"] = "case.classified"
     kind: CaseKind | None = None
@@ -201,26 +151,35 @@ class Classified(Base):
     cause: str | None = None
     level: int | None = Field(None, ge=1, le=3)
     liable: str | None = None
+    sub: str | None = None
+    anger: int | None = Field(None, ge=0, le=2, description="0 calm, 1 displeased, 2 angry")
+    language: str | None = None
+    confidence: float | None = None
+    why: tuple[str, ...] = ()
 
 
-class RemedyKind(StrEnum):
-    """What is given to the customer."""
+class Choice(Value):
+    """One of several remedies on the table; ``parts`` are what is given together with it."""
 
-    RETURN_REFUND = "return_refund"
-    REFUND_ONLY = "refund_only"
-    EXCHANGE = "exchange"
-    REPAIR = "repair"
-    COUPON = "coupon"
-    NONE = "none"
+    remedy: RemedyKind
+    amount: Money | None = None
+    parts: tuple[RemedyKind, ...] = ()
+    rule: str | None = None
 
 
 class RemedyOffered(Base):
-    """A remedy is on the table; ``automatic`` names the rule that needs no acceptance."""
+    """A remedy is on the table; ``automatic`` names the rule that needs no acceptance.
+
+    ``choices`` are all that the buyer may choose from, the first of them being the one proposed. ``interim`` marks
+    what is given while liability is open: it is deducted from the final settlement.
+    """
 
     type: Literal["remedy.offered"] = "remedy.offered"
     remedy: RemedyKind
     amount: Money | None = None
     automatic: str | None = None
+    choices: tuple[Choice, ...] = ()
+    interim: bool = False
 
 
 class RemedyAccepted(Base):
@@ -230,6 +189,71 @@ class RemedyAccepted(Base):
     remedy: RemedyKind
     amount: Money | None = None
     by: str = "buyer"
+
+
+class RemedyDeclined(Base):
+    """The buyer does not want what was offered."""
+
+    type: Literal["remedy.declined"] = "remedy.declined"
+    by: str = "buyer"
+
+
+class ClaimSeen(Base):
+    """A claim as carrier or insurer shows it now; ``claim`` is their id of it, ``due_at`` ends our time to answer."""
+
+    type: Literal["claim.seen"] = "claim.seen"
+    claim: str | None = None
+    waybill: str
+    carrier: str | None = None
+    kind: ClaimKind
+    status: ClaimStatus
+    amount: Money | None = None
+    paid: Money | None = None
+    reason: str | None = None
+    due_at: AwareDatetime | None = None
+
+
+class EvidenceAdded(Base):
+    """A piece of evidence joins the case: a stored file (by hash), or one that lies at the vendor (by address)."""
+
+    type: Literal["evidence.added"] = "evidence.added"
+    evidence: str
+    kind: EvidenceKind
+    name: str | None = None
+    media_type: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    url: str | None = None
+    source: str = "buyer"
+
+
+class IdentityChecked(Base):
+    """Whether the writer is the buyer of the order, and what the answer rests on."""
+
+    type: Literal["identity.checked"] = "identity.checked"
+    identity: Identity
+    why: tuple[str, ...] = ()
+
+
+class CoverageSeen(Base):
+    """Whether a carrier serves the address of the order."""
+
+    type: Literal["coverage.seen"] = "coverage.seen"
+    carrier: str
+    served: bool
+    reason: str | None = None
+
+
+class Held(Base):
+    """An action waits for a person: ``action`` is its key, ``digest`` names exactly what would be approved."""
+
+    type: Literal["action.held"] = "action.held"
+    action: str
+    action_type: str
+    digest: str
+    rules: tuple[str, ...]
+    reason: str
+    amount: Money | None = None
 
 
 class Routed(Base):
@@ -276,6 +300,7 @@ class Settled(Base):
     ref: str | None = None
     url: str | None = None
     cause: str | None = None
+    amount: Money | None = None
 
 
 class DeadlineReached(Base):
@@ -330,6 +355,12 @@ Event = (
     | Classified
     | RemedyOffered
     | RemedyAccepted
+    | RemedyDeclined
+    | ClaimSeen
+    | EvidenceAdded
+    | IdentityChecked
+    | CoverageSeen
+    | Held
     | Routed
     | Closed
     | Reopened
