@@ -1,18 +1,19 @@
 """Progress: tells the buyer each finished step once, and only the newest where several came together.
 
-Working days are Monday to Friday in the shop's time zone; public holidays are not known here.
+Working days are those of the shop's calendar, in its time zone: weekdays without its public holidays, and make-up days.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, time, timedelta
+from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Shop, Timer, View
+from rmabridge.core.calendars import calendar_of
 from rmabridge.core.reach import tell
 from rmabridge.model import (
     Case,
@@ -190,16 +191,7 @@ def expected(case: Case, shop: Shop) -> datetime | None:
     days = shop.refund_days
     paid_by = newest.method or (case.order.paid_by if case.order else None) or "default"
     known = {name.casefold(): number for name, number in days.items()}
-    return working_days(newest.at.astimezone(shop.zone), known.get(paid_by.casefold(), known.get("default", 5)))
-
-
-def working_days(start: datetime, days: int) -> datetime:
-    """The end of the day that lies so many working days after ``start``, in its own time zone."""
-    day = start
-    while days > 0:
-        day += timedelta(days=1)
-        days -= day.weekday() < 5
-    return datetime.combine(day.date(), time(23, 59, 59), tzinfo=start.tzinfo)
+    return calendar_of(shop).workdays(newest.at, known.get(paid_by.casefold(), known.get("default", 5)))
 
 
 @hookimpl

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rmabridge_first_reply import FirstReply
-from rmabridge_progress import Progress, working_days
+from rmabridge_progress import Progress, expected
 from rmabridge_returns import Returns
 
 from rmabridge.model import (
@@ -153,10 +153,21 @@ def test_a_reopened_case_does_not_hear_old_steps_again(world, desk):
     assert one.proposed("progress:refunded") == ["progress:refunded:1", "progress:refunded:2"]
 
 
-def test_working_days_skip_the_weekend():
-    friday = datetime(2026, 1, 9, 10, tzinfo=ZoneInfo("Asia/Shanghai"))
-    assert working_days(friday, 1).date().isoformat() == "2026-01-12"
-    assert working_days(friday, 0).date() == friday.date()
+@pytest.mark.parametrize(
+    ("paid", "days", "holidays", "arrives"),
+    [
+        ("2026-01-09T10:00", 1, None, "2026-01-12"),
+        ("2026-01-09T10:00", 0, None, "2026-01-09"),
+        ("2026-09-30T10:00", 3, "CN", "2026-10-10"),
+        ("2026-09-30T10:00", 3, None, "2026-10-05"),
+    ],
+)
+def test_working_days_skip_weekends_and_the_shops_holidays(world, paid, days, holidays, arrives):
+    zone = ZoneInfo("Asia/Shanghai")
+    at = datetime.fromisoformat(paid).replace(tzinfo=zone)
+    shop = world.shop(refund_days={"default": days}, holidays=holidays)
+    case = world.Desk(the_shop=shop).feed(RefundSeen(key="r", at=at, refund="F1", status=RefundStatus.PENDING)).case
+    assert expected(case, shop).isoformat() == f"{arrives}T23:59:59+08:00"
 
 
 @pytest.mark.row("S062")
