@@ -1,0 +1,43 @@
+"""Phone numbers as the vendor dials them; a masked or shortened one is never dialled."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from rmabridge.errors import Rejected
+
+MAINLAND = re.compile(r"1[3-9]\d{9}")
+ABROAD = re.compile(r"[1-9]\d{6,14}")
+MASK = re.compile(r"[*×•●xX]")
+SPACING = re.compile(r"[\s().-]")
+
+
+def dialled(number: str) -> str:
+    """11 digits for mainland China, else the country's code and the number, without a plus."""
+    text = unicodedata.normalize("NFKC", number).strip()
+    if MASK.search(text):
+        raise Rejected("the phone number is masked: it is never dialled", hint="ask the buyer for the whole number")
+    # "+44 (0)20 …": the zero in brackets is dialled inside the country only.
+    digits = SPACING.sub("", text.replace("(0)", ""))
+    bare = digits.removeprefix("+") if digits.startswith("+") else digits.removeprefix("00")
+    home = bare.removeprefix("86")
+    # Privacy numbers with an extension ("18412345678-1234") are too long: without it somebody else might answer.
+    if MAINLAND.fullmatch(home):
+        return home
+    if bare != digits and not bare.startswith("86") and ABROAD.fullmatch(bare):
+        return bare
+    raise Rejected(
+        "this is no phone number that can be dialled", hint="11 digits, or '+', the country's code and the number"
+    )
+
+
+def written(number: str | None) -> str | None:
+    """A number of the vendor's as the bridge writes it, with ``+`` and the country's code; None for a masked one."""
+    if number is None:
+        return None
+    digits = number.strip().removeprefix("+").removeprefix("00")
+    home = digits.removeprefix("86")
+    if MAINLAND.fullmatch(home):
+        return f"+86{home}"
+    return f"+{digits}" if ABROAD.fullmatch(digits) else None
