@@ -5,7 +5,8 @@ looks an uncertain delivery up (QuerySendDetails). There is no free text in main
 bridge's templates to approved ones with their parameters, and what is not mapped is refused, never sent otherwise. So
 the buyer reads the approved words, which should say what ours say. The vendor knows no idempotency key; our mark
 travels in OutId. Set the addresses of both pushes in the vendor's console to ``/hooks/{account}?token=…`` with the
-account's ``push_token``: the vendor does not sign pushes, so without a token the door stays shut.
+account's ``push_token``: the vendor does not sign pushes, so without a token the door stays shut. Name the account
+among the shop's ``sources`` as well as its ``channels``: then buyers' replies belong to that shop.
 
 Reference: https://help.aliyun.com/zh/sms/developer-reference/api-dysmsapi-2017-05-25-sendsms
 
