@@ -1,8 +1,11 @@
 """The words: versioned templates in TOML, rendered for one buyer in one locale and one form.
 
 A file holds templates as ``[topic.name]`` with a table per locale, and may hold ``[parts.NAME]`` (one-line snippets by
-locale), ``[words.LOCALE]`` (names for codes) and ``[samples.NAME]`` (values for previews). An operator's own directory
-overrides locale by locale: what it leaves out stays as shipped.
+locale), ``[words.LOCALE]`` (names for codes), ``[phrases]`` (words by which a text is known) and ``[samples.NAME]``
+(values for previews). An operator's own directory overrides locale by locale: what it leaves out stays as shipped.
+
+A complaint of the kind ``script`` or ``calming`` is made of three labelled parts (``LABELS``): fields of their own
+beside the forms, and every form must put all three in.
 """
 
 from __future__ import annotations
@@ -36,6 +39,11 @@ STAND_INS: Final = {
 }
 # What every template is given: the case id, the buyer's name, the shop's name, the order number and the issue.
 COMMON: Final = ("case", "name", "shop", "order", "issue")
+# The labelled parts that a template of this kind must have when it answers a complaint.
+LABELS: Final = {
+    "script": ("apology", "compensation", "prevention"),
+    "calming": ("feeling", "responsibility", "action"),
+}
 _SHARED = frozenset({"parts", "words", "samples", "phrases"})
 _SNIPPET = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _MONTHS = (
@@ -94,6 +102,11 @@ class Text:
     values: tuple[str, ...] = ()
     bodies: dict[str, Body] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labelled parts that this template must have."""
+        return LABELS.get(self.kind, ()) if self.complaint else ()
+
     def field_for(self, locale: str, form: Form) -> str | None:
         """Which of the locale's fields serves the form."""
         body = self.bodies.get(locale)
@@ -117,6 +130,7 @@ class Catalogue:
         self._parts: dict[str, dict[str, str]] = {}
         self._words: dict[str, dict[str, str]] = {}
         self._samples: dict[str, dict[str, Any]] = {}
+        self._phrases: dict[str, list[str]] = {}
         self._ready: dict[tuple[str, str, str], tuple[Template, Template | None, TemplateRef]] = {}
         self._load(resources.files("rmabridge") / "templates", shipped=True)
         if own is not None:
@@ -189,6 +203,8 @@ class Catalogue:
                 return
         if text.complaint and not any(line in rendered.text for line in self.empathy(locale)):
             yield Problem(where, f"{form}: the first reply to a complaint needs an approved line of empathy")
+        elif text.complaint and not any(one in rendered.text.casefold() for one in self._phrases.get("apology", ())):
+            yield Problem(where, f"{form}: the first reply to a complaint needs an apology")
 
     def _load(self, folder: Traversable | Path, *, shipped: bool) -> None:
         for file in sorted(folder.iterdir(), key=lambda one: one.name):
@@ -204,6 +220,8 @@ class Catalogue:
             self._parts[name] = {**self._parts.get(name, {}), **lines}
         for locale, words in data.get("words", {}).items():
             self._words.setdefault(locale, {}).update(words)
+        for name, phrases in data.get("phrases", {}).items():
+            self._phrases.setdefault(name, []).extend(one.casefold() for one in phrases)
         for name, values in data.get("samples", {}).items():
             self._samples.setdefault(name, {}).update({key: _sample(value) for key, value in values.items()})
         for topic in data.keys() - _SHARED:
@@ -213,6 +231,7 @@ class Catalogue:
                 bodies = {one: Body(table[one], file, source, shipped) for one in LOCALES if one in table}
                 old = self._texts.get(id_, Text(id_))
                 self._texts[id_] = replace(old, **facts, bodies={**old.bodies, **bodies})
+                _three_parts(self._texts[id_])
 
     def _facts(self, id: str, table: dict[str, Any], file: str) -> dict[str, Any]:  # noqa: A002
         facts = {name: value for name, value in table.items() if name not in LOCALES}
@@ -256,6 +275,10 @@ class Catalogue:
         return environment.template_class.from_code(environment, code, environment.make_globals(None))
 
     def _snippet(self, text: Text, locale: str, where: str, found: re.Match[str]) -> str:
+        if found[1] in text.labels and where.rpartition(":")[2] not in text.labels:
+            own = text.bodies[locale].fields[found[1]]
+            place = f"{where.rpartition(':')[0]}:{found[1]}"
+            return " ".join(_SNIPPET.sub(lambda one: self._snippet(text, locale, place, one), own).split("\n"))
         part = self._parts.get(found[1])
         if part is None or found[1] in (*COMMON, *text.values):
             return found[0]
@@ -271,6 +294,16 @@ class Catalogue:
             name = frames[-1].filename.rpartition(":")[2]
         line = (frames[-1].lineno or 1) if frames else 1
         return ConfigError(_place(text, locale, name, line, str(error)))
+
+
+def _three_parts(text: Text) -> None:
+    """Refuse a script or a calming text that lacks one of its labelled parts, or a form that leaves one out."""
+    for (locale, body), label in product(text.bodies.items(), text.labels):
+        if not body.fields.get(label, "").strip():
+            raise ConfigError(_place(text, locale, label, 1, f"the part {label!r} of a {text.kind} is missing"))
+        for form in STAND_INS:
+            if (words := body.fields.get(form)) is not None and label not in _SNIPPET.findall(words):
+                raise ConfigError(_place(text, locale, form, 1, f"{{{{ {label} }}}} is left out"))
 
 
 def _place(text: Text, locale: str, name: str, line: int, reason: str) -> str:
