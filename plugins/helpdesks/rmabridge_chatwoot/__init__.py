@@ -8,8 +8,8 @@ in it, and what agents say there has been heard. Name this account as the shop's
 in its ``sources``. Give it a user of its own: an agent bot's token is not let into contacts, labels and webhooks.
 
 Chatwoot signs webhooks since February 2026; for an older one set ``url_key`` in place of ``secret``. Older ones do not
-repeat a webhook that failed, either: what happened while the bridge was down is not told again. What visitors typed into the
-widget (mail address, identifier) counts as theirs only where Chatwoot says that the shop vouched for it (identity
+repeat a webhook that failed, either: what happened while the bridge was down is not told again. What visitors typed
+into the widget (mail address, identifier) counts as theirs only where the shop vouched for it (Chatwoot's identity
 validation), see ``trust``.
 
 Not verified against a running server: the exact set of fields in ``message_created`` (some come from third-party
@@ -106,7 +106,7 @@ class Chatwoot(Ticketing, Connecting, ReceivesWebhooks):
 
     def _sampled(self, name: str, stamp: int) -> dict[str, Any]:
         visitor = {"id": 9, "name": "Jane", "email": "jane@example.com", "identifier": None, "type": "contact"}
-        conversation = {
+        conversation: dict[str, Any] = {
             "id": 33,
             "inbox_id": min(self.inboxes, default=self.inbox_id + 1),
             "channel": "Channel::WebWidget",
