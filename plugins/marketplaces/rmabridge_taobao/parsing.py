@@ -1,0 +1,221 @@
+"""Refunds, their threads and trades as events, under the same keys whichever way they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from mimetypes import guess_type
+from typing import Any, Final
+
+from rmabridge.model import (
+    Attachment,
+    Author,
+    Buyer,
+    CaseRequested,
+    Direction,
+    Event,
+    Form,
+    Issue,
+    Line,
+    Message,
+    MessageReceived,
+    Noted,
+    OrderSeen,
+    ParcelSeen,
+    Ref,
+    RefKind,
+    RefundSeen,
+    RequestChanged,
+    RequestStatus,
+)
+from rmabridge.wire.bodies import dig, read_object, text
+
+from .orders import buyer, order, parcel, parcels, plain
+from .terms import OPEN, OURS, issue, kind, moment, number, rows, status, table, whole, word, yuan
+
+_CHANGED_MIND: Final = "taobao_refund_RefundBuyerModifyAgreement"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the objects of one shop; ``own`` are the operator's words for reasons."""
+
+    locale: str | None = None
+    own: Mapping[str, Issue] = field(default_factory=dict)
+
+    def events(self, body: dict[str, Any], at: datetime) -> Iterator[Event]:
+        """What a polled or listed thing tells; ``at`` counts where it carries no time of its own."""
+        topic, held = text(dig(body, "message", "topic")) or "", body.get("refund")
+        content = content_of(body.get("message"))
+        if isinstance(held, dict) and number(held.get("refund_id")):
+            yield from self.refund(held, at, topic=topic, bill=dig(content, "bill_type"))
+            yield from self.thread(held, rows(body, "messages", "refund_message"))
+        elif content:
+            yield from self.told(topic, content, at)
+
+    def refund(
+        self, node: dict[str, Any], at: datetime, *, topic: str = "", bill: Any = None, opens: bool = True
+    ) -> Iterator[Event]:
+        """A refund as Taobao shows it now; an ended one opens no case."""
+        when, now = moment(node, "modified") or at, status(node)
+        if opens and now in OPEN:
+            yield self.requested(node, at, topic, bill)
+        if now:
+            yield self.changed(node, when, now)
+        yield from self.returned(node, when)
+        yield from self.arbitrated(node, when)
+        if now is RequestStatus.CLOSED:
+            yield self.paid(node, when)
+
+    def told(self, topic: str, content: dict[str, Any], at: datetime) -> Iterator[Event]:
+        """What a message tells by itself."""
+        now = table("topics").get(topic)
+        if not number(content.get("refund_id")) or not now:
+            return
+        when = moment(content, "modified") or at
+        if now == RequestStatus.REQUESTED:
+            yield self.requested(content, at, topic, content.get("bill_type"))
+        yield self.changed(content, when, RequestStatus(now))
+        if now == RequestStatus.CLOSED:
+            yield self.paid(content, when)
+
+    def refs(self, node: Any) -> tuple[Ref, ...]:
+        """The refund's name, which is its thread's too, then the order's."""
+        id_, tid = number(dig(node, "refund_id")) or "", number(dig(node, "tid"))
+        named = (Ref(kind=RefKind.RETURN, value=id_), Ref(kind=RefKind.THREAD, value=id_))
+        return (*named, Ref(kind=RefKind.ORDER, value=tid)) if tid else named
+
+    def requested(self, node: dict[str, Any], at: datetime, topic: str, bill: Any) -> CaseRequested:
+        """A buyer asks; asking for something else on the same refund counts anew."""
+        id_, again = number(node.get("refund_id")), moment(node, "modified") if topic == _CHANGED_MIND else None
+        reason, note = text(node.get("reason")), text(node.get("desc"))
+        line = Line(
+            id=number(node.get("oid")) or f"{id_}",
+            order_line=number(node.get("oid")),
+            sku=text(node.get("outer_id")),
+            quantity=whole(node.get("num")),
+            reason=reason,
+            note=note,
+        )
+        return CaseRequested(
+            key=f"refund:{id_}:requested" + (f":{again.isoformat()}" if again else ""),
+            at=again or moment(node, "created", "modified") or at,
+            refs=self.refs(node),
+            kind=kind(node, bill),
+            issue=issue(reason, self.own),
+            reason=reason,
+            note=note,
+            lines=(line,) if line.order_line else (),
+            amount=yuan(node.get("refund_fee")),
+            buyer=self.who(node),
+        )
+
+    def who(self, node: Any) -> Buyer:
+        """The buyer, reached in the refund's thread."""
+        id_ = number(dig(node, "refund_id"))
+        return Buyer(thread=id_, **buyer(node, self.locale).model_dump(exclude={"thread", "address", "phone"}))
+
+    def changed(self, node: dict[str, Any], when: datetime, now: RequestStatus) -> RequestChanged:
+        """Where the refund stands, and until when the seller must act."""
+        due = node.get("refund_remind_timeout")
+        ours = word(node.get("status")) in OURS and dig(due, "exist_timeout") not in {False, "false"}
+        return RequestChanged(
+            key=f"refund:{number(node.get('refund_id'))}:{now}:{when.isoformat() if moment(node, 'modified') else ''}",
+            at=when,
+            refs=self.refs(node),
+            status=now,
+            amount=yuan(node.get("refund_fee")),
+            due_at=moment(due, "timeout") if ours else None,
+        )
+
+    def returned(self, node: dict[str, Any], when: datetime) -> Iterator[ParcelSeen]:
+        """The buyer sent the goods back."""
+        sent = moment(node, "good_return_time")
+        made = parcel(node.get("sid"), node.get("company_name"), direction=Direction.BACK, shipped_at=sent)
+        if made:
+            yield ParcelSeen(
+                key=f"refund:{number(node.get('refund_id'))}:parcel:{made.waybill}",
+                at=sent or when,
+                refs=(*self.refs(node), Ref(kind=RefKind.WAYBILL, value=made.waybill)),
+                parcel=made,
+            )
+
+    def arbitrated(self, node: dict[str, Any], when: datetime) -> Iterator[Noted]:
+        """Taobao's own people look into it."""
+        stage = number(node.get("cs_status")) or ""
+        if words := table("arbitration").get(stage):
+            id_ = number(node.get("refund_id"))
+            values: dict[str, Any] = {"cs_status": int(stage)}
+            yield Noted(
+                key=f"refund:{id_}:arbitration:{stage}", at=when, refs=self.refs(node), text=words, by="taobao",
+                values=values,
+            )  # fmt: skip
+
+    def paid(self, node: dict[str, Any], when: datetime) -> RefundSeen:
+        """The buyer has the money."""
+        id_ = number(node.get("refund_id")) or ""
+        return RefundSeen(
+            key=f"refund:{id_}:done",
+            at=when,
+            refs=(*self.refs(node), Ref(kind=RefKind.REFUND, value=id_)),
+            refund=id_,
+            amount=yuan(node.get("refund_fee")),
+        )
+
+    def thread(self, node: dict[str, Any], messages: list[dict[str, Any]]) -> Iterator[MessageReceived]:
+        """What the buyer and Taobao's people wrote in the refund's thread, with their pictures."""
+        seen: set[str] = set()
+        for one in messages:
+            id_, author = number(one.get("id")), table("roles").get(str(one.get("owner_role")))
+            at = moment(one, "created") or moment(node, "modified", "created")
+            if not id_ or not author or not at or id_ in seen:
+                continue
+            seen.add(id_)
+            message = Message(
+                id=id_,
+                author=Author(author),
+                form=Form.THREAD,
+                text=text(one.get("content")) or "",
+                at=at,
+                who=plain(one.get("owner_nick")),
+                attachments=tuple(pictures(id_, one)),
+            )
+            yield MessageReceived(
+                key=f"refund:{number(node.get('refund_id'))}:message:{id_}",
+                at=at,
+                refs=self.refs(node),
+                message=message,
+                buyer=self.who(node) if author == Author.BUYER else None,
+            )
+
+    def trade(self, node: Any, key: str, at: datetime) -> OrderSeen | None:
+        """The order as it is now, with buyer and parcels."""
+        if not (id_ := number(dig(node, "tid"))):
+            return None
+        return OrderSeen(
+            key=key,
+            at=moment(node, "modified", "created") or at,
+            refs=(Ref(kind=RefKind.ORDER, value=id_),),
+            order=order(id_, node),
+            buyer=buyer(node, self.locale),
+            parcels=tuple(parcels(node)),
+        )
+
+
+def content_of(message: Any) -> dict[str, Any]:
+    """What a message says: an object inside a text."""
+    inner = dig(message, "content")
+    if isinstance(inner, str):
+        return read_object(inner.encode("utf-8", "replace"))
+    return inner if isinstance(inner, dict) else {}
+
+
+def pictures(id_: str, node: dict[str, Any]) -> Iterator[Attachment]:
+    """The pictures of a message; addresses may come without their scheme."""
+    for place, one in enumerate(rows(node, "pic_urls", "pic_url"), 1):
+        if url := text(one.get("url")):
+            whole_url = f"https:{url}" if url.startswith("//") else url
+            media = guess_type(whole_url.partition("?")[0])[0] or "image/jpeg"
+            name = f"{id_}-{place}.{media.partition('/')[2]}"
+            yield Attachment(name=name, media_type=media, url=whole_url)

@@ -1,0 +1,95 @@
+"""Words and shapes of Taobao's: codes from ``terms.toml``, ids beyond 2^53, yuan, and Beijing time without a zone."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from rmabridge.model import CaseKind, Issue, Money, RequestStatus
+from rmabridge.wire.amounts import maybe_major
+from rmabridge.wire.bodies import dig
+from rmabridge.wire.times import CHINA, maybe_instant
+
+YUAN: Final = "CNY"
+OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED, RequestStatus.DECLINED})
+# In these the clock that Taobao shows is the seller's.
+OURS: Final = frozenset({"WAIT_SELLER_AGREE", "WAIT_SELLER_CONFIRM_GOODS"})
+_ID = re.compile(r"[0-9]{1,20}", re.ASCII)
+
+
+@cache
+def table(name: str) -> dict[str, Any]:
+    """One table of the data file."""
+    found: dict[str, Any] = tomllib.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
+    return found
+
+
+def number(value: Any) -> str | None:
+    """An id as text; Taobao writes it as a number or as digits."""
+    whole = isinstance(value, int | str) and not isinstance(value, bool)
+    return str(value) if whole and _ID.fullmatch(str(value)) else None
+
+
+def whole(value: Any, default: int = 1) -> int:
+    """A count of pieces."""
+    digits = number(value)
+    return int(digits) if digits and len(digits) < 7 else default
+
+
+def word(value: Any) -> str:
+    """A code in one spelling."""
+    return str(value or "").strip().upper()
+
+
+def yuan(value: Any) -> Money | None:
+    """An amount that Taobao writes as text in yuan: ``"200.07"``."""
+    return maybe_major(value, YUAN)
+
+
+def moment(node: Any, *names: str) -> datetime | None:
+    """The first of these times that the object carries; they are Beijing's, without a zone."""
+    return next((at for name in names if (at := maybe_instant(dig(node, name), CHINA))), None)
+
+
+def stamp(at: datetime, **back: float) -> str:
+    """A time as Taobao reads it, so long before."""
+    return (at - timedelta(**back)).astimezone(ZoneInfo(CHINA)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def rows(node: Any, *path: str) -> list[dict[str, Any]]:
+    """The objects of a list, which Taobao wraps once more: ``{"refunds": {"refund": […]}}``."""
+    listed = dig(node, *path[:-1])
+    if isinstance(listed, dict):
+        listed = listed.get(path[-1])
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def status(node: Any) -> RequestStatus | None:
+    """Where a refund stands, in the bridge's words."""
+    found = table("statuses").get(word(dig(node, "status")))
+    return RequestStatus(found) if found else None
+
+
+def kind(node: Any, bill: Any = None) -> CaseKind:
+    """What the buyer asks for: by the type of dispute, of bill, or by whether goods come back."""
+    known = table("kinds")
+    found = known.get(word(dig(node, "dispute_type"))) or known.get(word(bill))
+    back = dig(node, "has_good_return") in {True, "true"} if isinstance(node, dict) else False
+    return CaseKind(found) if found else CaseKind.RETURN if back else CaseKind.REFUND
+
+
+def issue(reason: str | None, own: Mapping[str, Issue]) -> Issue | None:
+    """What is wrong, by the words of the reason; the longest that is found counts, the operator's own first."""
+    if not reason:
+        return None
+    shipped = {phrase: Issue(name) for name, many in table("issues").items() for phrase in many}
+    for words in (own, shipped):
+        if found := max((one for one in words if one and one in reason), key=len, default=None):
+            return words[found]
+    return None
