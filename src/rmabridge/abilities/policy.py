@@ -50,6 +50,11 @@ class View:
     proposer: str = ""
     links: Callable[[str, str, str, datetime], str] | None = None
     actions: Callable[[str], Action | None] | None = None
+    able: Callable[[Action], bool] | None = None
+
+    def can(self, action: Action) -> bool:
+        """Whether the shop has an account that carries such an action out."""
+        return self.able is not None and self.able(action)
 
     def link(self, purpose: str, subject: str, expires: datetime, who: str = "") -> str | None:
         """The address of a page that lets ``who`` do one thing with this case; None where the bridge has no address."""

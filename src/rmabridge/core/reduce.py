@@ -18,7 +18,6 @@ from ..model import (
     Buyer,
     Case,
     CaseRequested,
-    Claim,
     ClaimSeen,
     Classified,
     Closed,
@@ -54,6 +53,7 @@ from ..model import (
     Settled,
     TicketSeen,
 )
+from .claims import fold as fold_claim
 from .identity import names
 from .lifecycle import status
 
@@ -303,19 +303,8 @@ def _declined(fold: Fold, event: RemedyDeclined) -> None:
 
 
 def _claim(fold: Fold, event: ClaimSeen) -> None:
-    claims = {(one.carrier or "", one.waybill, one.kind): one for one in fold.case.claims}
-    place = (event.carrier or "", event.waybill, event.kind)
-    old = claims.get(place) or Claim(
-        waybill=event.waybill, carrier=event.carrier, kind=event.kind, status=event.status, account=fold.account
-    )
-    prefix = f"claim.{':'.join(place)}"
-    told = {"id": event.claim} | {name: getattr(event, name) for name in _OF_CLAIM}
-    new = {name: value for name, value in told.items() if value is not None and fold.newer(f"{prefix}.{name}")}
-    claims[place] = old.model_copy(update={**new, "at": max(filter(None, (old.at, event.at)))})
-    fold.changes["claims"] = tuple(claims[one] for one in sorted(claims))
-
-
-_OF_CLAIM = ("status", "amount", "paid", "reason", "due_at")
+    claims, stamps = fold_claim(fold.case.claims, fold.get("stamps"), event, fold.stamp, fold.account)
+    fold.changes |= {"claims": claims, "stamps": stamps}
 
 
 def _evidence(fold: Fold, event: EvidenceAdded) -> None:

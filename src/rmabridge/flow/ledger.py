@@ -73,7 +73,12 @@ class Books:
             self.world.render,
             links=self._link,
             actions=self.action_of,
+            able=self._able,
         )
+
+    def _able(self, action: Action) -> bool:
+        account = account_for(action, self.shop)
+        return account is not None and self.world.can(account, action)
 
     def _link(self, purpose: str, subject: str, who: str, expires: datetime) -> str:
         return self.world.links.url(Link(purpose, self.case.id, subject, who, expires))

@@ -18,6 +18,7 @@ from .action import (
 from .case import (
     Case,
     Claim,
+    ClaimStep,
     Deadline,
     Evidence,
     Given,
@@ -105,6 +106,7 @@ __all__ = [
     "ClaimKind",
     "ClaimSeen",
     "ClaimStatus",
+    "ClaimStep",
     "Classified",
     "Closed",
     "Commanded",

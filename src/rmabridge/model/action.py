@@ -88,7 +88,8 @@ class SendMessage(Base):
     """Tell somebody something. ``purpose`` is the key: ``reply:first:1``, ``progress:approved:1``, ``answer:{id}``.
 
     ``to`` is where ``form`` reaches them (a mail address, a phone number, a thread or chat id). ``audience`` ``staff``
-    goes to colleagues. ``thread_key`` keeps mails of a case together. ``values`` are the template's plain values, for
+    goes to colleagues and carriers. ``thread_key`` keeps mails of a case together. ``once`` is what may be told to one
+    account only once, in whichever case (a claim filed by mail). ``values`` are the template's plain values, for
     channels that carry only templates which the vendor approved.
     """
 
@@ -106,10 +107,15 @@ class SendMessage(Base):
     values: dict[str, str] = Field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     thread_key: str | None = None
+    once: str | None = None
 
     @property
     def key(self) -> str:
         return self.purpose
+
+    @property
+    def effect(self) -> str | None:
+        return self.once
 
     @property
     def stream(self) -> str:

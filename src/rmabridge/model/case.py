@@ -133,8 +133,19 @@ class Deadline(Value):
     generation: int = 1
 
 
+class ClaimStep(Value):
+    """What was reported of a claim, and when."""
+
+    status: ClaimStatus
+    at: AwareDatetime
+
+
 class Claim(Value):
-    """A claim against a carrier or insurer: one for each carrier, waybill and kind."""
+    """A claim against a carrier or insurer: one for each carrier, waybill and kind.
+
+    ``status`` is where the ``steps`` lead (``core.claims``); ``amount`` is what was claimed until it is decided, then
+    what was granted; ``due_at`` ends our time to act: to file it, or to answer.
+    """
 
     id: str | None = None
     waybill: str
@@ -147,6 +158,7 @@ class Claim(Value):
     reason: str | None = None
     due_at: AwareDatetime | None = None
     at: AwareDatetime | None = None
+    steps: tuple[ClaimStep, ...] = ()
 
 
 class Evidence(Value):

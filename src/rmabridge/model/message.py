@@ -21,13 +21,18 @@ class Author(StrEnum):
 
 
 class Attachment(Value):
-    """A file of a message: by address, or by the hash of the stored bytes."""
+    """A file of a message: by address, by the hash of the stored bytes, or made here from ``text``.
+
+    ``text`` is the content itself; under ``application/pdf`` it is a JSON object that is set as a document when the
+    file is sent (``wire.documents``), so that the ledger holds what was sent and not how it was printed.
+    """
 
     name: str
     media_type: str = "application/octet-stream"
     url: str | None = None
     sha256: str | None = None
     size: int | None = None
+    text: str | None = None
 
 
 class TemplateRef(Value):
