@@ -276,8 +276,9 @@ def test_a_read_receipt_is_no_bounce():
 PIECES = (
     b"From: |Subject: |Date: |2026|Content-Type: multipart/mixed; boundary=b|Content-Type: text/html; charset=|gb2312|"
     b"Content-Type: message/rfc822|Content-Transfer-Encoding: base64|Content-Transfer-Encoding: x-uuencode|=?utf-8?b?|"
-    b"Content-Disposition: attachment; filename*=utf-8''%ff%00|?=|--b|--b--|\r\n|\n|\n\n|<|>|(|@|\xff\xfe|\x00|Action: failed|"
-    b"Content-Type: multipart/report; boundary=b|message/delivery-status|From: mailer-daemon@x.example|References: <a@b>"
+    b"Content-Disposition: attachment; filename*=utf-8''%ff%00|?=|--b|--b--|\r\n|\n|\n\n|<|>|(|@|\xff\xfe|\x00|"
+    b"Action: failed|Content-Type: multipart/report; boundary=b|message/delivery-status|"
+    b"From: postmaster@x.example|References: <a@b>"
 ).split(b"|")
 
 

@@ -35,8 +35,14 @@ def _request_tracker() -> str | None:
     return None if installed() else MISSING
 
 
+def _dovecot() -> str | None:
+    from .real_imap import MISSING, installed
+
+    return None if installed() else MISSING
+
+
 # What ``@pytest.mark.real(name)`` asks: why the real part is missing, or None where it is there. Add your own.
-REAL: Final[dict[str, Callable[[], str | None]]] = {"request_tracker": _request_tracker}
+REAL: Final[dict[str, Callable[[], str | None]]] = {"dovecot": _dovecot, "request_tracker": _request_tracker}
 
 
 class Noon:
