@@ -163,7 +163,7 @@ class PolicyContract(Contract):
 
     kinds: ClassVar[tuple[str, ...]] = ("policies",)
     # The words of messages and the ways to a buyer are the core's; policies build on them.
-    allowed: ClassVar[re.Pattern[str]] = re.compile(rf"{ALLOWED.pattern}|rmabridge\.core\.(reach|templates)")
+    allowed: ClassVar[re.Pattern[str]] = re.compile(rf"{ALLOWED.pattern}|rmabridge\.core(\..+)?")
 
     def view(self) -> View:
         """What the policy looks at beside the case."""

@@ -1,0 +1,232 @@
+"""Which clocks run for a case: when each began, when it warns, when it is due, and what stops it.
+
+Two sorts. *Standing* clocks (review, solution, step, marketplace) follow from the case as it is. *Answer* clocks (first
+response, chat reply, next response, social, marketplace reply) are started by the buyer's words and stopped by an
+agent's; while one runs, the case's own deadline is its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from ..abilities import Shop
+from ..model import (
+    Author,
+    Case,
+    CaseRequested,
+    Deadline,
+    Direction,
+    Event,
+    Form,
+    MessageReceived,
+    ParcelStatus,
+    RemedyKind,
+    RequestStatus,
+    Settled,
+    Status,
+)
+from .calendars import calendar_of
+from .terms import CHAT, FIRST, MARKETPLACE, NEXT, REVIEW, SOCIAL, SOLUTION, STEP, THEIRS, Terms, tier_of
+
+DUE: Final = "due:"
+WARN: Final = "warn:"
+ANSWERS: Final = frozenset({FIRST, NEXT, CHAT, SOCIAL, THEIRS})
+WAITING: Final = frozenset({Status.NEW, Status.REQUESTED})
+BACK_FIRST: Final = frozenset(
+    {RemedyKind.RETURN_REFUND, RemedyKind.RETURN_ONLY, RemedyKind.EXCHANGE, RemedyKind.REPAIR}
+)
+REFUNDS: Final = frozenset({RemedyKind.REFUND_ONLY, RemedyKind.PARTIAL_REFUND})
+SENDS: Final = {RemedyKind.EXCHANGE: "reship", RemedyKind.RESHIP: "reship", RemedyKind.REPAIR: "repair"}
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """One running clock; ``rule`` says in words why it is due then, ``tier`` whose deadline it is."""
+
+    name: str
+    start: datetime
+    warn_at: datetime
+    due_at: datetime
+    rule: str
+    tier: str | None = None
+
+
+def kind_of(name: str) -> str:
+    """The clock without the level or step that its name carries."""
+    return name.partition(":")[0]
+
+
+def nearest(case: Case) -> Deadline | None:
+    """The deadline that comes first: it is the one to work to."""
+    return min((one for one in case.deadlines if one.name.startswith(DUE)), key=lambda one: one.due_at, default=None)
+
+
+def running(case: Case, name: str, stage: str = DUE) -> datetime | None:
+    """When the running clock of that name is due."""
+    return next((one.due_at for one in case.deadlines if one.name == stage + name), None)
+
+
+def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
+    """The clocks that follow from the case as it is; none once it is closed."""
+    if not case.open:
+        return
+    if case.request and case.request.status is RequestStatus.REQUESTED:
+        yield _timed(REVIEW, written(case, "request.status"), terms.review, case, shop, terms)
+    if not solved(case):
+        limit = terms.solution[case.level - 1]
+        yield _timed(f"{SOLUTION}:{case.level}", written(case, "said.level"), limit, case, shop, terms)
+    if (step := _step(case)) and (clock := _of_step(*step, shop, terms)):
+        yield clock
+    if due := _theirs(case):
+        yield _until(MARKETPLACE, written(case, "request.due_at"), due, "the marketplace's own deadline", terms)
+
+
+def solved(case: Case) -> bool:
+    """Whether a solution is decided: agreed by both sides, granted by a rule, or answered on the marketplace."""
+    granted = case.offered is not None and case.offered.automatic is not None and not case.offered.interim
+    agreed = case.agreed is not None and case.agreed.accepted_at is not None
+    return granted or agreed or case.status not in WAITING
+
+
+def starting(case: Case, event: Event, shop: Shop, terms: Terms) -> Iterator[Clock]:
+    """The answer clocks that the buyer's words start, but for those that run already."""
+    at = asked(event)
+    if at is None or not case.open:
+        return
+    for name, limit in _wanted(case, event, at, terms):
+        if running(case, name) is None:
+            yield _timed(name, at, limit, case, shop, terms)
+
+
+def again(case: Case, at: datetime, shop: Shop, terms: Terms) -> Iterator[Clock]:
+    """The answer clocks of words that an answer came too early for."""
+    last = case.talk.last_in
+    if last is not None and last > at and case.open:
+        yield _timed(NEXT, last, terms.next_response, case, shop, terms)
+        if case.talk.form == Form.CHAT:
+            yield _timed(CHAT, last, terms.chat_reply, case, shop, terms)
+        if limit := terms.marketplace_reply.get(case.marketplace or ""):
+            yield _timed(THEIRS, last, limit, case, shop, terms)
+
+
+def tightened(case: Case, shop: Shop, terms: Terms) -> Clock | None:
+    """The first response where a tier learned of since makes it due earlier."""
+    due = running(case, FIRST)
+    clock = _timed(FIRST, case.opened_at, terms.first_response, case, shop, terms) if due else None
+    return clock if clock and due and clock.due_at < due else None
+
+
+def _wanted(case: Case, event: Event, at: datetime, terms: Terms) -> Iterator[tuple[str, timedelta]]:
+    first = at == case.opened_at and case.round == 1
+    if first:
+        yield FIRST, terms.first_response
+    elif running(case, FIRST) is None:
+        yield NEXT, terms.next_response
+    if first and case.source in terms.social_sources:
+        yield SOCIAL, terms.social
+    if isinstance(event, MessageReceived):
+        if event.message.form is Form.CHAT:
+            yield CHAT, terms.chat_reply
+        if limit := terms.marketplace_reply.get(case.marketplace or ""):
+            yield THEIRS, limit
+
+
+def asked(event: Event) -> datetime | None:
+    """When the buyer asked, if that is what happened."""
+    if isinstance(event, CaseRequested):
+        return event.at
+    by_buyer = isinstance(event, MessageReceived) and event.message.author is Author.BUYER
+    return event.message.at if by_buyer and isinstance(event, MessageReceived) else None
+
+
+def answered(event: Event) -> datetime | None:
+    """When a person answered the buyer, if that is what happened."""
+    if isinstance(event, MessageReceived) and event.message.author is Author.AGENT and event.message.public:
+        return event.message.at
+    return None
+
+
+def sent(event: Event) -> bool:
+    """Whether a message of the bridge reached the buyer."""
+    done = isinstance(event, Settled) and event.outcome == "done" and event.action_type == "message.send"
+    return done and isinstance(event, Settled) and not event.action.startswith("staff:")
+
+
+def written(case: Case, group: str) -> datetime:
+    """When a group of fields was last written in this round, else when the round began."""
+    began = max((case.opened_at, *case.reopenings))
+    stamp = case.stamps.get(group)
+    if stamp is None:
+        return began
+    seconds, micros = divmod(int(stamp[:14], 16), 1_000_000)
+    return max(began, datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros))
+
+
+def _timed(name: str, start: datetime, limit: timedelta, case: Case, shop: Shop, terms: Terms) -> Clock:
+    tier, own = tier_of(case, terms.tiers)
+    given: timedelta | None = getattr(own, kind_of(name), None)
+    if given is None or given >= limit:
+        tier, given = None, limit
+    always = name == THEIRS or name in terms.all_hours
+    calendar = calendar_of(shop, around_the_clock=always)
+    rule = f"{name} within {given}" + (f" for tier {tier}" if tier else "")
+    rule += " day and night" if calendar.always else " of business hours"
+    warn, due = calendar.add(start, given * terms.warn_at), calendar.add(start, given)
+    return Clock(name, start, warn, due, rule, tier)
+
+
+def _until(name: str, start: datetime, due: datetime, rule: str, terms: Terms) -> Clock:
+    return Clock(name, start, start + max(due - start, timedelta(0)) * terms.warn_at, due, rule)
+
+
+def _theirs(case: Case) -> datetime | None:
+    """The marketplace's deadline, while what it stands for is not done."""
+    request = case.request
+    if request is None or request.due_at is None:
+        return None
+    later = case.stamps.get("request.due_at", "") >= case.stamps.get("request.status", "")
+    goes_on = request.status is RequestStatus.APPROVED and later
+    return request.due_at if request.status is RequestStatus.REQUESTED or goes_on else None
+
+
+def _of_step(step: str, since: datetime, shop: Shop, terms: Terms) -> Clock | None:
+    days = terms.steps.get(step, shop.dispatch_days if step == "reship" else None)
+    if days is None:
+        return None
+    due = calendar_of(shop).workdays(since, days)
+    return _until(f"{STEP}:{step}", since, due, f"the step {step} of the agreed solution within {days} days", terms)
+
+
+def _step(case: Case) -> tuple[str, datetime] | None:
+    """The step of the agreed solution that is the shop's to take, and since when."""
+    remedy = case.agreed or (case.offered if case.offered and case.offered.automatic else None)
+    if remedy is None or case.refunds or remedy.kind is RemedyKind.NONE:
+        return None
+    since = remedy.accepted_at or written(case, "offered")
+    if remedy.kind in BACK_FIRST:
+        if case.status is Status.REQUESTED:
+            return "approve", since
+        came = _came_back(case)
+        if case.status is not Status.RECEIVED or came is None or remedy.kind is RemedyKind.RETURN_ONLY:
+            return None
+        since = max(since, came)
+    step = "refund" if remedy.kind in REFUNDS | {RemedyKind.RETURN_REFUND} else SENDS.get(remedy.kind, "give")
+    return None if _taken(case, step, since) else (step, since)
+
+
+def _came_back(case: Case) -> datetime | None:
+    """When the returned goods arrived, as their carrier tells."""
+    back = [one for one in case.parcels if one.direction is Direction.BACK and one.status is ParcelStatus.DELIVERED]
+    seen = [at for one in back if (at := one.delivered_at or (one.last.at if one.last else None))]
+    return min(seen) if seen else None
+
+
+def _taken(case: Case, step: str, since: datetime) -> bool:
+    if any(one.at >= since for one in case.given):
+        return True
+    out = (one for one in case.parcels if one.direction is Direction.OUT)
+    left = (one.shipped_at or (one.scans[0].at if one.scans else None) for one in out)
+    return step in {"reship", "repair"} and any(at is not None and at > since for at in left)
