@@ -632,6 +632,56 @@ async def test_a_bare_list_of_webhooks_is_read_too(lone):
         assert await desk().subscribe("https://b.example/h", lone) == ()
 
 
+# What webhooks have missed
+
+
+async def listed(plugin, ctx):
+    cursor, events, more = None, [], True
+    while more:
+        page = await plugin.listing(ctx, cursor)
+        events += [event for one in page.items for event in parse(one.body, plugin)]
+        cursor, more = page.cursor, page.more
+    return events
+
+
+async def test_lines_that_wait_for_an_answer_are_found_again_with_the_same_keys(sim, ctx, door):
+    plugin, told, _ = door
+    answered = await sim.do_buyer_says("Hello", identifier="other", email=None)
+    await sim.do_agent_replies(answered, "Hello!")
+    told.clear()
+    await sim.do_buyer_says(["Hello", "Anyone?"], email="li@example.com")
+    lines = [one for one in told if not isinstance(one, TicketSeen)]
+    found = await listed(plugin, ctx)
+    assert [one.message.text for one in found] == ["Hello", "Anyone?"]
+    assert [(one.key, one.refs, one.buyer) for one in found] == [(one.key, one.refs, one.buyer) for one in lines]
+
+
+async def test_on_our_own_tickets_agents_words_and_the_status_are_found(sim, ctx):
+    plugin = desk(url=sim.url)
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    await sim.do_agent_replies(ticket, "We take them back.")
+    await sim.do_set_status(ticket, "resolved")
+    said, seen = await listed(plugin, ctx)
+    assert (said.message.author, said.message.text) == (Author.AGENT, "We take them back.")
+    assert (seen.status, refs(seen)) == ("resolved", [("ticket", ticket), ("case", "C1")])
+
+
+async def test_a_comparison_reads_page_by_page_and_not_for_ever(sim, ctx):
+    plugin = desk(url=sim.url)
+    for number in range(30):
+        await sim.do_buyer_says(f"Line {number}", identifier=f"b{number}", email=None)
+    assert len(await listed(plugin, ctx)) == 30
+    sim.offset += timedelta(hours=13)
+    assert await listed(plugin, ctx) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"data": {"payload": [7, {}, {"id": "x", "last_activity_at": 1767355200}]}}])
+async def test_an_odd_list_gives_nothing(lone, body):
+    with respx.mock(using="httpx") as mock:
+        mock.get(f"{API}/conversations").respond(json=body)
+        assert (await desk().listing(lone, None)).items == ()
+
+
 # Both directions, over real HTTP
 
 

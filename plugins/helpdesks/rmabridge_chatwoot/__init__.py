@@ -8,13 +8,14 @@ in it, and what agents say there has been heard. Name this account as the shop's
 in its ``sources``. Give it a user of its own: an agent bot's token is not let into contacts, labels and webhooks.
 
 Chatwoot signs webhooks since February 2026; for an older one set ``url_key`` in place of ``secret``. Older ones do not
-repeat a webhook that failed, either: what happened while the bridge was down is not told again. What visitors typed
-into the widget (mail address, identifier) counts as theirs only where the shop vouched for it (Chatwoot's identity
-validation), see ``trust``.
+repeat a webhook that failed, either: the regular comparison finds buyers who still wait (``waiting_since``), and what
+was said on the bridge's own tickets. What visitors typed into the widget (mail address, identifier) counts as theirs
+only where the shop vouched for it (Chatwoot's identity validation), see ``trust``.
 
 Not verified against a running server: the exact set of fields in ``message_created`` (some come from third-party
 samples); that webhooks are listed below ``payload.webhooks`` (a bare list is read, too); the throttle's 429 with
-``Retry-After``; whether setting custom attributes merges (all of them are sent). Chatwoot takes no idempotency key:
+``Retry-After``; whether setting custom attributes merges (all of them are sent); from which version on
+``waiting_since`` is told. Chatwoot takes no idempotency key:
 what became of an uncertain message is looked up by its words.
 """
 
@@ -34,13 +35,14 @@ from rmabridge.wire.bodies import dig, dump_json, read_object, text
 from rmabridge.wire.signing import any_matches, fresh, hmac_hex
 from rmabridge.wire.times import unix
 
+from .catching_up import CatchingUp
 from .connecting import Connecting
 from .parsing import Reader
 from .terms import CHANGES, MESSAGE
 from .tickets import Ticketing
 
 
-class Chatwoot(Ticketing, Connecting, ReceivesWebhooks):
+class Chatwoot(Ticketing, Connecting, CatchingUp, ReceivesWebhooks):
     """One Chatwoot account, used through one user of its own."""
 
     title: ClassVar[str] = "Chatwoot"

@@ -103,6 +103,8 @@ class ChatwootBooks(Simulator):
             "assignee": None,
             "team": None,
             "hmac_verified": verified,
+            "waiting_since": 0,
+            "last_activity_at": int(self.now().timestamp()),
             "created_at": int(self.now().timestamp()),
             "updated_at": self.now().timestamp(),
         }
@@ -139,6 +141,11 @@ class ChatwootBooks(Simulator):
 
     def _add(self, talk: Record, text: str, kind: str, sender: Record, *, private: bool = False) -> Record:
         self._touch(talk)
+        talk["last_activity_at"] = int(self.now().timestamp())
+        if kind == "incoming":
+            talk["waiting_since"] = talk["waiting_since"] or talk["last_activity_at"]
+        elif sender["type"] == "user" and not private:
+            talk["waiting_since"] = 0
         message = {
             "id": next(self._ids),
             "content": text,

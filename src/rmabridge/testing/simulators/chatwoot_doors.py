@@ -24,7 +24,7 @@ EVENTS = (
     "conversation_typing_on",
     "conversation_typing_off",
 )
-PAGE = 20
+PAGE, LISTED = 20, 25
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -37,6 +37,7 @@ class ChatwootDoors(ChatwootBooks):
             ("GET", "/contacts/search", self._search),
             ("POST", "/contacts", self._introduce),
             ("GET", "/contacts/{id:\\d+}/conversations", self._of_contact),
+            ("GET", "/conversations", self._list),
             ("POST", "/conversations", self._open),
             ("GET", talk, self._show),
             ("GET", f"{talk}/messages", self._messages),
@@ -108,6 +109,13 @@ class ChatwootDoors(ChatwootBooks):
             made = self._add(talk, said.get("content"), "outgoing", self.bot, private=bool(said.get("private")))
             self._spawn(self._tell_message(made))
         return web.json_response(self._shown(talk))
+
+    async def _list(self, request: web.Request) -> web.Response:
+        status, page = request.query.get("status", "open"), int(request.query.get("page", 1))
+        talks = [one for one in self.books["conversations"].values() if status in {"all", one["status"]}]
+        talks.sort(key=lambda one: (one["last_activity_at"], one["id"]), reverse=True)
+        shown = [self._shown(one) for one in talks[(page - 1) * LISTED : page * LISTED]]
+        return web.json_response({"data": {"meta": {"all_count": len(talks)}, "payload": shown}})
 
     async def _show(self, request: web.Request) -> web.Response:
         return web.json_response(self._shown(self._talk(request.match_info["id"])))
