@@ -117,5 +117,5 @@ class Calls(Plugin):
         told = await self._ask(ctx, "taobao.refund.get", refund_id=request, fields=REFUND)
         held = told.get("refund")
         if not isinstance(held, dict) or number(held.get("refund_id")) != request:
-            raise Unavailable("the answer holds no such refund")
+            raise Rejected("Taobao shows no such refund")
         return held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -92,11 +93,11 @@ class Feeding(Calls, Polls, Reconciles):
 
     async def _snapshot(self, refund: str, phase: Any, ctx: Context) -> dict[str, Any]:
         """The refund and its thread; nothing where Taobao does not show it (exchanges, say)."""
-        try:
-            held = await self._refund(refund, ctx)
-            return {"refund": held, "messages": await self._messages(refund, held.get("refund_phase") or phase, ctx)}
-        except Rejected:
-            return {}
+        found: dict[str, Any] = {}
+        with suppress(Rejected):
+            found["refund"] = held = await self._refund(refund, ctx)
+            found["messages"] = await self._messages(refund, held.get("refund_phase") or phase, ctx)
+        return found
 
     async def _messages(self, refund: str, phase: Any, ctx: Context) -> list[dict[str, Any]]:
         asked = {"refund_id": refund, "refund_phase": phase, "fields": MESSAGES, "page_no": 1, "page_size": 100}

@@ -119,7 +119,7 @@ class Reader:
     def changed(self, node: dict[str, Any], when: datetime, now: RequestStatus) -> RequestChanged:
         """Where the refund stands, and until when the seller must act."""
         due = node.get("refund_remind_timeout")
-        ours = word(node.get("status")) in OURS and dig(due, "exist_timeout") not in {False, "false"}
+        ours = word(node.get("status")) in OURS and str(dig(due, "exist_timeout")).lower() != "false"
         return RequestChanged(
             key=f"refund:{number(node.get('refund_id'))}:{now}:{when.isoformat() if moment(node, 'modified') else ''}",
             at=when,

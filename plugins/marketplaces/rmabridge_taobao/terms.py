@@ -80,7 +80,7 @@ def kind(node: Any, bill: Any = None) -> CaseKind:
     """What the buyer asks for: by the type of dispute, of bill, or by whether goods come back."""
     known = table("kinds")
     found = known.get(word(dig(node, "dispute_type"))) or known.get(word(bill))
-    back = dig(node, "has_good_return") in {True, "true"} if isinstance(node, dict) else False
+    back = word(dig(node, "has_good_return")) == "TRUE"
     return CaseKind(found) if found else CaseKind.RETURN if back else CaseKind.REFUND
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -123,6 +124,13 @@ class TaobaoSim(TaobaoCalls):
     def do_expire_session(self, on: bool = True) -> None:
         """The seller's consent runs out."""
         self._expired = on
+
+    def do_stall(self, method: str, on: bool = True) -> None:
+        """Calls of this method get no answer, and are never carried out."""
+        if on:
+            self._stalled[method] = asyncio.Event()
+        else:
+            self._stalled.pop(method).set()
 
     def do_fail_next(
         self, code: int = 15, msg: str = "Remote service error", sub_code: str = "", sub_msg: str = "", method: str = ""

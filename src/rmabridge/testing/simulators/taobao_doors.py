@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -51,10 +52,11 @@ class TaobaoDoors(Simulator):
         self.app_key, self.secret, self.session, self.seller = app_key, secret, session, seller
         self.is_tmall = tmall
         self.books |= {"trades": {}, "refunds": {}, "messages": {}, "queue": [], "confirmed": [], "calls": []}
-        self.books |= {"refusals": [], "paid": {}, "permitted": False, "delivered": {}}
+        self.books |= {"refusals": [], "paid": {}, "permitted": False, "delivered": {}, "stalled": []}
         self._last: dict[str, int] = {}
         self._fail: list[tuple[str, Record]] = []
         self._race: list[str] = []
+        self._stalled: dict[str, asyncio.Event] = {}
         self._lose = 0
         self._expired = False
 
@@ -73,6 +75,7 @@ class TaobaoDoors(Simulator):
         method = params.get("method", "")
         try:
             self._check(params)
+            await self._wait(method)
             self.books["calls"].append({"method": method, "by": request.method, **self._shown(params)})
             root = f"{method.removeprefix('taobao.').replace('.', '_')}_response"
             answer = {root: {**self._calls()[method](params, files), "request_id": "sim"}}
@@ -80,6 +83,12 @@ class TaobaoDoors(Simulator):
             answer = refusal.answer
             self.books["refusals"].append(answer["error_response"])
         return web.json_response(answer, dumps=lambda one: json.dumps(one, ensure_ascii=False))
+
+    async def _wait(self, method: str) -> None:
+        if over := self._stalled.get(method):
+            self.books["stalled"].append(method)
+            await over.wait()
+            raise Refusal(10, "Service Currently Unavailable")
 
     async def _read(self, request: web.Request) -> tuple[dict[str, str], dict[str, bytes]]:
         params, files = dict(request.query), {}
