@@ -151,9 +151,9 @@ class Calendar:
         said, number = self.days.of(day), day.weekday()
         if said is Day.OFF:
             return HOLIDAY
-        if said is Day.MAKEUP and not any(number in one.days for one in self.hours):
-            return 0 if number == 6 else 4
-        return number
+        weekday = min(number, 4) if number < 6 else 0
+        made_up = said is Day.MAKEUP and any(weekday in one.days for one in self.hours)
+        return weekday if made_up else number
 
     def _utc(self, day: date, minutes: int) -> datetime:
         over, minute = divmod(minutes, 1440)

@@ -74,7 +74,7 @@ def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
     if not case.open:
         return
     if case.request and case.request.status is RequestStatus.REQUESTED:
-        yield _timed(REVIEW, written(case, "request.status"), terms.review, case, shop, terms)
+        yield _timed(REVIEW, written(case, "request.status"), terms.return_review, case, shop, terms)
     if not solved(case):
         limit = terms.solution[case.level - 1]
         yield _timed(f"{SOLUTION}:{case.level}", written(case, "said.level"), limit, case, shop, terms)

@@ -16,7 +16,7 @@ NEXT: Final = "next_response"
 CHAT: Final = "chat_reply"
 SOCIAL: Final = "social"
 THEIRS: Final = "marketplace_reply"
-REVIEW: Final = "review"
+REVIEW: Final = "return_review"
 SOLUTION: Final = "solution"
 STEP: Final = "step"
 MARKETPLACE: Final = "marketplace"
@@ -31,7 +31,7 @@ class Tier(BaseModel):
     most_orders: int | None = Field(None, description="buyers with no more orders than this belong to it")
     first_response: timedelta | None = None
     next_response: timedelta | None = None
-    review: timedelta | None = None
+    return_review: timedelta | None = None
     solution: timedelta | None = None
 
     def holds(self, case: Case) -> bool:
@@ -55,7 +55,7 @@ class Terms(BaseModel):
     next_response: timedelta = Field(timedelta(hours=4), description="each later answer")
     chat_reply: timedelta = Field(timedelta(minutes=5), description="silence in a chat before the holding reply")
     social: timedelta = Field(timedelta(hours=2), description="a private message after a public comment")
-    review: timedelta = Field(timedelta(hours=6), description="the decision on a return, exchange or refund request")
+    return_review: timedelta = Field(timedelta(hours=6), description="the decision on a return, exchange or refund request")
     solution: tuple[timedelta, timedelta, timedelta] = Field(
         (timedelta(minutes=30), timedelta(hours=4), timedelta(hours=2)),
         description="the solution at level 1 and 2, the statement at level 3",
@@ -70,7 +70,7 @@ class Terms(BaseModel):
     )
     tiers: dict[str, Tier] = Field(
         default_factory=lambda: {
-            "vip": Tier(words=("vip", "svip", "88vip"), review=timedelta(hours=2)),
+            "vip": Tier(words=("vip", "svip", "88vip"), return_review=timedelta(hours=2)),
             "new": Tier(most_orders=1, first_response=timedelta(hours=2)),
         },
         description="groups of customers with deadlines of their own; the first that fits counts",

@@ -162,7 +162,7 @@ class PolicyContract(Contract):
     """A policy: pure, synchronous, and the same answer to the same question."""
 
     kinds: ClassVar[tuple[str, ...]] = ("policies",)
-    # The words of messages and the ways to a buyer are the core's; policies build on them.
+    # The core is pure as they are; policies build on it.
     allowed: ClassVar[re.Pattern[str]] = re.compile(rf"{ALLOWED.pattern}|rmabridge\.core(\..+)?")
 
     def view(self) -> View:
