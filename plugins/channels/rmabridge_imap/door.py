@@ -63,7 +63,8 @@ class Door:
             if self.tls == "starttls":
                 _encrypt(client, context)
         except BaseException:
-            client.shutdown()
+            with suppress(OSError):
+                client.shutdown()
             raise
         return client
 

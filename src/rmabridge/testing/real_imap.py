@@ -50,6 +50,7 @@ default_login_user = {user}
 mail_location = maildir:~/mail
 first_valid_uid = 1
 first_valid_gid = 1
+auth_failure_delay = 0
 auth_mechanisms = plain login xoauth2
 ssl = yes
 ssl_cert = <{home}/cert.pem
@@ -69,6 +70,9 @@ userdb {{
   args = uid={user} gid={group} home={home}/mailboxes/%u
 }}
 service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
   chroot =
 }}
 service imap-login {{
@@ -121,7 +125,7 @@ class RealImap:
         """The flags of the folder's mails, in order, but for the one that says that nobody looked."""
         with self.session() as client:
             client.select(encode_folder(folder).decode(), readonly=True)
-            found = client.fetch("1:*", "(FLAGS)")[1]
+            found = client.uid("FETCH", "1:*", "(FLAGS)")[1]
         told = [one.decode() for one in found if isinstance(one, bytes)]
         return [one.partition("FLAGS (")[2].rstrip(")").replace("\\Recent", "").strip() for one in told]
 
