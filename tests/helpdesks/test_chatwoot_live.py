@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,14 @@ class Desk:
     def written(self) -> list[tuple[Any, ...]]:
         """The ledger."""
         return self.world.rows("SELECT key, state FROM outbox ORDER BY id")
+
+    def later(self, **span: float) -> None:
+        """Move both clocks."""
+        bridge = self.world.bridge
+        bridge.store.clock.offset += timedelta(**span)
+        self.sim.offset += timedelta(**span)
+        for loop in (bridge.timers, bridge.router, bridge.dispatcher, bridge.pollers, bridge.lookup):
+            loop.wake.set()
 
     async def close(self, case: str) -> None:
         """An operator closes the case."""
@@ -200,3 +209,33 @@ async def test_a_chatwoot_that_does_not_sign_is_heard_by_the_key_of_its_address(
         one.sim.hook = one.sim.hook.replace("long", "wrong")
         await one.sim.do_buyer_says("Hello", identifier="other", email=None)
         assert one.sim.books["webhooks"][-1]["status"] == 401
+
+
+async def test_an_answer_whose_receipt_was_lost_is_found_and_not_said_twice(tmp_path: Path, sink: Sink) -> None:
+    async with desk(tmp_path, sink) as one:
+        one.sim.lost = 2
+        chat = await one.sim.do_buyer_says("Hello")
+        await one.world.until(lambda: [state for _, state in one.written()].count("uncertain") == 2)
+        one.later(minutes=2)
+        await one.world.until(lambda: [state for _, state in one.written()].count("done") == 2)
+        await one.settle()
+        assert len(one.said(chat)) == 1
+        assert len(one.said(chat, private=True)) == 1
+
+
+async def test_a_conversation_whose_receipt_was_lost_is_found_and_not_opened_twice(tmp_path: Path, sink: Sink) -> None:
+    async with desk(tmp_path, sink) as one:
+        one.sim.lost = 1
+        await one.world.post(a_return())
+        await one.world.until(lambda: ("ticket:open", "uncertain") in one.written())
+        assert (len(one.sim.books["contacts"]), len(one.sim.books["conversations"])) == (1, 0)
+        one.sim.lost = 1
+        one.later(minutes=2)
+        await one.world.until(lambda: one.sim.books["conversations"])
+        await one.world.until(lambda: ("ticket:open", "uncertain") in one.written())
+        one.later(minutes=2)
+        await one.world.until(lambda: ("ticket:open", "done") in one.written())
+        await one.settle()
+        (case,) = one.cases()
+        assert list(one.sim.books["conversations"]) == [case.ticket.id]
+        assert len(one.sim.books["contacts"]) == 1

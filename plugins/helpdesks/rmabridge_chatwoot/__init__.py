@@ -15,8 +15,8 @@ only where the shop vouched for it (Chatwoot's identity validation), see ``trust
 Not verified against a running server: the exact set of fields in ``message_created`` (some come from third-party
 samples); that webhooks are listed below ``payload.webhooks`` (a bare list is read, too); the throttle's 429 with
 ``Retry-After``; whether setting custom attributes merges (all of them are sent); from which version on
-``waiting_since`` is told. Chatwoot takes no idempotency key:
-what became of an uncertain message is looked up by its words.
+``waiting_since`` is told. Chatwoot takes no idempotency key: what became of an uncertain message is looked up by its
+words.
 """
 
 from __future__ import annotations

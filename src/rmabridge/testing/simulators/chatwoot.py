@@ -12,7 +12,7 @@ class ChatwootSim(ChatwootDoors):
 
     ``books`` holds ``conversations`` by number, ``messages`` in order, ``contacts``, ``users`` and ``hooks``; what the
     API user does is told as well. ``hook`` is a webhook that was registered by hand; ``signs = False`` is an older
-    Chatwoot.
+    Chatwoot; the answers to the next ``lost`` writes are lost on the way.
     """
 
     name: ClassVar[str] = "chatwoot"

@@ -51,6 +51,7 @@ class ChatwootBooks(Simulator):
         super().__init__(hook=hook)
         self.account_id, self.token, self.secret = account_id, token, secret
         self.rate, self.tries, self.signs = rate, tries, signs
+        self.lost = 0
         self.bot = {"id": 5, "name": "Bridge", "email": "bridge@example.com", "type": "user"}
         self.books |= {
             "contacts": {},

@@ -218,9 +218,13 @@ class ChatwootDoors(ChatwootBooks):
             if request.headers.get("api_access_token") != self.token:
                 return web.json_response({"error": "Invalid Access Token"}, status=401)
             try:
-                return await handler(request)
+                answer = await handler(request)
             except RefusalError as refusal:
                 return web.json_response(refusal.body, status=refusal.status)
+            if self.lost and request.method == "POST":
+                self.lost -= 1
+                return web.Response(status=502, text="Bad Gateway")
+            return answer
 
         return guarded
 
