@@ -15,7 +15,7 @@ from rmabridge.abilities import Inbound, Item, Page
 from rmabridge.errors import Rejected, Unauthorised, Unavailable
 from rmabridge.model import Author, Delivered, Form, MessageReceived, Noted, RefKind
 from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
-from rmabridge.testing.contract import ParseContract
+from rmabridge.testing.contract import Contract, ParseContract
 from rmabridge.testing.contract.parsing import stored
 from rmabridge.testing.real_imap import PASSWORD, USER, token
 
@@ -453,3 +453,13 @@ class TestContract(ParseContract):
         meta = {"at": "2026-01-02T11:00:00+00:00", "size": "9000000"}
         answer = mail(2, References=f"<{CASE}@shop.example>")
         return [stored(account, one, meta) for one in (mail().as_bytes(), answer.as_bytes(), DSN)]
+
+
+class TestContractWithTokens(Contract):
+    plugin = Imap
+    settings = {  # noqa: RUF012
+        "host": "imap.example",
+        "user": USER,
+        "oauth": {"token_url": "https://login.example/token", "client_id": "app", "client_secret": "word-9"},
+    }
+    kinds = ("channels",)

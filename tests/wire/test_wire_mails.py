@@ -297,8 +297,29 @@ def test_any_bytes_are_a_mail_or_malformed(raw):
         text.encode()
 
 
-def test_a_mail_nested_without_end_is_malformed_or_read():
-    level = b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n"
-    deep = b"From: a@b.example\n" + b"".join(level % (one, one) for one in range(3000))
+LEVELS = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (one, one) for one in range(3000))
+MIXED = b"Content-Type: multipart/mixed; boundary=b\n\n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        LEVELS,
+        LEVELS[:2500] + b"\n" * 200_000,
+        b"Content-Type: message/rfc822\n\n" * 3000,
+        b"Content-Type: text/plain;" + b'\r\n a="x";' * 100_000 + b"\n\n",
+        MIXED + b"--b\n\nx\n" * 20_000,
+        b"X: y\n" * 200_000,
+    ],
+    ids=["nested", "nested and long", "mails in mails", "parameters", "parts", "fields"],
+)
+def test_a_mail_without_end_is_malformed_before_it_costs_much(rest):
     with pytest.raises(Malformed):
-        read_mail(deep)
+        read_mail(b"From: a@b.example\n" + rest)
+
+
+def test_a_large_mail_is_read():
+    letters = (b"A" * 76 + b"\r\n") * 100_000
+    part = b"--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\n"
+    (file,) = read_mail(b"From: a@b.example\n" + MIXED + part + letters + b"--b--\n").files
+    assert file.size == 5_700_000

@@ -18,7 +18,7 @@ from rmabridge.errors import Rejected
 from .door import features
 
 PAGE: Final = 50
-PAGE_BYTES: Final = 16 << 20
+PAGE_BYTES: Final = 4 << 20
 # Of a mail that is too large: its head and, nearly always, its words.
 BEGINNING: Final = 1 << 16
 _FACT = re.compile(rb'\b(UID|RFC822\.SIZE|INTERNALDATE) (?:(\d+)|"([^"]+)")')

@@ -5,6 +5,7 @@ Hostile bytes give a ``Mail`` or ``Malformed`` and nothing else. Files are told 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
@@ -18,6 +19,15 @@ from .mailparts import File, Head, date_of, field, files_of, head_of, people, te
 from .mailtext import own
 
 MOST_FILES: Final = 100
+# Beyond these the parser of the standard library takes seconds, or hours; no mail program writes such mails.
+LONGEST_HEAD: Final = 1 << 19
+LONGEST_PARAMETERS: Final = 8192
+MOST_PARTS: Final = 5000
+MOST_WORK: Final = 4_000_000
+_TYPED = re.compile(
+    rb"(?:\A|[\r\n])content-(?:type|disposition):[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*", re.IGNORECASE
+)
+_HEAD_END = re.compile(rb"\r?\n\r?\n|\r\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,7 @@ class Mail:
 
 def read_mail(raw: bytes) -> Mail:
     """The mail in these bytes."""
+    _refuse_endless(raw)
     try:
         root = BytesParser().parsebytes(raw)
         if not any(field(root, name) for name in ("From", "Date", "Message-ID", "Subject", "Received")):
@@ -51,6 +62,17 @@ def read_mail(raw: bytes) -> Mail:
         return _mail(root)
     except RecursionError as error:
         raise Malformed("the mail is nested too deeply") from error
+
+
+def _refuse_endless(raw: bytes) -> None:
+    end = _HEAD_END.search(raw)
+    if (end.start() if end else len(raw)) > LONGEST_HEAD:
+        raise Malformed("the mail's header has no end")
+    if any(len(one[0]) > LONGEST_PARAMETERS for one in _TYPED.finditer(raw)):
+        raise Malformed("the content type of a part has no end")
+    lines, nested = raw.count(b"\n") + raw.count(b"\r"), raw.lower().count(b"multipart/")
+    if nested and (raw.count(b"\n--") + raw.count(b"\r--") > MOST_PARTS or lines * nested > MOST_WORK):
+        raise Malformed("the mail has too many parts")
 
 
 def _mail(root: Message) -> Mail:
