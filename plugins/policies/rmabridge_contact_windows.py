@@ -55,7 +55,7 @@ class ContactWindows(Policy):
         hours = self.windows.get(str(action.form))
         if not hours or self._talking(case, view):
             return None
-        urgent = case.issue in self.urgent and case.talk.first_out is None
+        urgent = case.issue in self.urgent and _first(action, view)
         zone = timezone_of(case, view.shop)
         calendar = window(self.at_once if urgent else hours, zone, view.shop)
         opens = calendar.next_open(view.now)
@@ -66,6 +66,13 @@ class ContactWindows(Policy):
 
     def _talking(self, case: Case, view: View) -> bool:
         return case.talk.last_in is not None and view.now - case.talk.last_in <= self.live
+
+
+def _first(action: SendMessage, view: View) -> bool:
+    """Whether no message of its sort (the first word of its purpose) went out before; a greeting is another sort."""
+    sort = action.purpose.partition(":")[0]
+    same = (key for key in view.ledger if key != action.key and key.partition(":")[0] == sort)
+    return not any(view.ledger[key] == "done" for key in same)
 
 
 def timezone_of(case: Case, shop: Shop) -> str:

@@ -30,10 +30,11 @@ class TestContactWindowsContract(PolicyContract):
 def held(world):
     """Until when a message with the calls' windows is held; None where it goes at once."""
 
-    def ask(now, form=Form.SMS, shop=None, windows=None, audience="buyer", talk=None, **case):
+    def ask(now, form=Form.SMS, shop=None, windows=None, audience="buyer", before=(), **case):
         policy = world.policy(ContactWindows, windows=windows or {"sms": CALLS})
-        desk = world.Desk(policy, the_shop=world.shop(**(shop or {})), now=now, talk=talk or {}, **case)
-        message = SendMessage(purpose="x", form=form, to="1", text="x", audience=audience)
+        desk = world.Desk(policy, the_shop=world.shop(**(shop or {})), now=now, **case)
+        desk.ledger |= dict.fromkeys(before, "done")
+        message = SendMessage(purpose="review:contact:2", form=form, to="1", text="x", audience=audience)
         verdict = policy.review(message, desk.case, desk.view())
         assert verdict is None or (verdict.ruling == "hold" and "opens" in verdict.reason)
         return verdict.until if verdict else None
@@ -55,14 +56,14 @@ def held(world):
     ],
 )
 def test_what_is_not_the_first_contact_waits_for_the_buyers_window(held, now, until):
-    before = {"first_out": at("20T10:00"), "last_out": at("20T10:00")}
-    found = held(at(now), issue=Issue.NEGATIVE_REVIEW, talk=before)
+    found = held(at(now), issue=Issue.NEGATIVE_REVIEW, before=("review:contact:1",))
     assert found == (at(until) if until else None)
 
 
 @pytest.mark.parametrize(("now", "until"), [("24T15:00", None), ("24T21:00", "25T09:00"), ("24T08:59:59", "24T09:00")])
 def test_the_first_contact_after_a_bad_review_goes_at_once_by_day(held, now, until):
-    assert held(at(now), issue=Issue.NEGATIVE_REVIEW) == (at(until) if until else None)
+    found = held(at(now), issue=Issue.NEGATIVE_REVIEW, before=("reply:first:1",))
+    assert found == (at(until) if until else None)
 
 
 def test_the_hours_are_the_buyers_own(held):

@@ -125,7 +125,7 @@ def _wanted(case: Case, event: Event, at: datetime, terms: Terms) -> Iterator[tu
         yield FIRST, terms.first_response
     elif running(case, FIRST) is None:
         yield NEXT, terms.next_response
-    if first and case.source in terms.social_sources:
+    if first and {case.source, getattr(event, "source", None)} & set(terms.social_sources):
         yield SOCIAL, terms.social
     if isinstance(event, MessageReceived):
         if event.message.form is Form.CHAT:

@@ -55,7 +55,7 @@ class Terms(BaseModel):
     next_response: timedelta = Field(timedelta(hours=4), description="each later answer")
     chat_reply: timedelta = Field(timedelta(minutes=5), description="silence in a chat before the holding reply")
     social: timedelta = Field(timedelta(hours=2), description="a private message after a public comment")
-    return_review: timedelta = Field(timedelta(hours=6), description="the decision on a return, exchange or refund request")
+    return_review: timedelta = Field(timedelta(hours=6), description="the decision on a return or refund request")
     solution: tuple[timedelta, timedelta, timedelta] = Field(
         (timedelta(minutes=30), timedelta(hours=4), timedelta(hours=2)),
         description="the solution at level 1 and 2, the statement at level 3",
@@ -75,7 +75,9 @@ class Terms(BaseModel):
         },
         description="groups of customers with deadlines of their own; the first that fits counts",
     )
-    social_sources: tuple[str, ...] = Field(("social",), description="sources of cases that are public comments")
+    social_sources: tuple[str, ...] = Field(
+        ("social",), description="sources of messages that are public comments: an account, or what its plugin says"
+    )
     warn_at: float = Field(0.75, gt=0, lt=1, description="part of its time after which a clock warns")
     all_hours: tuple[str, ...] = Field(
         (CHAT, "solution:3"), description="clocks that run day and night; the marketplace's own always do"
