@@ -198,7 +198,7 @@ def test_the_tier_that_shortens_a_deadline_is_named_on_the_timeline(desk, world)
     one = desk().feed(world.says(buyer=new, form=Form.MAIL))
     assert one.runs("due:first_response") == world.MONDAY + timedelta(hours=2)
     assert [each.text for each in one.derived if isinstance(each, Noted)] == [
-        "first_response within 2:00:00 for tier new day and night: due 2026-01-05T11:00:00+00:00"
+        "first_response within 2:00:00 for tier new: due 2026-01-05T11:00:00+00:00"
     ]
     known = desk().feed(world.says(form=Form.MAIL)).advance(minutes=1)
     known.feed(world.order(buyer=new))

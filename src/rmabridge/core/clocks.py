@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from ..abilities import Shop
@@ -28,7 +29,7 @@ from ..model import (
     Settled,
     Status,
 )
-from .calendars import calendar_of
+from .calendars import Calendar, calendar_of
 from .terms import CHAT, FIRST, MARKETPLACE, NEXT, REVIEW, SOCIAL, SOLUTION, STEP, THEIRS, Terms, tier_of
 
 DUE: Final = "due:"
@@ -44,14 +45,21 @@ SENDS: Final = {RemedyKind.EXCHANGE: "reship", RemedyKind.RESHIP: "reship", Reme
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """One running clock; ``rule`` says in words why it is due then, ``tier`` whose deadline it is."""
+    """One running clock; ``tier`` is whose deadline it is, ``given`` its working time where it has one."""
 
     name: str
     start: datetime
     warn_at: datetime
     due_at: datetime
-    rule: str
+    given: timedelta | None = None
     tier: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """Why it is due then, in words."""
+        return (
+            f"{self.name} within {self.given} for tier {self.tier}" if self.tier else f"{self.name} within {self.given}"
+        )
 
 
 def kind_of(name: str) -> str:
@@ -81,7 +89,7 @@ def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
     if (step := _step(case)) and (clock := _of_step(*step, shop, terms)):
         yield clock
     if due := _theirs(case):
-        yield _until(MARKETPLACE, written(case, "request.due_at"), due, "the marketplace's own deadline", terms)
+        yield _until(MARKETPLACE, written(case, "request.due_at"), due, terms)
 
 
 def solved(case: Case) -> bool:
@@ -167,19 +175,22 @@ def written(case: Case, group: str) -> datetime:
 
 def _timed(name: str, start: datetime, limit: timedelta, case: Case, shop: Shop, terms: Terms) -> Clock:
     tier, own = tier_of(case, terms.tiers)
-    given: timedelta | None = getattr(own, kind_of(name), None)
+    given: timedelta | None = getattr(own, kind_of(name), None) if own else None
     if given is None or given >= limit:
         tier, given = None, limit
-    always = name == THEIRS or name in terms.all_hours
-    calendar = calendar_of(shop, around_the_clock=always)
-    rule = f"{name} within {given}" + (f" for tier {tier}" if tier else "")
-    rule += " day and night" if calendar.always else " of business hours"
-    warn, due = calendar.add(start, given * terms.warn_at), calendar.add(start, given)
-    return Clock(name, start, warn, due, rule, tier)
+    calendar = calendar_of(shop, around_the_clock=name == THEIRS or name in terms.all_hours)
+    warn, due = _ends(calendar, start, given, terms.warn_at)
+    return Clock(name, start, warn, due, given, tier)
 
 
-def _until(name: str, start: datetime, due: datetime, rule: str, terms: Terms) -> Clock:
-    return Clock(name, start, start + max(due - start, timedelta(0)) * terms.warn_at, due, rule)
+@lru_cache(maxsize=8192)
+def _ends(calendar: Calendar, start: datetime, given: timedelta, part: float) -> tuple[datetime, datetime]:
+    """When it warns and when it is due; asked again at each event of a case, so the answers are kept."""
+    return calendar.add(start, given * part), calendar.add(start, given)
+
+
+def _until(name: str, start: datetime, due: datetime, terms: Terms) -> Clock:
+    return Clock(name, start, start + max(due - start, timedelta(0)) * terms.warn_at, due)
 
 
 def _theirs(case: Case) -> datetime | None:
@@ -197,7 +208,7 @@ def _of_step(step: str, since: datetime, shop: Shop, terms: Terms) -> Clock | No
     if days is None:
         return None
     due = calendar_of(shop).workdays(since, days)
-    return _until(f"{STEP}:{step}", since, due, f"the step {step} of the agreed solution within {days} days", terms)
+    return _until(f"{STEP}:{step}", since, due, terms)
 
 
 def _step(case: Case) -> tuple[str, datetime] | None:

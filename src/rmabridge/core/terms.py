@@ -39,9 +39,11 @@ class Tier(BaseModel):
         orders = case.buyer.orders if case.buyer else None
         if self.most_orders is not None and orders is not None and orders <= self.most_orders:
             return True
-        said = (case.buyer.tier if case.buyer else None, *(case.order.tags if case.order else ()))
+        said = [*(case.order.tags if case.order else ()), (case.buyer.tier if case.buyer else None) or ""]
+        if not any(said):
+            return False
         wanted = {one.casefold() for one in self.words}
-        return any(one in wanted for text in said if text for one in (text.casefold(), *_tokens(text)))
+        return any(one in wanted for text in said for one in (text.casefold(), *_tokens(text)))
 
 
 def _tokens(text: str) -> list[str]:
@@ -84,6 +86,6 @@ class Terms(BaseModel):
     )
 
 
-def tier_of(case: Case, tiers: Mapping[str, Tier]) -> tuple[str | None, Tier]:
+def tier_of(case: Case, tiers: Mapping[str, Tier]) -> tuple[str | None, Tier | None]:
     """The first group of customers that the buyer belongs to."""
-    return next(((name, one) for name, one in tiers.items() if one.holds(case)), (None, Tier()))
+    return next(((name, one) for name, one in tiers.items() if one.holds(case)), (None, None))
