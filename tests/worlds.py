@@ -86,6 +86,7 @@ def document(tmp_path: Path, sink: str, **bridge: Any) -> dict[str, Any]:
                 "channels": ["mail"],
                 "timezone": "Asia/Shanghai",
                 "locale": "en",
+                "quiet": 0,  # worlds of other tests do not wait for the buyer to stop writing
             }
         },
         "marketplaces": {"shop": shop_webhook()},

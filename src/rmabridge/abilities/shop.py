@@ -72,6 +72,10 @@ class Shop(BaseModel):
         description="the shop's own days off and make-up workdays, as .toml (off, work, years) or .ics; goes before "
         "the public ones and serves for years that those do not know yet",
     )
+    quiet: timedelta = Field(
+        timedelta(seconds=20), description="automatic chat answers wait until the buyer has written nothing for so long"
+    )
+    quiet_most: timedelta = Field(timedelta(seconds=60), description="… but not longer than this after the first line")
     return_window: timedelta = Field(timedelta(days=30), description="how long after delivery a return is approved")
     return_address: Address | None = Field(None, description="where returns go; told to the buyer")
     auto_approve: bool = Field(True, description="approve returns inside the window without a person")

@@ -28,8 +28,10 @@ from ..model import (
     Evidence,
     EvidenceAdded,
     FactMissing,
+    Form,
     Given,
     IdentityChecked,
+    Message,
     MessageReceived,
     OrderSeen,
     Parcel,
@@ -53,6 +55,7 @@ from ..model import (
     Settled,
     TicketSeen,
 )
+from ..model.case import Said
 from .claims import fold as fold_claim
 from .identity import names
 from .lifecycle import status
@@ -60,6 +63,8 @@ from .lifecycle import status
 MOST_SCANS = 60
 MOST_REFS = 60
 SHOWN_TEXT = 500
+MOST_LINES = 10
+SHOWN_LINE = 300
 MOST_REASONS = 12
 MOST_EVIDENCE = 60
 MOST_GIVEN = 60
@@ -217,8 +222,17 @@ def _message(fold: Fold, event: MessageReceived) -> None:
         if fold.newer("talk.last"):
             new["last_text"] = message.text[:SHOWN_TEXT]
             new["form"] = message.form.value
+        if message.form is Form.CHAT:
+            new["lines"] = _lines(talk.lines, message)
     fold.changes["talk"] = talk.model_copy(update=new)
     _buyer(fold, event.buyer)
+
+
+def _lines(known: tuple[Said, ...], message: Message) -> tuple[Said, ...]:
+    """The newest chat lines in the order of their times, each once."""
+    lines = {one.id: one for one in known}
+    lines[message.id] = Said(id=message.id, at=message.at, text=message.text[:SHOWN_LINE])
+    return tuple(sorted(lines.values(), key=lambda one: (one.at, one.id))[-MOST_LINES:])
 
 
 def _order(fold: Fold, event: OrderSeen) -> None:

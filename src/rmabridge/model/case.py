@@ -103,6 +103,14 @@ class Ticket(Value):
     assignee: str | None = None
 
 
+class Said(Value):
+    """One line that the buyer wrote in a chat; ``id`` is the message's."""
+
+    id: str
+    at: AwareDatetime
+    text: str
+
+
 class Talk(Value):
     """The conversation in numbers: the messages themselves are rows."""
 
@@ -113,6 +121,7 @@ class Talk(Value):
     last_out: AwareDatetime | None = None
     last_text: str | None = Field(None, description="the buyer's last words, shortened to 500 characters")
     form: str | None = None
+    lines: tuple[Said, ...] = Field((), description="the buyer's newest chat lines, shortened, at most 10")
 
 
 class Route(Value):
