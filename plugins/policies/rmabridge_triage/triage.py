@@ -1,0 +1,164 @@
+"""``classify``: what a message is about, how serious and how angry it is, and why: a pure function of its text.
+
+Two voices are added up: the weights of the phrases that stand in it, and a linear model over its n-grams. Where the
+best two classes lie too close together it abstains. A crisis does not hang on that: it has a threshold of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+from rmabridge.model import Issue
+
+from .entities import Entities, entities
+from .lexicon import Hit, Lexicon
+from .weights import Linear
+from .words import language, lines, normal, read
+
+# Found on the development set: how much a phrase's weight says beside the model's log probability.
+TRUST: Final = 0.35
+CEILING: Final = 12.0
+MARGIN: Final = 2.0
+CRISIS: Final = frozenset({"SC", "MM"})
+CRISIS_WEIGHT: Final = 7.0
+CRISIS_ODDS: Final = 0.2
+SERIOUS: Final = frozenset({"LP", "CF", "NR", "MX"})
+REQUESTS: Final = frozenset({"RR", "ER", "RS", "CO"})
+SECOND: Final = 6.0
+_CAPITALS: Final = re.compile(r"\b[A-Z]{4,}\b")
+_SHOUTS: Final = re.compile(r"[!！]{2,}|[?？]{3,}")
+_COMPLAINTS: Final = frozenset({"QD", "ND", "WI", "MP", "DT", "LD", "LP", "WC", "SA", "CF", "NR", "MX", "SC", "MM"})
+
+
+class Kind(NamedTuple):
+    """A class of the lists: its issue, the family of complaints it belongs to and the sub-cause it names."""
+
+    issue: Issue
+    family: str | None
+    sub: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Triage:
+    """What a message says. ``issue`` is None where the two best guesses lie closer than the margin."""
+
+    issue: Issue | None = None
+    also: tuple[Issue, ...] = ()
+    guess: Issue = Issue.OTHER
+    level: int = 1
+    anger: int = 0
+    language: str = "en"
+    family: str | None = None
+    sub: str | None = None
+    entities: Entities = Entities()
+    phrases: tuple[tuple[str, str, float], ...] = ()
+    margin: float = 0.0
+
+
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """The classes by their code in the lists."""
+    found = {}
+    for line in lines(read("codes.txt")):
+        code, issue, family, sub = line.split()
+        found[code] = Kind(Issue(issue), *(None if one == "-" else one for one in (family, sub)))
+    return found
+
+
+@cache
+def _linear() -> Linear:
+    return Linear((files(__package__) / "data" / "weights.bin").read_bytes())
+
+
+@cache
+def _lexicon(extra: tuple[str, ...]) -> Lexicon:
+    return Lexicon(read("lexicon.txt"), *extra)
+
+
+def classify(text: str, *, margin: float = MARGIN, extra: tuple[str, ...] = ()) -> Triage:
+    """What a message is about; ``extra`` are further lists of phrases, in the form of ``lexicon.txt``."""
+    plain = normal(text)
+    hits = _lexicon(extra).find(plain)
+    weights = _weights(hits, plain)
+    logs = _linear().logs(plain)
+    scores = {code: log + TRUST * min(weights.get(code, 0.0), CEILING) for code, log in logs.items()}
+    best, second = sorted(scores, key=lambda code: -scores[code])[:2]
+    gap = scores[best] - scores[second] if plain else 0.0
+    crisis = _crisis(weights, logs)
+    sure = gap >= margin
+    anger = _anger(text, best, weights, bool(crisis))
+    return Triage(
+        issue=kinds()[best].issue if sure else None,
+        also=_also(best if sure else None, weights, crisis),
+        guess=kinds()[best].issue,
+        level=3 if crisis else _level(best, sure, weights, anger),
+        anger=anger,
+        language=(tongue := language(text)),
+        family=kinds()[best].family if sure else None,
+        sub=_sub(best, plain) if sure else None,
+        entities=entities(text, tongue),
+        phrases=tuple((hit.phrase, hit.code, hit.weight) for hit in hits),
+        margin=round(gap, 3),
+    )
+
+
+# A question whether harm could come, or its denial, is none: "会不会过敏", "no smell of smoke".
+_DENIED: Final = re.compile(
+    r"(?:会不会|是否会|会|不会|没有|没|无|未|怕|担心|防|避免|容易|不含|有没有|no|not|without|never|will it|does it|is it|can it"
+    r"|any|if|afraid of|non)[ -]?(?:容易|引起|导致|出现|发生|an |a |cause |any |be |get )?$"
+)
+
+
+def _weights(hits: list[Hit], text: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for hit in hits:
+        if hit.code not in CRISIS or not _DENIED.search(text[max(0, hit.start - 12) : hit.start]):
+            found[hit.code] = found.get(hit.code, 0.0) + hit.weight
+    return found
+
+
+def _crisis(weights: Mapping[str, float], logs: Mapping[str, float]) -> list[str]:
+    """The crisis classes that the message names, or that the model alone holds for likely."""
+    odds = {code: 2.718281828 ** logs.get(code, -9.0) for code in sorted(CRISIS)}
+    named = [code for code in odds if weights.get(code, 0.0) >= CRISIS_WEIGHT or odds[code] >= CRISIS_ODDS]
+    return sorted(named, key=lambda code: (-weights.get(code, 0.0), -odds[code]))
+
+
+def _also(best: str | None, weights: Mapping[str, float], crisis: list[str]) -> tuple[Issue, ...]:
+    """What else it speaks of: a crisis, a request beside its cause, a second cause with weight."""
+    table = kinds()
+    beside = [code for code in weights if code in table and weights[code] >= (3.0 if code in REQUESTS else SECOND)]
+    beside = [code for code in beside if code not in CRISIS and code not in {"OT", "PQ"}]
+    ranked = [*crisis, *sorted(beside, key=lambda code: -weights[code])]
+    return tuple(table[code].issue for code in dict.fromkeys(ranked) if code != best)[:3]
+
+
+def _level(best: str, sure: bool, weights: Mapping[str, float], anger: int) -> int:
+    serious = any(weights.get(code, 0.0) >= SECOND for code in SERIOUS)
+    return 2 if serious or "L2" in weights or (sure and best in SERIOUS) or (anger == 2 and best == "SA") else 1
+
+
+def _anger(text: str, best: str, weights: Mapping[str, float], crisis: bool) -> int:
+    loud = bool(_SHOUTS.search(text)) or len(_CAPITALS.findall(text)) > 2
+    score = weights.get("A2", 0.0) + weights.get("A1", 0.0) / 2 + 2 * loud
+    if score >= 3 or crisis:
+        return 2
+    return 1 if score > 0 or best in _COMPLAINTS else 0
+
+
+_NOT_SENT: Final = re.compile(
+    r"发货|出货|备货|寄出|揽收|还没发|没发|不发|ship|dispatch|processing|hasn't left|label created|sent out"
+)
+_SENT: Final = re.compile(r"物流|快递|派送|运输|在路上|送到|送来|到货|courier|carrier|tracking|deliver|arriv|depot|transit")
+
+
+def _sub(best: str, text: str) -> str | None:
+    """The sub-cause; a late order is dispatched late where the words speak of sending and not of the way."""
+    if best == "LD" and _NOT_SENT.search(text) and not _SENT.search(text):
+        return "late_dispatch"
+    return kinds()[best].sub

@@ -1,0 +1,69 @@
+"""A linear model over hashed character n-grams, whose classes are added up side by side in one integer.
+
+The file (made by ``train.py``) holds one signed byte for each bucket and class. A row of 26 bytes becomes one integer
+of 26 lanes, so that adding a message's rows costs one addition for each n-gram, without any numeric library.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from math import exp, log
+from struct import unpack
+from typing import Final
+from zlib import crc32, decompress
+
+BITS: Final = 16
+LANE: Final = 4
+_OFFSET: Final = 128
+# Beyond these a message says nothing new.
+MOST: Final = 400
+MOST_WORDS: Final = 80
+
+
+def buckets(text: str) -> list[int]:
+    """The hashed features of a normalised text: n-grams of 1 to 4 characters, words and pairs of words."""
+    words = text.split(" ")[:MOST_WORDS]
+    marked = [f"w{one}" for one in words if one.isascii()] + [f"p{one} {other}" for one, other in pairwise(words)]
+    # Two bytes for each character, so that an n-gram is a slice of the same bytes.
+    octets = f" {text} ".encode("utf-16-le", "replace")[: 2 * MOST]
+    crc, mask, whole = crc32, (1 << BITS) - 1, len(octets)
+    found = {crc(one.encode()) & mask for one in marked}
+    for size in (6, 8) if text.isascii() else (2, 4, 6):
+        found |= {crc(octets[at : at + size]) & mask for at in range(0, whole - size + 1, 2)}
+    return list(found)
+
+
+def _lanes(row: bytes) -> int:
+    return int.from_bytes(b"".join(byte.to_bytes(LANE, "little") for byte in row), "little")
+
+
+class Linear:
+    """The weights, ready for adding."""
+
+    def __init__(self, packed: bytes) -> None:
+        head, _, body = packed.partition(b"\n")
+        facts = json.loads(head)
+        self.classes: tuple[str, ...] = tuple(facts["classes"])
+        self._scale: float = facts["scale"]
+        self._bias: tuple[float, ...] = tuple(facts["bias"])
+        self._rows = self._read(decompress(body))
+
+    def _read(self, body: bytes) -> dict[int, int]:
+        size = 2 + len(self.classes)
+        rows = {}
+        for start in range(0, len(body), size):
+            row = body[start : start + size]
+            rows[int.from_bytes(row[:2], "big")] = _lanes(bytes((byte + _OFFSET) & 0xFF for byte in row[2:]))
+        return rows
+
+    def logs(self, text: str) -> dict[str, float]:
+        """The logarithm of each class's probability."""
+        found = buckets(text)
+        rows = [row for row in map(self._rows.get, found) if row]
+        lanes = unpack(f"<{len(self.classes)}I", sum(rows).to_bytes(LANE * len(self.classes), "little"))
+        off, norm = _OFFSET * len(rows), self._scale / max(1, len(found)) ** 0.5
+        scores = [(lane - off) * norm + bias for lane, bias in zip(lanes, self._bias, strict=True)]
+        most = max(scores)
+        whole = most + log(sum(exp(one - most) for one in scores))
+        return {name: score - whole for name, score in zip(self.classes, scores, strict=True)}
