@@ -8,8 +8,9 @@ order end in the same claim, and there is one claim for each carrier, waybill an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ..model import Case, Claim, ClaimKind, ClaimSeen, ClaimStatus, ClaimStep, Line, Money
 
@@ -44,6 +45,13 @@ _RANK: Final = {one: rank for rank, one in enumerate(ClaimStatus)}
 Payout = Literal["unpaid", "matched", "short", "over", "unclear"]
 
 
+class Refused(NamedTuple):
+    """A report that does not count, and why."""
+
+    step: ClaimStep
+    reason: str
+
+
 def refusal(now: ClaimStatus, then: ClaimStatus) -> str | None:
     """Why a claim cannot go from one status to another; None where it can, or is there already."""
     if now is then or then in NEXT[now]:
@@ -52,7 +60,7 @@ def refusal(now: ClaimStatus, then: ClaimStatus) -> str | None:
     return f"a claim that is {now} cannot become {then}; what can follow is: {after}"
 
 
-def standing(steps: Iterable[ClaimStep]) -> tuple[ClaimStatus, tuple[ClaimStep, ...]]:
+def standing(steps: Iterable[ClaimStep]) -> tuple[ClaimStatus, tuple[Refused, ...]]:
     """Where these steps lead, in the order of their time, and those among them that could not follow."""
     ordered = sorted(steps, key=_order)
     status, refused = ordered[0].status, []
@@ -60,7 +68,7 @@ def standing(steps: Iterable[ClaimStep]) -> tuple[ClaimStatus, tuple[ClaimStep, 
         if _follows(status, one.status):
             status = one.status
         else:
-            refused.append(one)
+            refused.append(Refused(one, refusal(status, one.status) or ""))
     return status, tuple(refused)
 
 
@@ -121,6 +129,16 @@ def _added(steps: tuple[ClaimStep, ...], new: ClaimStep) -> tuple[ClaimStep, ...
         times = [one.at for one in (*steps, new) if one.status is status]
         kept |= {(min(times), status), (max(times), status)} if times else set()
     return tuple(sorted((ClaimStep(status=status, at=at) for at, status in kept), key=_order))
+
+
+def since(claim: Claim) -> datetime:
+    """When the claim came to stand where it stands; the same status told again is no news."""
+    ordered = sorted(claim.steps, key=_order)
+    status, at = ordered[0].status, ordered[0].at
+    for one in ordered[1:]:
+        if one.status is not status and _follows(status, one.status):
+            status, at = one.status, one.at
+    return at
 
 
 def payout(claim: Claim) -> Payout:
