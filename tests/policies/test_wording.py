@@ -184,7 +184,6 @@ def test_rude_words_fail(text, locale):
     assert not LINTER.polite("爱买不买", "zh-CN") and not LINTER.polite("Take it or leave it", "en")
 
 
-@pytest.mark.row("S057")
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("form", [Form.THREAD, Form.CHAT, Form.SMS])
 def test_a_proposal_ends_with_a_question_to_accept_or_decline(locale, form):
@@ -193,7 +192,6 @@ def test_a_proposal_ends_with_a_question_to_accept_or_decline(locale, form):
     assert any(one in text for one in ("是否合适", "是否合適", "all right with you"))
 
 
-@pytest.mark.row("S058")
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("form", list(Form))
 def test_a_refusal_names_its_rule_and_offers_something_else(locale, form):
@@ -227,7 +225,6 @@ def test_an_agents_banned_phrase_is_replaced_and_the_ticket_keeps_the_original_a
     assert "ticket:comment:wording:a2" not in clean.ledger
 
 
-@pytest.mark.row("S023")
 @pytest.mark.parametrize(
     ("text", "locale"),
     [
