@@ -32,6 +32,8 @@ class Bridge(BaseModel):
     keys: tuple[SecretStr, ...] = Field(
         (), description="master keys, newest first (32 bytes in base64); left out, a key file beside the database"
     )
+    blobs: Path | None = Field(None, description="a directory for files; left out, beside the database")
+    most_file: int = Field(50 << 20, gt=0, description="bytes of the largest file that is kept")
     plugins_dir: Path | None = Field(None, description="a directory of the shop's own plugin files")
     templates_dir: Path | None = Field(None, description="a directory of the shop's own message templates")
     policies: tuple[str, ...] = Field(DEFAULT_POLICIES, description="the policies that are asked, in this order")
@@ -57,6 +59,11 @@ class Bridge(BaseModel):
     def path(self) -> Path:
         """The SQLite file."""
         return Path(self.database.removeprefix("sqlite:///"))
+
+    @property
+    def folder(self) -> Path:
+        """Where files are kept."""
+        return self.blobs or self.path.with_suffix(".blobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ def read(document: dict[str, Any], path: Path | None = None) -> Config:
 def _beside(bridge: Bridge, folder: Path) -> Bridge:
     """Relative paths are relative to the configuration file, wherever the command is started."""
     update: dict[str, Any] = {"database": f"sqlite:///{folder / bridge.path}"}
-    for name in ("plugins_dir", "templates_dir"):
+    for name in ("blobs", "plugins_dir", "templates_dir"):
         if (given := getattr(bridge, name)) is not None:
             update[name] = folder / given
     return bridge.model_copy(update=update)

@@ -22,6 +22,10 @@ class Tokens(Protocol):
         """Store a token; it is on disk when this returns."""
 
 
+async def _no_files(_: object) -> Any:
+    raise LookupError("no files are kept here")
+
+
 @dataclass(slots=True)
 class Context:
     """Lent to a plugin's async methods.
@@ -29,7 +33,8 @@ class Context:
     ``http`` is the account's own client: it counts against the account's limits, refuses private networks unless
     allowed and notes when a request has left. ``idempotency_key`` is the same on every try of one action.
     ``now`` is the bridge's clock. ``sent()`` must be called by a plugin that does not speak HTTP, right before the
-    byte that may cause the effect leaves.
+    byte that may cause the effect leaves. ``blob(sha256)`` reads a stored file of the action's own case, and of no
+    other; ``keep(data)`` stores one for it and answers its hash, for the ``EvidenceAdded`` that names it.
     """
 
     account: str
@@ -40,6 +45,8 @@ class Context:
     sent: Callable[[], None] = field(default=lambda: None)
     case: str | None = None
     public_url: str = ""
+    blob: Callable[[str], Awaitable[bytes]] = _no_files
+    keep: Callable[[bytes], Awaitable[str]] = _no_files
 
 
 @dataclass(frozen=True, slots=True)

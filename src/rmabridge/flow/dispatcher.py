@@ -32,6 +32,7 @@ from ..store.vault import Erased
 from .attempt import LEFT, Outcome, attempt, failed, next_pause, schedule
 from .batch import event_row
 from .client import Flight, Sessions, exchange
+from .files import Files
 from .gate import Gate
 from .metrics import Metrics
 from .tokens import StoredTokens
@@ -72,7 +73,7 @@ class Dispatcher:
         self.clients = {name: sessions.client(one, self.gates[name]) for name, one in registry.accounts.items()}
         self.schedules = {name: schedule(one.tries, one.over) for name, one in registry.accounts.items()}
         self.on_written: list[Callable[[], None]] = []
-        self._public_url = public_url
+        self._public_url, self._files = public_url, Files(store)
         self._chance = Random()  # noqa: S311 - jitter, not a secret
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Ended] = []
@@ -205,15 +206,9 @@ class Dispatcher:
 
     def context(self, account: str, key: str, case: str | None) -> Context:
         """What the account is lent for one call."""
-        return Context(
-            account,
-            self.clients[account],
-            key,
-            self.store.clock.now,
-            StoredTokens(self.store, account),
-            case=case,
-            public_url=self._public_url,
-        )
+        ctx = Context(account, self.clients[account], key, self.store.clock.now, StoredTokens(self.store, account))
+        ctx.case, ctx.public_url = case, self._public_url
+        return self._files.lend(ctx)
 
     async def _pause_account(self, account: str, outcome: Outcome) -> None:
         now, reason = self.store.clock.micros(), f"{outcome.cause}; {outcome.hint}"

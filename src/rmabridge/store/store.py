@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from ..config import Bridge
 from ..errors import CommandError, ConfigError
 from . import inbox, ops
+from .blobs import Blobs
 from .bulk import ignoring
 from .engine import Writer, sqlite_engine
 from .tables import buyer_keys, cursors, micros
@@ -69,6 +70,7 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.clock = clock or Clock()
         self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
+        self.blobs = Blobs(settings.folder, self.vault, settings.most_file)
         self._settings = settings
         self._lock: IO[str] | None = None
 
@@ -173,6 +175,7 @@ class Peek:
             raise CommandError(f"{self.path}: no database yet; 'rmabridge serve' makes it")
         self.clock = Clock()
         self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
+        self.blobs = Blobs(settings.folder, self.vault, settings.most_file)
         self.engine = sqlite_engine(self.path)
         self._readers = sqlite_engine(self.path, writes=False)
         with self._readers.connect() as conn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -48,11 +49,23 @@ def context(
     sent: Callable[[], None] = lambda: None,
     case: str | None = "C1",
     public_url: str = "http://127.0.0.1:8080",
+    files: dict[str, bytes] | None = None,
 ) -> Context:
-    """What the bridge would lend to the account for one call.
+    """What the bridge would lend to the account for one call; ``files`` are those of the case, by hash.
 
     The default client is httpx on its aiohttp transport as in production; respx sees it with
     ``respx.mock(using="httpx")``.
     """
     client = http or httpx.AsyncClient(transport=AiohttpTransport(), timeout=5)
-    return Context(name, client, key, now, tokens or MemoryTokens(), sent, case, public_url)
+    made = Context(name, client, key, now, tokens or MemoryTokens(), sent, case, public_url)
+    kept = {} if files is None else files
+
+    async def blob(sha256: str) -> bytes:
+        return kept[sha256]
+
+    async def keep(data: bytes) -> str:
+        kept[hashlib.sha256(data).hexdigest()] = data
+        return hashlib.sha256(data).hexdigest()
+
+    made.blob, made.keep = blob, keep
+    return made

@@ -1,0 +1,159 @@
+"""Uploads on their way: what has arrived of a file, kept over broken connections and restarts of the bridge.
+
+Each has two files: ``<id>.facts`` (whose it is, sealed) and ``<id>.part`` (the sealed pieces so far). How much arrived
+is counted in the file itself, so that nothing but what lies there is ever promised to the sender.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from .blobs import HEAD, PIECE, SEALED, Blobs, appear, flush, frame, frames, roomy
+from .vault import Erased, Vault
+
+ID: Final = re.compile(r"[0-9a-f]{32}")
+FIRST: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file on its way to a case; ``sha256`` is set when all of it has arrived."""
+
+    id: str
+    case: str
+    need: str
+    length: int
+    key_id: str
+    at: int
+    sha256: str | None = None
+
+
+class Uploads:
+    """The uploads under way."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.blobs, self.folder = blobs, blobs.folder / "partial"
+
+    @property
+    def vault(self) -> Vault:
+        """The keys."""
+        return self.blobs.vault
+
+    def start(self, case: str, need: str, length: int, key_id: str, now: int) -> Upload:
+        """A new upload, nothing of it here yet."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = Upload(uuid4().hex, case, need, length, key_id, now)
+        with roomy():
+            self._note(made)
+            self._part(made).touch(0o600)
+        return made
+
+    def find(self, conn: Connection, id_: str) -> Upload | None:
+        """An upload by its id; None where there is none, or its buyer was erased."""
+        if not ID.fullmatch(id_):
+            return None
+        try:
+            key_id, _, sealed = (self.folder / f"{id_}.facts").read_bytes().partition(b"\n")
+            self.vault.fetch(conn, {key_id.decode()})
+            return Upload(**json.loads(self.vault.open(key_id.decode(), sealed)))
+        except (FileNotFoundError, Erased):
+            return None
+
+    def under_way(self, conn: Connection) -> Iterator[Upload]:
+        """Every upload that is not over."""
+        for one in sorted(self.folder.glob("*.facts")) if self.folder.is_dir() else ():
+            if found := self.find(conn, one.stem):
+                yield found
+
+    def offset(self, upload: Upload) -> int:
+        """How many bytes have arrived."""
+        if upload.sha256:
+            return upload.length
+        return self._measured(upload)[0]
+
+    def first(self, upload: Upload) -> bytes:
+        """The first bytes of the file, by which its type is told."""
+        with self._part(upload).open("rb") as file:
+            return next((self.vault.open(upload.key_id, one) for one in frames(file)), b"")[:FIRST]
+
+    def append(self, upload: Upload, data: bytes) -> None:
+        """Add what has arrived; a piece that a crash cut off is written over."""
+        _, size = self._measured(upload)
+        with roomy(), self._part(upload).open("r+b") as file:
+            file.truncate(size)
+            file.seek(size)
+            try:
+                for start in range(0, len(data), PIECE):
+                    file.write(frame(self.vault, upload.key_id, data[start : start + PIECE]))
+                file.flush()
+            except OSError:
+                os.ftruncate(file.fileno(), size)
+                raise
+
+    def hashed(self, upload: Upload) -> str:
+        """The hash of what has arrived, once it is on disk; may run in a thread of its own."""
+        digest = sha256()
+        with self._part(upload).open("rb") as file:
+            for one in frames(file):
+                digest.update(self.vault.open(upload.key_id, one))
+            os.fsync(file.fileno())
+        return digest.hexdigest()
+
+    def finish(self, upload: Upload, name: str) -> Upload:
+        """Everything has arrived: put it among the files by its hash. May be done again after a crash."""
+        upload = replace(upload, sha256=name)
+        with roomy():
+            self._note(upload)
+            if (part := self._part(upload)).exists():
+                appear(part, self.blobs.path(upload.key_id, name))
+        return upload
+
+    def drop(self, upload: Upload) -> None:
+        """It is over: finished, refused or given up."""
+        self._part(upload).unlink(missing_ok=True)
+        (self.folder / f"{upload.id}.facts").unlink(missing_ok=True)
+
+    def clean(self, conn: Connection, before: int) -> int:
+        """Give up what was begun before then, or can no longer be read; how many there were."""
+        gone = 0
+        for one in self.folder.glob("*.facts") if self.folder.is_dir() else ():
+            found = self.find(conn, one.stem)
+            if found is None or found.at < before:
+                one.with_suffix(".part").unlink(missing_ok=True)
+                one.unlink(missing_ok=True)
+                gone += 1
+        return gone
+
+    def _part(self, upload: Upload) -> Path:
+        return self.folder / f"{upload.id}.part"
+
+    def _note(self, upload: Upload) -> None:
+        sealed = self.vault.seal(upload.key_id, json.dumps(asdict(upload)).encode())
+        temporary = self.folder / f"{upload.id}.tmp"
+        with temporary.open("wb") as file:
+            file.write(upload.key_id.encode() + b"\n" + sealed)
+            flush(file)
+        appear(temporary, self.folder / f"{upload.id}.facts")
+
+    def _measured(self, upload: Upload) -> tuple[int, int]:
+        """(bytes that arrived, bytes on disk) of the whole pieces."""
+        arrived = size = 0
+        with self._part(upload).open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while size + HEAD.size <= end:
+                file.seek(size)
+                (sealed,) = HEAD.unpack(file.read(HEAD.size))
+                if not SEALED <= sealed <= PIECE + SEALED or size + HEAD.size + sealed > end:
+                    break
+                arrived, size = arrived + sealed - SEALED, size + HEAD.size + sealed
+        return arrived, size
