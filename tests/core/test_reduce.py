@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,13 +67,16 @@ parcels = st.builds(
 lines = st.sampled_from([(), (Line(id="1"),), (Line(id="1"), Line(id="2"))])
 orders = st.builds(Order, id=st.just("O1"), number=st.just("1001"), note=st.sampled_from([None, "x"]))
 messages = st.builds(
-    lambda author, text: {"author": author, "text": text}, st.sampled_from(Author), st.sampled_from(["hi", "where?"])
+    lambda author, text, buyer: {"author": author, "text": text, "buyer": buyer},
+    st.sampled_from(Author),
+    st.sampled_from(["hi", "where?"]),
+    buyers | st.just(Buyer(id="B2", email="b@example.com", phone="13800000000", thread="T2", chat="C2")),
 )
 
 
 def _said(key, at, facts):
-    said = Message(id=key, form=Form.CHAT, at=at, **facts)
-    return MessageReceived(key=key, at=at, message=said)
+    said = Message(id=key, form=Form.CHAT, at=at, author=facts["author"], text=facts["text"])
+    return MessageReceived(key=key, at=at, message=said, buyer=facts.get("buyer"))
 
 
 def _event(type_, /, **given_facts):
@@ -202,3 +206,28 @@ def test_reducing_changes_no_case_that_was_there_before(events):
     for event in events:
         reduce(before, event, "mkt")
     assert before.model_dump() == kept
+
+
+WAYS = ("id", "email", "phone", "thread", "chat")
+KNOWN = Buyer(id="B1", email="a@example.com", phone="13811112222", thread="T1", chat="C1")
+STRANGER = Buyer(id="B2", email="x@example.com", phone="13899999999", thread="T9", chat="C9", name="Eve", locale="en")
+
+
+def _writes(key, minute, buyer):
+    return _said(key, START + timedelta(minutes=minute), {"author": Author.BUYER, "text": "hi", "buyer": buyer})
+
+
+@pytest.mark.parametrize("late", [1, 30])
+def test_who_names_an_order_does_not_become_its_buyer(late):
+    seen = OrderSeen(key="o", at=START + timedelta(minutes=10), order=Order(id="O1"), buyer=KNOWN)
+    stranger = _writes("m", late, STRANGER)
+    for case in (fold([seen, stranger]), fold([stranger, seen])):
+        assert [getattr(case.buyer, one) for one in WAYS] == [getattr(KNOWN, one) for one in WAYS]
+        assert case.buyer.locale == "en"
+
+
+def test_a_message_fills_the_gaps_and_the_first_one_stays():
+    seen = OrderSeen(key="o", at=START, order=Order(id="O1"), buyer=Buyer(id="B1"))
+    first, second = _writes("m1", 5, Buyer(id="B1", email="a@example.com")), _writes("m2", 6, STRANGER)
+    for case in (fold([seen, first, second]), fold([second, first, seen])):
+        assert (case.buyer.id, case.buyer.email, case.buyer.phone) == ("B1", "a@example.com", "13899999999")

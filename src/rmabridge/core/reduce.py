@@ -68,6 +68,7 @@ SHOWN_LINE = 300
 MOST_REASONS = 12
 MOST_EVIDENCE = 60
 MOST_GIVEN = 60
+CLAIMED = ":said"
 GIVING = frozenset({"refund.pay", "credit.give", "goods.reship"})
 M = TypeVar("M", bound=BaseModel)
 
@@ -197,6 +198,23 @@ def _buyer(fold: Fold, buyer: Buyer | None) -> None:
         fold.changes["buyer"] = fold.merge(fold.case.buyer or Buyer(), buyer, "buyer")
 
 
+def _claimed(fold: Fold, said: Buyer | None) -> None:
+    """A message fills gaps of what is known of the buyer, the earliest one first: who wrote it may be a stranger."""
+    if said is None:
+        return
+    stamps: dict[str, str] = fold.get("stamps")
+    found: dict[str, Any] = {}
+    marks: dict[str, str] = {}
+    for name in said.model_fields_set:
+        value, group = getattr(said, name), f"buyer.{name}"
+        first = stamps.get(f"{group}{CLAIMED}")
+        if value not in (None, "") and group not in stamps and (first is None or fold.stamp < first):
+            found[name], marks[f"{group}{CLAIMED}"] = value, fold.stamp
+    if found:
+        fold.changes["stamps"] = {**stamps, **marks}
+        fold.changes["buyer"] = (fold.case.buyer or Buyer()).model_copy(update=found)
+
+
 def _request_changed(fold: Fold, event: RequestChanged) -> None:
     old = fold.case.request or Request()
     if (name := _request_id(event)) and fold.newer("request.id"):
@@ -225,7 +243,7 @@ def _message(fold: Fold, event: MessageReceived) -> None:
         if message.form is Form.CHAT:
             new["lines"] = _lines(talk.lines, message)
     fold.changes["talk"] = talk.model_copy(update=new)
-    _buyer(fold, event.buyer)
+    _claimed(fold, event.buyer)
 
 
 def _lines(known: tuple[Said, ...], message: Message) -> tuple[Said, ...]:
