@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rmabridge_helpdesk_sync import HelpdeskSync
@@ -47,8 +47,8 @@ def ids(text, locale="zh-CN"):
 
 @pytest.fixture
 def desk(world):
-    def make(*others, settings=None, **facts):
-        return world.Desk(*map(world.policy, others), world.policy(Wording, **(settings or {})), **facts)
+    def make(*others, given=None, **facts):
+        return world.Desk(*map(world.policy, others), world.policy(Wording, **(given or {})), **facts)
 
     return make
 
@@ -95,6 +95,7 @@ def test_glossary_terms_are_clean_too():
 # -- the linter --------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.sampled_from(LOCALES))
 def test_any_text_is_linted_and_its_findings_stand_where_they_say(text, locale):
     end = 0
@@ -106,6 +107,7 @@ def test_any_text_is_linted_and_its_findings_stand_where_they_say(text, locale):
 PIECES = st.one_of(st.sampled_from(PHRASES), st.sampled_from(LINTER.lists.whitelist), st.text(max_size=6))
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=8).map("".join), st.sampled_from(LOCALES))
 def test_reworded_text_has_nothing_left_to_replace_and_is_not_reworded_again(text, locale):
     once = LINTER.reword(text, locale)
@@ -266,11 +268,11 @@ BRIBES = [
 def test_bought_reviews_are_denied_on_every_marketplace_whose_rules_do_not_allow_them(desk, text, locale):
     allowing = {"markets": {"own-shop": {"platform": "note"}}}
     for market in ("taobao", "amazon", None):
-        one = desk(settings=allowing, marketplace=market)
+        one = desk(given=allowing, marketplace=market)
         verdict = judged(one, to_buyer(text, locale=locale))[1]
         assert verdict.ruling is Ruling.DENY and verdict.rule.startswith("wording.platform.review")
         assert "(platform.review" in verdict.reason
-    allowed = judged(desk(settings=allowing, marketplace="own-shop"), to_buyer(text, locale=locale))[1]
+    allowed = judged(desk(given=allowing, marketplace="own-shop"), to_buyer(text, locale=locale))[1]
     assert allowed.ruling is Ruling.ALLOW
 
 
@@ -300,6 +302,7 @@ def test_notes_of_refunds_and_refusals_are_read_by_buyers_and_internal_words_are
         assert judged(one, inside) == (inside, None)
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=6).map("".join), st.sampled_from(LOCALES))
 def test_amending_twice_changes_nothing_more(world, text, locale):
     one = world.Desk(world.policy(Wording))
@@ -336,7 +339,7 @@ own = ["ACMX"]
 """,
         encoding="utf-8",
     )
-    one = desk(settings={"rules": file, "severity": {"jargon": "note", "banned.fuss": "deny"}})
+    one = desk(given={"rules": file, "severity": {"jargon": "note", "banned.fuss": "deny"}})
     assert judged(one, to_buyer("这是正常现象", locale="zh-CN"))[0].text == "我们来看看"
     assert judged(one, to_buyer("idiot", locale="en"))[1] is None
     assert judged(one, to_buyer("To the moon!", locale="en"))[1].rule == "wording.house.motto"

@@ -36,7 +36,7 @@ from rmabridge.model import (
     hold,
 )
 
-from .lint import Finding, Linter, lint
+from .lint import Finding, Linter, default, lint
 from .rules import ABBREVIATION, Rule, Severity, load
 
 __all__ = ["Finding", "Linter", "Wording", "lint"]
@@ -82,7 +82,7 @@ class Wording(Policy):
     @model_validator(mode="after")
     def _load(self) -> Wording:
         try:
-            self._linter = Linter(load(self.rules))
+            self._linter = Linter(load(self.rules)) if self.rules else default()
         except OSError as error:
             raise ValueError(f"rules: {error}") from error
         known = {part for one in self._linter.lists.rules for part in (one, one.partition(".")[0])} | {ABBREVIATION}
