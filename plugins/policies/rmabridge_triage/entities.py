@@ -17,12 +17,13 @@ _SIGNS: Final = {"$": "USD", "us$": "USD", "usd": "USD", "£": "GBP", "gbp": "GB
 _SIGNS_HERE: Final = {"nt$": "TWD", "ntd": "TWD", "twd": "TWD", "hk$": "HKD", "hkd": "HKD", "¥": "CNY", "rmb": "CNY"}
 _NUMBER: Final = r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,2})?|[0-9]{1,9}(?:\.[0-9]{1,2})?"
 _BEFORE: Final = re.compile(
-    rf"(?P<sign>nt\$|hk\$|us\$|[$£€¥]|\b(?:usd|gbp|eur|ntd|twd|hkd|rmb|cny) ?) ?(?P<number>{_NUMBER})(?![0-9])", re.I
+    rf"(?P<sign>nt\$|hk\$|us\$|[$£€¥]|\b(?:usd|gbp|eur|ntd|twd|hkd|rmb|cny) ?) ?(?P<number>{_NUMBER})(?![0-9])",
+    re.IGNORECASE,
 )
 _AFTER: Final = re.compile(
     rf"(?<![0-9A-Za-z.#-])(?P<number>{_NUMBER}) ?"
     r"(?P<sign>元|块钱|塊錢|块(?!头)|塊|人民币|人民幣|台币|台幣|港币|港幣|港元|usd|gbp|eur|dollars?|bucks|pounds|quid|euros?)",
-    re.I,
+    re.IGNORECASE,
 )
 _UNITS: Final = {"dollar": "USD", "dollars": "USD", "bucks": "USD", "pounds": "GBP", "quid": "GBP", "euro": "EUR"}
 _UNITS_HERE: Final = {"euros": "EUR", "台币": "TWD", "台幣": "TWD", "港币": "HKD", "港幣": "HKD", "港元": "HKD"}
@@ -37,7 +38,7 @@ _TOKEN: Final = re.compile(r"(?<![0-9A-Za-z#-])(?<![0-9][.,])#?[A-Za-z]{0,5}[0-9
 _CALLED: Final = re.compile(
     r"(?:(?P<way>运单|運單|物流单|物流單|快递单|快遞單|托运单|追蹤|追踪|tracking|waybill|parcel)|订单|訂單|order|单号|單號)"
     r"[^0-9A-Za-z]{0,3}(?:号|號|編號|编号|number|no\.?|id|is|:|：|#|,| )*$",
-    re.I,
+    re.IGNORECASE,
 )
 # A number of the international post counts even where the buyer mistyped its check digit.
 _POST: Final = re.compile(r"[A-Za-z]{2}[0-9]{9}[A-Za-z]{2}")

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import random
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from zlib import compress, crc32
 
 from .lexicon import phrases
 from .weights import BITS, buckets
@@ -30,7 +29,32 @@ SMOOTH: Final = 0.08
 KEEP: Final = 0.5
 _GROUP: Final = re.compile(r"\(([^()]*)\)(\??)")
 _SLOT: Final = re.compile(r"\{([A-Z][A-Z0-9]?)\}")
+T = TypeVar("T")
 Slots = dict[tuple[str, str], list[str]]
+
+
+class Dice:
+    """Throws that are the same on every machine and in every release of Python."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._throws = seed, 0
+
+    def below(self, size: int) -> int:
+        """A number from 0 to one less than ``size``."""
+        self._throws += 1
+        return crc32(f"{self._seed}:{self._throws}".encode()) % size
+
+    def choice(self, among: Sequence[T]) -> T:
+        """One of several."""
+        return among[self.below(len(among))]
+
+    def percent(self, share: int) -> bool:
+        """True so many times in a hundred."""
+        return self.below(100) < share
+
+    def shuffled(self, given: list[T]) -> list[T]:
+        """The same things in another order."""
+        return [one for _, _, one in sorted((self.below(1 << 30), at, one) for at, one in enumerate(given))]
 
 
 def sections(text: str) -> dict[str, list[str]]:
@@ -47,7 +71,7 @@ def sections(text: str) -> dict[str, list[str]]:
 
 def rows(source: str, seed: int = SEED) -> list[tuple[str, str]]:
     """(class, text) pairs: each template several times, with other words in its slots and around it."""
-    dice, parts = random.Random(seed), sections(source)  # noqa: S311 - a fixed seed is the point
+    dice, parts = Dice(seed), sections(source)
     slots: Slots = {}
     for name, kept in parts.items():
         if name.startswith("slot "):
@@ -61,16 +85,16 @@ def rows(source: str, seed: int = SEED) -> list[tuple[str, str]]:
     return found
 
 
-def _variants(template: str, tongue: str, slots: Slots, dice: random.Random) -> list[str]:
+def _variants(template: str, tongue: str, slots: Slots, dice: Dice) -> list[str]:
     made = {_fill(template, tongue, slots, dice) for _ in range(VARIANTS)}
     frames = slots["FRAME", tongue]
-    return [dice.choice(frames).replace("~", text) if dice.random() < 0.35 else text for text in sorted(made)]
+    return [dice.choice(frames).replace("~", text) if dice.percent(35) else text for text in sorted(made)]
 
 
-def _fill(template: str, tongue: str, slots: Slots, dice: random.Random) -> str:
+def _fill(template: str, tongue: str, slots: Slots, dice: Dice) -> str:
     text = template
     while found := _GROUP.search(text):
-        chosen = "" if found[2] and dice.random() < 0.5 else dice.choice(found[1].split("|"))
+        chosen = "" if found[2] and dice.percent(50) else dice.choice(found[1].split("|"))
         text = text[: found.start()] + chosen + text[found.end() :]
     text = _SLOT.sub(lambda slot: dice.choice(slots[slot[1], tongue]), text)
     return re.sub(r" +", " ", text).strip(" ,，")
@@ -83,10 +107,9 @@ def learn(given: list[tuple[str, str, float]]) -> bytes:
     weights = numpy.zeros((1 << BITS, len(classes)), dtype=numpy.float32)
     bias = numpy.zeros(len(classes), dtype=numpy.float32)
     seen = [(classes.index(code), numpy.array(buckets(normal(text))), how) for code, text, how in given]
-    dice = random.Random(SEED)  # noqa: S311
+    dice = Dice(SEED)
     for epoch in range(EPOCHS):
-        dice.shuffle(seen)
-        _epoch(numpy, seen, weights, bias, RATE / (1 + epoch))
+        _epoch(numpy, dice.shuffled(seen), weights, bias, RATE / (1 + epoch))
     return _packed(numpy, classes, weights, bias)
 
 
@@ -110,7 +133,7 @@ def _packed(numpy: Any, classes: list[str], weights: Any, bias: Any) -> bytes:
     used = [int(row) for row in numpy.flatnonzero(numpy.abs(whole).max(1))]
     body = b"".join(row.to_bytes(2, "big") + whole[row].tobytes() for row in used)
     facts = {"classes": classes, "scale": round(scale, 9), "bias": [round(float(one), 5) for one in bias]}
-    return json.dumps(facts, separators=(",", ":")).encode() + b"\n" + zlib.compress(body, 9)
+    return json.dumps(facts, separators=(",", ":")).encode() + b"\n" + compress(body, 9)
 
 
 def spoken() -> Iterator[tuple[str, str, float]]:
@@ -142,7 +165,7 @@ def _big5(char: str) -> bool:
 
 
 def _write_table(name: str, what: str, text: str) -> None:
-    head = f"# {what}. Computed by train.py from OpenCC (Apache-2.0, https://github.com/BYVoid/OpenCC).\n"
+    head = f"# {what}. Computed by train.py from OpenCC (Apache-2.0).\n"
     body = "".join(f"{text[at : at + 80]}\n" for at in range(0, len(text), 80))
     (DATA / name).write_text(head + body, encoding="utf-8")
 
