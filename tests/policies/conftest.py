@@ -93,10 +93,21 @@ class Desk:
         self.seen = set()
         self.derived = []
         self.facts = {}
+        self.proposer = ""
 
     def view(self):
         """What the policies may look at."""
-        return View(now=self.now, shop=self.shop, facts=self.facts, ledger=self.ledger, render=CATALOGUE.render)
+        return View(
+            now=self.now,
+            shop=self.shop,
+            facts=self.facts,
+            ledger=self.ledger,
+            render=CATALOGUE.render,
+            proposer=self.proposer,
+            links=lambda purpose, subject, who, _: f"https://b.example/l/{purpose}/{who}",
+            actions=self.actions.get,
+            able=lambda _: True,
+        )
 
     def feed(self, *events, account="mkt"):
         """Reduce each event, and hear the policies on it and on what they derive from it."""
@@ -140,14 +151,14 @@ class Desk:
         new = (Deadline(name=timer.name, due_at=timer.due_at, generation=old + 1),) if timer.due_at else ()
         self.case = self.case.model_copy(update={"deadlines": left + new})
 
-    def settle(self, key, outcome="done", ref=None):
+    def settle(self, key, outcome="done", ref=None, account="a"):
         """A delivery ends."""
         action = self.actions[key]
         self.ledger[key] = outcome
         result = Settled(
-            key=f"settled:{key}", at=self.now, action=key, action_type=action.type, account="a", outcome="done", ref=ref
+            key=f"settled:{key}", at=self.now, action=key, action_type=action.type, account=account, outcome="done"
         )
-        return self.feed(result.model_copy(update={"outcome": outcome}))
+        return self.feed(result.model_copy(update={"outcome": outcome, "ref": ref}))
 
     def advance(self, **by):
         """Move the clock; timers that are due fire."""

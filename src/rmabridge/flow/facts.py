@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ..abilities import Shop
-from ..model import EVENTS, Case, Event
+from ..model import EVENTS, Case, Event, Money
 from ..registry import Registry
 from ..store import cases as case_store
 from ..store import outbox as outbox_store
@@ -53,9 +55,23 @@ class Facts:
         for name, fact in self._facts.items():
             if name == "buyer_history":
                 found[name] = list(case.previous)
+            elif name == "given":
+                found[name] = partial(self._given, case.id, micros(now - timedelta(hours=fact.hours or 24)))
             elif name == "case_rate":
                 found[name] = self._rate(shop.name, fact.by or "issue", fact.hours or 24, now)
         return found
+
+    def _given(self, case_id: str, since: int, proposer: str, but: str = "") -> list[Money]:
+        """What the proposer gives in all cases, this batch included; ``but`` is the action that is being judged."""
+        stored = self.store.read(lambda conn: outbox_store.spent(conn, proposer, since))
+        fresh = [
+            (one["case_id"], one["key"], one["amount"], one["currency"])
+            for one in self.batch.changes.outbox
+            if one["money"] and one["proposer"] == proposer and one["state"] in outbox_store.SPENT
+        ]
+        found = {(case, key): (amount, currency) for case, key, amount, currency in (*stored, *fresh)}
+        found.pop((case_id, but), None)
+        return [Money(amount=Decimal(amount), currency=currency) for amount, currency in found.values() if amount]
 
     def _rate(self, shop: str, by: str, hours: int, now: datetime) -> dict[str, int]:
         """Counted once a minute for each shop, not once for each case."""
