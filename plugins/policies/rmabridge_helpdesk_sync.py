@@ -27,6 +27,7 @@ from rmabridge.model import (
     OrderLine,
     ParcelSeen,
     ParcelStatus,
+    Ref,
     RefKind,
     RefundSeen,
     Reopened,
@@ -92,7 +93,7 @@ class HelpdeskSync(Policy):
     def _solves(self, case: Case, event: TicketSeen) -> bool:
         late = bool(case.reopenings) and event.at <= case.reopenings[-1]
         newest = (case.ticket.status or "").lower() == (event.status or "").lower()
-        return (event.status or "").lower() in self.solved and newest and not late
+        return (event.status or "").lower() in self.solved and newest and not late and not _elsewhere(case, event)
 
 
 def ticket(case: Case) -> str | None:
@@ -106,6 +107,24 @@ def _by(event: Event, author: Author) -> bool:
 
 def _from_ticket(event: Event) -> bool:
     return any(one.kind is RefKind.TICKET for one in event.refs)
+
+
+def _own(case: Case, ref: Ref) -> bool:
+    """Whether the reference is the case's ticket; a case may know further ones, which were merged into it."""
+    began = next((one for one in case.refs if one.kind is RefKind.TICKET), None)
+    account = case.ticket.account if case.ticket.id else began and began.account
+    return ref.value == ticket(case) and (ref.account is None or account is None or ref.account == account)
+
+
+def _elsewhere(case: Case, event: Event) -> bool:
+    """Whether the event is about another ticket than the case's own."""
+    named = [one for one in event.refs if one.kind is RefKind.TICKET]
+    return bool(named) and not any(_own(case, one) for one in named)
+
+
+def _on_ticket(case: Case, event: Event) -> bool:
+    """Whether the words are on the case's own ticket already."""
+    return _from_ticket(event) and not _elsewhere(case, event)
 
 
 def _needs(case: Case) -> str | None:
@@ -175,7 +194,7 @@ def _status(case: Case) -> Iterable[Proposal]:
 def _note(case: Case, event: Event, view: View) -> Iterable[Proposal]:
     """What the event adds to the ticket, as an internal note."""
     told: list[tuple[str, str, dict[str, Any]]] = []
-    if isinstance(event, MessageReceived) and _by(event, Author.BUYER) and not _from_ticket(event):
+    if isinstance(event, MessageReceived) and _by(event, Author.BUYER) and not _on_ticket(case, event):
         said = event.message
         told.append((said.id, "message", {"text": said.text, "via": said.form, "at": said.at}))
     if isinstance(event, ParcelSeen):

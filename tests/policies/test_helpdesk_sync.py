@@ -40,7 +40,7 @@ def desk(world):
 @pytest.fixture
 def opened(world, desk):
     one = desk().feed(world.requested(), world.order())
-    return one.settle("ticket:open", ref="77")
+    return one.settle("ticket:open", ref="77", account="desk")
 
 
 def agent(world, text="稍等，我看一下", id="a1", at=None, **facts):  # noqa: A002
@@ -151,6 +151,20 @@ def test_a_solved_ticket_closes_the_case_and_its_echo_does_not_close_the_next_ro
     assert opened.sent("ticket:update:reopened:2").status == "open"
     opened.feed(TicketSeen(key="t2", at=at + timedelta(minutes=6), refs=(TICKET,), status="solved"), account="desk")
     assert opened.case.open
+
+
+OTHERS = [Ref(kind=RefKind.TICKET, value="78", account="desk"), Ref(kind=RefKind.TICKET, value="77", account="desk-2")]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=["another number", "another desk"])
+def test_another_ticket_neither_closes_the_case_nor_keeps_the_buyers_words_from_its_own(world, opened, other):
+    at = world.MONDAY + timedelta(minutes=4)
+    opened.feed(TicketSeen(key="t1", at=at, refs=(other,), status="solved"), account="desk")
+    assert opened.case.open
+    opened.feed(world.says("写在另一张工单里", id="m7", refs=(other,)), account="desk")
+    assert "写在另一张工单里" in opened.sent("ticket:comment:m7").text
+    opened.feed(world.says("写在自己的工单里", id="m8", refs=(TICKET,)), account="desk")
+    assert "ticket:comment:m8" not in opened.ledger
 
 
 def test_a_case_closed_elsewhere_solves_the_ticket_once(world, opened):
