@@ -35,8 +35,9 @@ LINTER = default()
 RULES = list(LINTER.lists.rules.values())
 LOCALE = {"zh-Hans": "zh-CN", "zh-Hant": "zh-TW", "en": "en"}
 GROUPS = {"banned", "absolute", "jargon", "blame", "carrier", "platform"}
-INSIDE = {"staff", "ticket", "note", "claim", "claim_note"}  # kinds of words for colleagues and carriers
-TO_BUYERS = [one for one in CATALOGUE.ids() if CATALOGUE.text(one).kind not in INSIDE]
+INSIDE = ("staff", "ticket", "note", "claim", "enquiry")  # how the kinds of words for colleagues and carriers end
+TO_BUYERS = [one for one in CATALOGUE.ids() if not CATALOGUE.text(one).kind.endswith(INSIDE)]
+ANSWERS = {"first_reply", "greeting", "script", "calming", "question", "proposal"}  # the kinds that are never curt
 TICKET = (Ref(kind=RefKind.TICKET, value="T1", account="desk"),)
 PHRASES = [phrase for rule in RULES for script in SCRIPTS for phrase in rule.words(script).phrases]
 
