@@ -1,21 +1,31 @@
 """First reply: greets the buyer in their own language, with understanding, and says what happens next.
 
 Each round of a case has one first reply; later a session's first message is greeted once. A session lasts as long as
-the buyer's messages follow each other within ``session``: its clock is a timer of the case.
+the buyer's messages follow each other within ``session``: its clock is a timer of the case. A buyer who is writing in a
+chat is not interrupted: the greeting waits until the last line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Timer, View
+from rmabridge.core.quiet import fell_quiet, run, wait
 from rmabridge.core.reach import tell
-from rmabridge.model import Author, Case, Event, MessageReceived, Status
+from rmabridge.model import (
+    NEWS,
+    Author,
+    Case,
+    DeadlineReached,
+    Event,
+    MessageReceived,
+    Status,
+)
 
 # Past these a greeting would come too late to be true.
 GREETED: Final = frozenset({Status.NEW, Status.REQUESTED, Status.APPROVED, Status.RETURNING, Status.RECEIVED})
@@ -27,6 +37,7 @@ class FirstReply(Policy):
 
     title: ClassVar[str] = "First reply"
     requires: ClassVar[tuple[str, ...]] = ("order",)
+    hears: ClassVar[frozenset[type[Any]]] = NEWS | {DeadlineReached}
 
     session: timedelta = Field(timedelta(minutes=30), description="silence after which a buyer is greeted again")
     not_after: timedelta = Field(timedelta(hours=24), description="age past which a greeting is not sent any more")
@@ -38,12 +49,15 @@ class FirstReply(Policy):
         """The round's first reply; else a greeting when a new session begins."""
         if not self._greets(case, view):
             return
-        first, buyer_writes = f"reply:first:{case.round}", _from_buyer(event)
-        if not view.proposed(first):
+        first, again = f"reply:first:{case.round}", _greeting(case, event, view)
+        writing, running = wait(case, view), _running(case, view)
+        if writing and not (view.proposed(first) and running):
+            yield writing
+        elif not view.proposed(first):
             yield from self._say(case, view, first, f"first_reply.{case.kind}")
-        elif buyer_writes and not _running(case, view) and not view.proposed(f"greeting:{event.key}"):
-            yield from self._say(case, view, f"greeting:{event.key}", "greeting.session")
-        elif buyer_writes:
+        elif again and not running and not view.proposed(again):
+            yield from self._say(case, view, again, "greeting.session")
+        elif again:
             yield Timer(SESSION, view.now + self.session)
 
     def _greets(self, case: Case, view: View) -> bool:
@@ -62,8 +76,12 @@ class FirstReply(Policy):
             yield Timer(SESSION, view.now + self.session)
 
 
-def _from_buyer(event: Event) -> bool:
-    return isinstance(event, MessageReceived) and event.message.author is Author.BUYER
+def _greeting(case: Case, event: Event, view: View) -> str | None:
+    """The key of the greeting that the event may ask for: by the buyer's message, or by the first line of a run."""
+    if isinstance(event, MessageReceived) and event.message.author is Author.BUYER:
+        return f"greeting:{event.key}"
+    written = run(case, view.shop) if fell_quiet(event) else None
+    return f"greeting:{written.lines[0].id}" if written else None
 
 
 def _running(case: Case, view: View) -> bool:

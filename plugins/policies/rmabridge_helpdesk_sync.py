@@ -15,6 +15,7 @@ from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, View
 from rmabridge.core.reach import note, send, shown, ways
 from rmabridge.model import (
+    NEWS,
     Action,
     Author,
     Case,
@@ -32,6 +33,8 @@ from rmabridge.model import (
     RefundSeen,
     Reopened,
     RequestChanged,
+    Routed,
+    Settled,
     Status,
     TicketSeen,
     UpdateTicket,
@@ -54,6 +57,7 @@ class HelpdeskSync(Policy):
 
     title: ClassVar[str] = "Help-desk sync"
     requires: ClassVar[tuple[str, ...]] = ("order",)
+    hears: ClassVar[frozenset[type[Any]]] = NEWS | {Routed, Settled, TicketSeen}
     facts: ClassVar[tuple[Fact, ...]] = (Fact("buyer_history"),)
 
     solved: tuple[str, ...] = Field(

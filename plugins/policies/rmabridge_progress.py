@@ -16,6 +16,7 @@ from rmabridge.abilities import Policy, Proposal, Shop, Timer, View
 from rmabridge.core.calendars import calendar_of
 from rmabridge.core.reach import tell
 from rmabridge.model import (
+    NEWS,
     Case,
     CaseKind,
     DeadlineReached,
@@ -57,6 +58,7 @@ class Progress(Policy):
 
     title: ClassVar[str] = "Progress"
     requires: ClassVar[tuple[str, ...]] = ("order",)
+    hears: ClassVar[frozenset[type[Any]]] = NEWS | {DeadlineReached}
 
     steps: tuple[str, ...] = Field(
         (*STEPS.values(), "exchange_shipped", "refund_late"), description="the steps that are told"

@@ -13,7 +13,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, View
 from rmabridge.core.reach import language, note
-from rmabridge.model import Case, Event, Form, Money, Route, Routed, SendMessage
+from rmabridge.model import (
+    NEWS,
+    Case,
+    Event,
+    Form,
+    Money,
+    Route,
+    Routed,
+    SendMessage,
+)
 
 
 def _listed(given: Any) -> Any:
@@ -89,6 +98,7 @@ class Routing(Policy):
 
     title: ClassVar[str] = "Routing"
     requires: ClassVar[tuple[str, ...]] = ("order",)
+    hears: ClassVar[frozenset[type[Any]]] = NEWS
 
     rules: tuple[Rule, ...] = Field((), description="rules in order; the first that matches routes the case")
     forms: dict[str, Form] = Field(

@@ -10,14 +10,25 @@ import tomllib
 from collections.abc import Iterable
 from datetime import timedelta
 from importlib import resources
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Timer, View
+from rmabridge.core.quiet import asked_at, wait, words
 from rmabridge.core.reach import shown, tell
-from rmabridge.model import Case, DeadlineReached, Direction, Event, Parcel, QueryParcel, TrackParcel
+from rmabridge.model import (
+    NEWS,
+    Case,
+    DeadlineReached,
+    Direction,
+    Event,
+    Parcel,
+    QueryParcel,
+    Settled,
+    TrackParcel,
+)
 
 FAILED: Final = frozenset({"dead", "denied", "expired", "cancelled"})
 UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
@@ -34,6 +45,7 @@ class Tracking(Policy):
 
     title: ClassVar[str] = "Tracking"
     requires: ClassVar[tuple[str, ...]] = ("order",)
+    hears: ClassVar[frozenset[type[Any]]] = NEWS | {DeadlineReached, Settled}
 
     poll: bool = Field(False, description="ask the carrier on a timer too; for carriers that do not push")
     every: timedelta = Field(timedelta(hours=6), description="pause between two questions about one parcel")
@@ -73,6 +85,9 @@ class Tracking(Policy):
         number = self._question(case, view)
         if number is None or view.proposed(f"answer:tracking:{number}"):
             return
+        if writing := wait(case, view):
+            yield writing
+            return
         parcels = _outbound(case)
         waiting = False
         for parcel in parcels:
@@ -92,10 +107,10 @@ class Tracking(Policy):
 
     def _question(self, case: Case, view: View) -> int | None:
         """The number of the buyer's open question: the second it was asked, so that one question has one answer."""
-        asked_at, words = case.talk.last_in, (case.talk.last_text or "").casefold()
-        if asked_at is None or view.now - asked_at > self.patience:
+        asked, said = asked_at(case, view.shop), words(case, view.shop).casefold()
+        if asked is None or view.now - asked > self.patience:
             return None
-        return int(asked_at.timestamp()) if any(one.casefold() in words for one in self.phrases) else None
+        return int(asked.timestamp()) if any(one.casefold() in said for one in self.phrases) else None
 
 
 def _query(case: Case, parcel: Parcel, number: int) -> QueryParcel:

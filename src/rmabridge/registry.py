@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pluggy
 from pydantic import BaseModel, ValidationError
@@ -243,7 +243,15 @@ def _manager(plugin: Plugin, wrappers: list[object]) -> Manager:
     return manager
 
 
-def _first(caller: Caller) -> Caller:
+def _first(caller: Any) -> Caller:
+    """The caller's first answer. Where no wrapper stands around the one impl, it is called as pluggy would call it."""
+    impls = caller.get_hookimpls()
+    if len(impls) == 1 and not impls[0].wrapper and not impls[0].hookwrapper:
+        function, named = impls[0].function, impls[0].argnames
+        if set(named) == set(caller.spec.argnames):
+            return cast("Caller", function)
+        return lambda **arguments: function(**{one: arguments[one] for one in named})
+
     def call(**arguments: Any) -> Any:
         results = caller(**arguments)
         return results[0] if results else None

@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import re
-import threading
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -362,20 +362,19 @@ async def test_a_webhook_that_waits_for_its_commit_while_the_bridge_drains_is_an
     tmp_path: Path, sink: Sink
 ) -> None:
     config = quiet(tmp_path, sink.url)
-    begun, go_on = threading.Event(), threading.Event()
     async with running(config, sink) as world:
         assert (await world.post(a_return(1)))[0] == 200
         await world.settle()
-        busy = world.bridge.store.write(lambda _: begun.set() or go_on.wait(20))
-        await world.until(begun.is_set)
+        other = sqlite3.connect(world.bridge.store.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
         under_way = asyncio.create_task(world.post(a_return(2)))
         await world.until(lambda: world.bridge.intake._flushing is not None)
         drain = asyncio.create_task(world.bridge.drain())
         await world.until(lambda: world.bridge.draining)
         assert world.bridge.problems()[0] == "draining"
-        go_on.set()
+        other.execute("COMMIT")
+        other.close()
         assert (await under_way)[0] == 200
-        await busy
         await drain
     async with running(config, sink) as world:
         await world.settle()

@@ -20,6 +20,8 @@ class Fact:
 
     ``Fact("buyer_history")``: earlier cases of the buyer in this shop, newest first.
     ``Fact("case_rate", hours=24, by="issue")``: how many cases of the same issue the shop had in that time.
+    ``Fact("given", hours=24, by="proposer")``: a function ``(proposer, but="")`` that lists the amounts which that
+    agent or policy gave in that time, or is about to give, in all cases; ``but`` is the key of an action to leave out.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Policy(Plugin):
     # The case must have these before ``decide`` is called: the core fetches what is missing. Known: "order".
     requires: ClassVar[tuple[str, ...]] = ()
     facts: ClassVar[tuple[Fact, ...]] = ()
+    # After which kinds of events ``decide`` can have something new to say; empty: after any.
+    hears: ClassVar[frozenset[type[Any]]] = frozenset()
     version: ClassVar[str] = "1"
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:

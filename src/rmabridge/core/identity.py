@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ..model import (
     Author,
@@ -44,7 +45,8 @@ def opens(event: Event) -> bool:
 def names(event: Event, account: str) -> Iterator[Ref]:
     """All references in an event: those it states and those its content holds."""
     for ref in event.refs:
-        yield ref if ref.account or ref.kind in SHOP_WIDE or ref.kind in WORLD_WIDE else _at(ref, account)
+        at = ref.account or ref.kind in SHOP_WIDE or ref.kind in WORLD_WIDE
+        yield ref if at else _ref(ref.kind, ref.value, account, ref.url)
     match event:
         case CaseRequested():
             yield from _of_order(event.order)
@@ -53,37 +55,39 @@ def names(event: Event, account: str) -> Iterator[Ref]:
             yield from _of_order(event.order)
             yield from _of_buyer(event.buyer)
             for parcel in event.parcels:
-                yield Ref(kind=RefKind.WAYBILL, value=parcel.waybill)
+                yield _ref(RefKind.WAYBILL, parcel.waybill)
         case MessageReceived():
             yield from _of_buyer(event.buyer)
         case ParcelSeen():
-            yield Ref(kind=RefKind.WAYBILL, value=event.parcel.waybill)
+            yield _ref(RefKind.WAYBILL, event.parcel.waybill)
         case ClaimSeen():
-            yield Ref(kind=RefKind.WAYBILL, value=event.waybill)
+            yield _ref(RefKind.WAYBILL, event.waybill)
             if event.claim:
-                yield Ref(kind=RefKind.CLAIM, value=event.claim, account=account)
+                yield _ref(RefKind.CLAIM, event.claim, account)
         case RefundSeen():
-            yield Ref(kind=RefKind.REFUND, value=event.refund, account=account)
+            yield _ref(RefKind.REFUND, event.refund, account)
         case Settled(action_type="ticket.open", outcome="done", ref=str(ticket)):
-            yield Ref(kind=RefKind.TICKET, value=ticket, account=event.account, url=event.url)
+            yield _ref(RefKind.TICKET, ticket, event.account, event.url)
 
 
-def _at(ref: Ref, account: str) -> Ref:
-    return Ref(kind=ref.kind, value=ref.value, account=account, url=ref.url)
+@lru_cache(maxsize=4096)
+def _ref(kind: RefKind, value: str, account: str | None = None, url: str | None = None) -> Ref:
+    """References are asked for several times while an event is routed, and are dear to make."""
+    return Ref(kind=kind, value=value, account=account, url=url)
 
 
 def _of_order(order: Order | None) -> Iterator[Ref]:
     if order:
-        yield Ref(kind=RefKind.ORDER, value=order.id)
+        yield _ref(RefKind.ORDER, order.id)
         if order.number and order.number != order.id:
-            yield Ref(kind=RefKind.ORDER, value=order.number)
+            yield _ref(RefKind.ORDER, order.number)
 
 
 def _of_buyer(buyer: Buyer | None) -> Iterator[Ref]:
     if buyer:
         for value in (buyer.id, buyer.email and buyer.email.casefold()):
             if value:
-                yield Ref(kind=RefKind.BUYER, value=value)
+                yield _ref(RefKind.BUYER, value)
 
 
 def order_ref(case: Case) -> str | None:

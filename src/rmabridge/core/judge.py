@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from time import perf_counter
 from typing import Any, Final
 
@@ -65,28 +66,42 @@ def available(case: Case, fact: str) -> bool:
     return fact in case.missing or getattr(case, fact, None) is not None
 
 
-@dataclass(slots=True)
+@dataclass
 class Judge:
     """The configured policies, in order."""
 
     policies: Sequence[Asked]
     needed: dict[str, None] = field(default_factory=dict)
+    _hearing: dict[type[Any], list[Asked]] = field(default_factory=dict)
 
-    def lacking(self, case: Case) -> bool:
-        """Whether any policy still waits for a fact."""
-        return any(not available(case, fact) for asked in self.policies for fact in asked.policy.requires)
+    def lacking(self, case: Case) -> list[str]:
+        """The facts that policies still wait for."""
+        return [one for one in self.required if not available(case, one)]
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Every fact that some policy requires."""
+        deciding = [one.policy.requires for one in self.policies if one.decide]
+        return tuple(dict.fromkeys(fact for many in deciding for fact in many))
+
+    def hearing(self, event: Event) -> list[Asked]:
+        """The policies that are asked after such an event."""
+        kind = type(event)
+        if (found := self._hearing.get(kind)) is None:
+            heard = [one for one in self.policies if one.decide and kind in (one.policy.hears or (kind,))]
+            found = self._hearing[kind] = heard
+        return found
 
     def proposals(self, case: Case, event: Event, view: View) -> Iterator[tuple[str, Proposal | Failure]]:
         """What the policies want done for the case as it is. What they wait for is left in ``needed``."""
+        lacking = self.lacking(case)
         self.needed = {}
-        for asked in self.policies:
-            if asked.decide is None:
-                continue
-            lacking = [one for one in asked.policy.requires if not available(case, one)]
-            if lacking:
-                self.needed.update(dict.fromkeys(lacking))
+        for asked in self.hearing(event):
+            if lacking and (waits := [one for one in asked.policy.requires if one in lacking]):
+                self.needed.update(dict.fromkeys(waits))
                 continue
             started = perf_counter()
+            assert asked.decide is not None  # noqa: S101 - ``hearing`` checked it
             try:
                 found = list(asked.decide(case=case, event=event, view=view) or ())
             except Exception as error:  # noqa: BLE001 - a policy's own fault; told as an alert, run again on demand

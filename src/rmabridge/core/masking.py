@@ -8,10 +8,11 @@ from typing import Any, Final
 NAMES: Final = (
     r"name|first_?name|last_?name|e?-?mail|phone|mobile|tel|address1?|address2|street|city|province|region|postcode|zip|"
     r"receiver|sender|buyer|customer_?name|id_?card|token|access_?token|refresh_?token|password|secret|api_?key|authorization|"
-    r"signature|sign|datasign|cookie|x-shopify-access-token|x-shopify-hmac-sha256"
+    r"session|session_?key|app_?key|app_?secret|signature|sign|datasign|cookie|x-shopify-access-token|x-shopify-hmac-sha256"
 )
 _FIELD: Final = re.compile(rf'("(?:{NAMES})"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 _PAIR: Final = re.compile(rf"((?:^|[?&\s,;])(?:{NAMES})=)[^&\s,;]+", re.IGNORECASE)
+_KEY: Final = re.compile(r"([?&]key=)[^&\s]+", re.IGNORECASE)  # in an address; elsewhere a key is a name
 _AUTH: Final = re.compile(r"\b(Bearer|Basic|Token)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _MAIL: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]+(?:\.[\w-]+)+")
 _PHONE: Final = re.compile(r"(?<![\w.:-])(?:\+|00)?\d[\d ().-]{6,17}\d(?![\w:-])")
@@ -23,6 +24,7 @@ def mask(text: str) -> str:
     """The text without e-mail addresses, phone and identity numbers, credentials, and values of personal fields."""
     text = _FIELD.sub(r'\1"***"', text)
     text = _PAIR.sub(r"\1***", text)
+    text = _KEY.sub(r"\1***", text)
     text = _AUTH.sub(r"\1 ***", text)
     text = _MAIL.sub("***@***", text)
     return _PHONE.sub(_number, _CARD.sub("***", text))

@@ -157,7 +157,7 @@ class Catalogue:
         ready = self._ready.get((id, tag, form)) or self._compile(id, tag, form)
         body, subject, ref = ready
         try:
-            return Rendered(body.render(values).strip(), subject.render(values).strip() if subject else None, ref)
+            return Rendered(_words(body, values), _words(subject, values) if subject else None, ref)
         except Exception as error:
             raise self._broken(id, tag, form, error) from error
 
@@ -304,6 +304,15 @@ def _three_parts(text: Text) -> None:
         for form in STAND_INS:
             if (words := body.fields.get(form)) is not None and label not in _SNIPPET.findall(words):
                 raise ConfigError(_place(text, locale, form, 1, f"{{{{ {label} }}}} is left out"))
+
+
+def _words(template: Template, values: dict[str, Any]) -> str:
+    """What ``Template.render`` does, without two of its three copies of the values."""
+    context = template.new_context({**template.environment.globals, **values}, shared=True)
+    try:
+        return "".join(template.root_render_func(context)).strip()
+    except Exception:  # noqa: BLE001 - it fails again, and then names the template's own line
+        return template.render(values)
 
 
 def _place(text: Text, locale: str, name: str, line: int, reason: str) -> str:

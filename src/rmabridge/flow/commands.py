@@ -236,7 +236,7 @@ def _edited(work: Work, stored: Any, edited: dict[str, Any]) -> dict[str, Any]:
         raise CommandError("; ".join(explain(error, "[action]"))) from error
     if action.key != stored.key:
         raise CommandError(f"delivery {stored.id}: an edit may not turn {stored.key} into {action.key}")
-    weighed = work.world.judge.weigh(action, work.case, work.view())
+    weighed = work.world.judge.weigh(action, work.case, work.view(entry.proposer))
     if weighed.ruling != "allow":
         reasons = "; ".join(f"{one.rule}: {one.reason}" for one in weighed.verdicts if one.ruling != "allow")
         raise CommandError(f"delivery {stored.id}: the edited action is not allowed: {reasons}")

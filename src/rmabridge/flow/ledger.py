@@ -62,8 +62,8 @@ class Books:
         """Set the stage for the events of one inbox row."""
         self.changes, self.now, self.depth, self.inbox_id = changes, now, depth, inbox_id
 
-    def view(self) -> View:
-        """What policies may look at."""
+    def view(self, proposer: str = "") -> View:
+        """What policies may look at; ``proposer`` is whose action is judged."""
         facts = self.world.facts(self.case, self.shop, self.now)
         return View(
             self.now,
@@ -71,6 +71,7 @@ class Books:
             facts,
             Ledger(self.entries),
             self.world.render,
+            proposer=proposer,
             links=self._link,
             actions=self.action_of,
             able=self._able,
@@ -122,7 +123,7 @@ class Books:
         if not self.world.can(account, action):
             problem = f"the account {account} does not do {action.type}"
             return self._enter(action, account, proposer, [_bridge_verdict(Ruling.DENY, "bridge.ability", problem)])
-        weighed = self.world.judge.weigh(action, self.case, self.view())
+        weighed = self.world.judge.weigh(action, self.case, self.view(proposer))
         return self._enter(
             weighed.action, account, proposer, [*weighed.verdicts, *self._bridge_rules(weighed.action, account)]
         )
@@ -147,7 +148,7 @@ class Books:
                 )
 
     def _enter(self, action: Action, account: str, proposer: str, verdicts: list[Verdict]) -> Entry:
-        now = micros(self.now)
+        now, worth = micros(self.now), action.worth
         doc = ACTIONS.dump_json(action, by_alias=True, exclude_none=True)
         state, cause, until = self._fate(action, verdicts)
         entry = Entry(
@@ -167,6 +168,8 @@ class Books:
             "needs": action.needs,
             "replaces": action.replaces,
             "money": action.moves_money,
+            "amount": str(worth.amount) if worth else None,
+            "currency": worth.currency if worth else None,
             "digest": entry.digest,
             "depth": self.depth,
             "proposer": proposer,
@@ -269,10 +272,11 @@ class Books:
             return
         if granted:
             self.granted[key] = granted
-        weighed = self.world.judge.weigh(action, self.case, self.view(), self.granted.get(key, frozenset()))
+        view = self.view(entry.proposer)
+        weighed = self.world.judge.weigh(action, self.case, view, self.granted.get(key, frozenset()))
         reworded = self._reworded(entry, weighed)
         if reworded and self.granted.pop(key, frozenset()):  # what was approved were the former words
-            weighed = self.world.judge.weigh(weighed.action, self.case, self.view())
+            weighed = self.world.judge.weigh(weighed.action, self.case, view)
             reworded |= self._reworded(entry, weighed)
         verdicts = list(weighed.verdicts)
         state, cause, until = self._fate(weighed.action, verdicts)
@@ -314,7 +318,8 @@ class Books:
         for key, entry in list(self.entries.items()):
             if entry.state not in PENDING or (action := self.action_of(key)) is None:
                 continue
-            weighed = self.world.judge.weigh(action, self.case, self.view(), self.granted.get(key, frozenset()))
+            view = self.view(entry.proposer)
+            weighed = self.world.judge.weigh(action, self.case, view, self.granted.get(key, frozenset()))
             if weighed.ruling is Ruling.DENY:
                 self.cancel(
                     key, next(f"{one.rule}: {one.reason}" for one in weighed.verdicts if one.ruling is Ruling.DENY)

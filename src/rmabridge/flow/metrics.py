@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -51,8 +52,8 @@ class Metrics:
         for state, rows in (("done", batch.done), ("parked", batch.parked)):
             if rows:
                 self.routed_total.labels(state).inc(len(rows))
-        for row in batch.changes.outbox:
-            self.actions.labels(row["type"], row["state"]).inc()
+        for (type_, state), count in Tally((row["type"], row["state"]) for row in batch.changes.outbox).items():
+            self.actions.labels(type_, state).inc(count)
         for work in batch.works.values():
             if work.version == 1 and work.created_at == batch.now:
                 self.cases_opened.labels(work.shop.name).inc()

@@ -75,10 +75,10 @@ class Work(Books):
         if before.status is not self.case.status:
             self._review_pending()
         self._ask_policies(event, queue)
-        needed = list(self.world.judge.needed)
-        for fact in needed:
+        judge = self.world.judge
+        for fact in list(judge.needed):
             self._fetch(fact, queue)
-        if not needed and self.seq > first and self.world.judge.lacking(before):
+        if self.seq > first and judge.lacking(before) and not judge.lacking(self.case):
             for missed in self.world.messages(self.case.id):
                 self._ask_policies(missed, queue)
 
@@ -229,7 +229,7 @@ class Work(Books):
             self._follow(event.action, state)
 
     def _sent_message(self, event: Settled) -> None:
-        action = self.action_of(event.action)
+        action = self.action_of(event.action) if event.action_type == SendMessage.kind else None
         if not isinstance(action, SendMessage):
             return
         if action.audience == "buyer" and self.first_reply_at is None:

@@ -33,6 +33,7 @@ from .case import (
 from .claiming import AnswerClaim, AppealClaim, AskCarrier, CheckCoverage, FileClaim, QueryClaim, RequestProof
 from .event import (
     EVENTS,
+    NEWS,
     CaseRequested,
     Choice,
     ClaimSeen,
@@ -88,6 +89,7 @@ __all__ = [
     "ACTIONS",
     "EVENTS",
     "FINAL",
+    "NEWS",
     "Action",
     "Address",
     "AnswerClaim",

@@ -111,6 +111,24 @@ class Said(Value):
     text: str
 
 
+class Sent(Value):
+    """A message to the buyer that went out: ``action`` is its key, ``ref`` the channel's id of it."""
+
+    action: str
+    account: str
+    ref: str
+    at: AwareDatetime
+
+
+class Arrival(Value):
+    """What a channel says of a message that went out: whether it arrived, and why not."""
+
+    message: str
+    ok: bool
+    reason: str | None = None
+    at: AwareDatetime
+
+
 class Talk(Value):
     """The conversation in numbers: the messages themselves are rows."""
 
@@ -122,6 +140,8 @@ class Talk(Value):
     last_text: str | None = Field(None, description="the buyer's last words, shortened to 500 characters")
     form: str | None = None
     lines: tuple[Said, ...] = Field((), description="the buyer's newest chat lines, shortened, at most 10")
+    sent: tuple[Sent, ...] = Field((), description="our newest messages to the buyer, at most 10")
+    arrivals: tuple[Arrival, ...] = Field((), description="whether messages arrived, as their channels say, at most 10")
 
 
 class Route(Value):

@@ -8,7 +8,7 @@ Classes with ``opener = True`` may create a case; any other event without a matc
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
@@ -373,3 +373,20 @@ Event = (
     | Erased
 )
 EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+# What changes what a case is about; the rest tells how our own actions, clocks and talks with staff went.
+NEWS: Final[frozenset[type[Any]]] = frozenset(
+    {
+        CaseRequested,
+        RequestChanged,
+        MessageReceived,
+        OrderSeen,
+        ParcelSeen,
+        RefundSeen,
+        Classified,
+        IdentityChecked,
+        FactMissing,
+        Closed,
+        Reopened,
+        Merged,
+    }
+)

@@ -1,6 +1,7 @@
 """Many rows at once: a statement is compiled once for each set of columns, then the driver takes plain tuples.
 
-Measured: for the rows of one event, SQLAlchemy's own executemany costs more than SQLite does.
+Measured: for the rows of one event, SQLAlchemy's own execute and executemany cost more than SQLite does. ``rows_of`` is
+for SELECTs that run with every batch; Booleans come as the driver has them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Executable, Row, Table, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -66,3 +67,36 @@ def _compiled(conn: Connection, statement: UpdateBase, columns: tuple[str, ...])
     fixed = {name: compiled.params[name] for name in names if name not in columns}
     pick = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     return str(compiled), pick, fixed
+
+
+Place = tuple[str, int, Any]
+_SELECTS: dict[tuple[Executable, str, tuple[int, ...]], tuple[str, tuple[Place, ...]]] = {}
+
+
+def rows_of(conn: Connection, statement: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """The rows of a SELECT. A list of values (``IN``) is filled to a power of two, so that few texts are compiled; an
+    empty one is NULL, which nothing is in (nor, in SQL, not in)."""
+    lists = {name: _filled(value) for name, value in values.items() if isinstance(value, list)}
+    key = (statement, conn.dialect.name, tuple(len(one) for one in lists.values()))
+    ready = _SELECTS.get(key)
+    if ready is None:
+        ready = _SELECTS[key] = _selecting(conn, statement, {**values, **lists})
+    text, places = ready
+    bound = {**values, **lists}
+    return conn.exec_driver_sql(
+        text, tuple(bound.get(name, fixed) if at < 0 else bound[name][at] for name, at, fixed in places)
+    ).all()
+
+
+def _filled(values: list[Any]) -> list[Any]:
+    missing = (1 << max(0, len(values) - 1).bit_length()) - len(values)
+    return [*values, *values[-1:] * missing] if values else [None]
+
+
+def _selecting(conn: Connection, statement: Executable, values: Mapping[str, Any]) -> tuple[str, tuple[Place, ...]]:
+    """The text, and for each of its places the value's name, its number in a list, and what is fixed."""
+    asked: Any = statement
+    state = asked.compile(dialect=conn.dialect).construct_expanded_state(values)
+    sizes = {name: len(one) for name, one in values.items() if isinstance(one, list)}
+    listed = {f"{name}_{at + 1}": (name, at, None) for name, size in sizes.items() for at in range(size)}
+    return state.statement, tuple(listed.get(one) or (one, -1, state.parameters[one]) for one in state.positiontup)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
-from .bulk import adding, ignoring, many, replacing
+from .bulk import adding, ignoring, many, replacing, rows_of
 from .inbox import Conflict
 from .tables import approvals, buyer_keys, case_keys, cases, deadlines, messages, seen, timeline
 from .vault import INDEX
@@ -46,7 +46,7 @@ def known_events(conn: Connection, keys: Sequence[bytes]) -> set[bytes]:
     """Which of these event keys counted already."""
     found: set[bytes] = set()
     for start in range(0, len(keys), CHUNK):
-        found.update(conn.execute(_KNOWN, {"keys": keys[start : start + CHUNK]}).scalars())
+        found.update(one.k for one in rows_of(conn, _KNOWN, {"keys": keys[start : start + CHUNK]}))
     return found
 
 
@@ -54,32 +54,32 @@ def by_keys(conn: Connection, keys: Sequence[bytes]) -> Sequence[Any]:
     """(k, case_id, strong, open, opened_at) of every case that has one of the keys."""
     if not keys:
         return []
-    return conn.execute(_BY_KEYS, {"keys": list(keys)}).all()
+    return rows_of(conn, _BY_KEYS, {"keys": list(keys)})
 
 
 def rows(conn: Connection, ids: Sequence[str]) -> Sequence[Any]:
     """The stored rows of cases."""
-    return conn.execute(_ROWS, {"ids": list(ids)}).all() if ids else []
+    return rows_of(conn, _ROWS, {"ids": list(ids)}) if ids else []
 
 
 def versions(conn: Connection, ids: Sequence[str]) -> dict[str, int]:
     """Case id → version."""
     if not ids:
         return {}
-    return {one.id: one.version for one in conn.execute(_VERSIONS, {"ids": list(ids)})}
+    return {one.id: one.version for one in rows_of(conn, _VERSIONS, {"ids": list(ids)})}
 
 
 def keys_of_buyers(conn: Connection, marks: Sequence[bytes]) -> dict[bytes, str]:
     """Buyer mark → id of the buyer's encryption key."""
     if not marks:
         return {}
-    return {one.buyer: one.id for one in conn.execute(_BUYERS, {"marks": list(marks)})}
+    return {one.buyer: one.id for one in rows_of(conn, _BUYERS, {"marks": list(marks)})}
 
 
 def history(conn: Connection, marks: Sequence[bytes], most: int = 20) -> dict[bytes, list[str]]:
     """Buyer mark → ids of the buyer's cases, newest first."""
     found: dict[bytes, list[str]] = {}
-    for one in conn.execute(_HISTORY, {"marks": list(marks), "most": most * max(1, len(marks))}):
+    for one in rows_of(conn, _HISTORY, {"marks": list(marks), "most": most * max(1, len(marks))}):
         found.setdefault(one.buyer, []).append(one.id)
     return found
 
@@ -199,12 +199,13 @@ _NEXT = select(func.min(deadlines.c.due_at))
 
 def due_deadlines(conn: Connection, now: int, most: int = 500) -> Sequence[Any]:
     """Clocks that ran out."""
-    return conn.execute(_DUE, {"now": now, "most": most}).all()
+    return rows_of(conn, _DUE, {"now": now, "most": most})
 
 
 def next_deadline(conn: Connection) -> int | None:
     """When the next clock runs out."""
-    return conn.execute(_NEXT).scalar()
+    due: int | None = rows_of(conn, _NEXT, {})[0][0]
+    return due
 
 
 def entries(conn: Connection, case_id: str) -> Sequence[Any]:

@@ -8,10 +8,10 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from ..errors import Unverified
-from .bulk import ignoring, many
+from .bulk import ignoring, many, rows_of
 from .tables import LANES, inbox, waiting
 
 COMMAND_ACCOUNT: Final = "bridge"
@@ -56,17 +56,20 @@ def add_once(conn: Connection, row: dict[str, Any]) -> None:
         raise Unverified("this nonce was used before with another body")
 
 
-_BATCH = (
-    select(inbox)
-    .where(inbox.c.state == "new", inbox.c.due_at <= bindparam("now"))
-    .order_by(inbox.c.id)
-    .limit(bindparam("most"))
-)
+# Conditions in the very words of the partial indices.
+_NEW = select(inbox).where(text("inbox.state = 'new'"), inbox.c.due_at <= bindparam("now"))
+_OLDEST = _NEW.order_by(inbox.c.id).limit(bindparam("most"))
+_KNOWN = _OLDEST.where(text("inbox.case_id is not null"))
+_UNKNOWN = _OLDEST.where(text("inbox.case_id is null"))
 
 
 def batch(conn: Connection, now: int, most: int) -> Sequence[Any]:
-    """The oldest rows that are to be routed now."""
-    return conn.execute(_BATCH, {"now": now, "most": most}).all()
+    """The rows that are to be routed now: results, timers and commands of known cases first, so that what was begun
+    is finished while its case is at hand; then the oldest of what came from outside."""
+    known = rows_of(conn, _KNOWN, {"now": now, "most": most})
+    if len(known) == most:
+        return known
+    return [*known, *rows_of(conn, _UNKNOWN, {"now": now, "most": most - len(known)})]
 
 
 def claim(conn: Connection, ids: Sequence[int]) -> None:
@@ -141,7 +144,7 @@ _WAITING = select(waiting.c.inbox_id).where(waiting.c.k.in_(bindparam("keys", ex
 
 def queue_waiting(conn: Connection, keys: Sequence[bytes], now: int) -> int:
     """Queue again the unmatched rows that wait for one of these keys."""
-    found = conn.execute(_WAITING, {"keys": list(keys)}).scalars().all() if any_waiting(conn) else ()
+    found = [one[0] for one in rows_of(conn, _WAITING, {"keys": list(keys)})] if any_waiting(conn) else []
     if not found:
         return 0
     conn.execute(delete(waiting).where(waiting.c.inbox_id.in_(found)))
@@ -157,7 +160,7 @@ _ANY_WAITING = select(waiting.c.inbox_id).limit(1)
 
 def any_waiting(conn: Connection) -> bool:
     """Whether any row waits for a key at all."""
-    return conn.execute(_ANY_WAITING).first() is not None
+    return bool(rows_of(conn, _ANY_WAITING, {}))
 
 
 def stuck(conn: Connection, ids: Sequence[int]) -> list[int]:
@@ -182,4 +185,8 @@ def backlog(conn: Connection) -> int:
 
 def next_due(conn: Connection, now: int) -> int | None:
     """When the next delayed row is due."""
-    return conn.execute(select(func.min(inbox.c.due_at)).where(inbox.c.state == "new", inbox.c.due_at > now)).scalar()
+    due: int | None = rows_of(conn, _NEXT, {"now": now})[0][0]
+    return due
+
+
+_NEXT = select(func.min(inbox.c.due_at)).where(text("inbox.state = 'new'"), inbox.c.due_at > bindparam("now"))

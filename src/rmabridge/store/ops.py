@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from .bulk import ignoring
+from .bulk import ignoring, rows_of
 from .inbox import Conflict
 from .tables import accounts, alerts, audit, cursors, moment, seen, tokens
 
@@ -18,7 +18,7 @@ _PAUSED = select(accounts.c.name, accounts.c.reason).where(accounts.c.paused)
 
 def paused(conn: Connection) -> dict[str, str]:
     """Paused account → the reason."""
-    return {one.name: one.reason or "" for one in conn.execute(_PAUSED)}
+    return {one.name: one.reason or "" for one in rows_of(conn, _PAUSED, {})}
 
 
 def set_paused(conn: Connection, name: str, *, on: bool, reason: str, now: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select, text, union_all, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from .bulk import adding, ignoring, many
+from .bulk import adding, ignoring, many, rows_of
 from .inbox import add as add_inbox
 from .tables import approvals, attempts, outbox
 
@@ -18,6 +18,7 @@ PENDING: Final = ("waiting", "due", "held")
 DUE: Final = text("outbox.state = 'due'")
 LIVE_BEFORE: Final = text("before.state in ('due', 'sending', 'uncertain')")
 OPEN: Final = text("outbox.state in ('sending', 'uncertain', 'held', 'dead', 'waiting')")
+SPENT: Final = ("waiting", "due", "sending", "uncertain", "done")
 SETTLED: Final = ("done", "denied", "dead", "expired", "cancelled", "superseded")
 
 _BRIEF = (
@@ -44,7 +45,7 @@ def ledgers(conn: Connection, case_ids: Sequence[str]) -> Sequence[Any]:
     """The ledger rows of cases, in the order in which they were proposed."""
     if not case_ids:
         return []
-    return conn.execute(_LEDGERS, {"cases": list(case_ids)}).all()
+    return rows_of(conn, _LEDGERS, {"cases": list(case_ids)})
 
 
 def effects_taken(conn: Connection, effects: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -53,6 +54,19 @@ def effects_taken(conn: Connection, effects: Collection[tuple[str, str]]) -> set
         return set()
     query = select(outbox.c.account, outbox.c.effect).where(outbox.c.effect.in_([effect for _, effect in effects]))
     return {(one.account, one.effect) for one in conn.execute(query)} & set(effects)
+
+
+_SPENT = select(outbox.c.case_id, outbox.c.key, outbox.c.amount, outbox.c.currency).where(
+    text("outbox.money"),  # in the words of its partial index
+    outbox.c.created_at >= bindparam("since"),
+    outbox.c.proposer == bindparam("who"),
+    outbox.c.state.in_(SPENT),
+)
+
+
+def spent(conn: Connection, proposer: str, since: int) -> Sequence[Any]:
+    """What a proposer has given, or is about to give, since then: (case_id, key, amount, currency)."""
+    return conn.execute(_SPENT, {"who": proposer, "since": since}).all()
 
 
 def creating(conn: Connection, accounts: Collection[str]) -> set[str]:
@@ -121,10 +135,18 @@ def void_approvals(conn: Connection, case_ids: Sequence[str]) -> None:
 
 def granted(conn: Connection, case_ids: Sequence[str]) -> Sequence[Any]:
     """(case_id, key, rules) of what people approved, in the words in which it still stands."""
-    same = and_(approvals.c.outbox_id == outbox.c.id, approvals.c.digest == outbox.c.digest)
-    query = select(outbox.c.case_id, outbox.c.key, approvals.c.rules).join(approvals, same)
-    live = query.where(outbox.c.case_id.in_(case_ids), outbox.c.state.in_(PENDING), approvals.c.state == "approved")
-    return conn.execute(live).all()
+    return rows_of(conn, _GRANTED, {"cases": list(case_ids)}) if case_ids else []
+
+
+_GRANTED = (
+    select(outbox.c.case_id, outbox.c.key, approvals.c.rules)
+    .join(approvals, and_(approvals.c.outbox_id == outbox.c.id, approvals.c.digest == outbox.c.digest))
+    .where(
+        outbox.c.case_id.in_(bindparam("cases", expanding=True)),
+        text("outbox.state in ('waiting', 'due', 'held')"),
+        approvals.c.state == "approved",
+    )
+)
 
 
 def _head() -> ColumnElement[bool]:
@@ -181,7 +203,7 @@ _CLAIM = (
 
 def claim(conn: Connection, now: int, lease: int, me: str, room: Mapping[str, int]) -> Sequence[Any]:
     """Take due heads of streams for this process, as they were. ``room``: how many each account takes at most."""
-    found = conn.execute(_due(len(room), whole=True), {"now": now, **_named(room)}).all()
+    found = rows_of(conn, _due(len(room), whole=True), {"now": now, **_named(room)})
     taken = [one for one in found if one.not_after is None or one.not_after >= now]
     if taken:
         many(conn, _CLAIM, [{"row": one.id, "me": me, "lease": lease} for one in taken])
@@ -237,7 +259,7 @@ def finish(
 ) -> None:
     """Record how attempts ended, with their result events, in one commit. A late answer that lost its lease is kept
     as an attempt; it may settle a row that became uncertain meanwhile."""
-    rows = conn.execute(_MINE, {"rows": [end["row"] for end in ends], "me": me})
+    rows = rows_of(conn, _MINE, {"rows": [end["row"] for end in ends], "me": me})
     mine = {(one.id, one.attempt) for one in rows}
     if won := [{**end, "me": me} for end in ends if (end["row"], end["n"]) in mine]:
         many(conn, _FINISH, won)
@@ -288,7 +310,7 @@ _UNCERTAIN = (
 
 def uncertain_due(conn: Connection, now: int, but: Collection[int] = (), most: int = 50) -> Sequence[Any]:
     """Uncertain rows that are to be looked up now, ``but`` for those that are being looked up already."""
-    return conn.execute(_UNCERTAIN, {"now": now, "but": list(but), "most": most}).all()
+    return rows_of(conn, _UNCERTAIN, {"now": now, "but": list(but) or [0], "most": most})
 
 
 _NEXT_DUE = select(func.min(outbox.c.due_at)).where(
@@ -298,7 +320,8 @@ _NEXT_DUE = select(func.min(outbox.c.due_at)).where(
 
 def next_due(conn: Connection, accounts: Collection[str], now: int) -> int | None:
     """When the next row of these accounts is due."""
-    return conn.execute(_NEXT_DUE, {"accounts": list(accounts), "now": now}).scalar()
+    due: int | None = rows_of(conn, _NEXT_DUE, {"accounts": list(accounts), "now": now})[0][0]
+    return due
 
 
 def one(conn: Connection, row_id: int) -> Any:
@@ -348,4 +371,4 @@ def counts(conn: Connection) -> dict[tuple[str, str], int]:
 def any_due(conn: Connection, now: int, accounts: Sequence[str]) -> bool:
     """Whether a claim would find anything."""
     named = {"now": now, **_named(dict.fromkeys(accounts, 1))}
-    return conn.execute(_due(len(accounts), whole=False), named).first() is not None
+    return bool(rows_of(conn, _due(len(accounts), whole=False), named))

@@ -28,7 +28,8 @@ Serial = BigInteger().with_variant(Integer, "sqlite")
 
 def micros(at: datetime) -> int:
     """A time as the schema keeps it."""
-    return (at - EPOCH) // timedelta(microseconds=1)
+    span = at - EPOCH
+    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
 
 
 def moment(at: int) -> datetime:
@@ -61,6 +62,8 @@ inbox = Table(
     UniqueConstraint("account", "dedupe", name="inbox_once"),
 )
 Index("inbox_new", inbox.c.id, sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'"))
+_KNOWN = text("state = 'new' and case_id is not null")
+Index("inbox_known", inbox.c.id, sqlite_where=_KNOWN, postgresql_where=_KNOWN)
 Index(
     "inbox_stuck",
     inbox.c.state,
@@ -185,6 +188,8 @@ outbox = Table(
     Column("needs", String),
     Column("replaces", String),
     Column("money", Boolean, nullable=False, server_default="0"),
+    Column("amount", String),  # what carrying it out costs the shop, a decimal in major units
+    Column("currency", String),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("owner", String),
@@ -213,6 +218,8 @@ Index(
     sqlite_where=text("effect is not null"),
     postgresql_where=text("effect is not null"),
 )
+_MONEY = text("money")
+Index("outbox_money", outbox.c.created_at, sqlite_where=_MONEY, postgresql_where=_MONEY)
 _LIVE = text("state in ('due', 'sending', 'uncertain')")
 Index("outbox_stream", outbox.c.case_id, outbox.c.stream, outbox.c.id, sqlite_where=_LIVE, postgresql_where=_LIVE)
 _DUE = text("state = 'due'")

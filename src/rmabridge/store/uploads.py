@@ -124,8 +124,11 @@ class Uploads:
         (self.folder / f"{upload.id}.facts").unlink(missing_ok=True)
 
     def clean(self, conn: Connection, before: int) -> int:
-        """Give up what was begun before then, or can no longer be read; how many there were."""
+        """Give up what was begun before then, or can no longer be read; how many there were. (Files are written from
+        the loop's thread, this included: what has no name yet is what a process left that died.)"""
         gone = 0
+        for one in (*self.blobs.folder.glob("*.tmp"), *self.folder.glob("*.tmp")):
+            one.unlink(missing_ok=True)
         for one in self.folder.glob("*.facts") if self.folder.is_dir() else ():
             found = self.find(conn, one.stem)
             if found is None or found.at < before:
