@@ -11,6 +11,7 @@ import unicodedata
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import httpx
 import pytest
@@ -193,8 +194,6 @@ class TestAnswers(CallContract):
 
 def published(name: str) -> bytes:
     """A body that EasyPost publishes for tests of signatures, in the bytes that were signed."""
-    from pathlib import Path
-
     held = json.loads((Path(__file__).parents[1] / "data/carriers" / name).read_text(encoding="utf-8"))
     return json.dumps(held["answer"], separators=(",", ":")).encode()
 
@@ -466,23 +465,25 @@ async def test_files_go_along_where_they_belong_and_others_by_address(sim):
         Attachment(name="Invoice 7.pdf", media_type="application/pdf", text=dossier),
         Attachment(name="box.jpg", media_type="image/jpeg", url="https://cdn.example/box.jpg"),
         Attachment(name="claim.json", media_type="application/json", text=dossier),
+        Attachment(name="label.png", media_type="image/png", sha256="ab12"),
     )
     sim.do_ship(CODE)
     with respx.mock(using="httpx") as mock:
         route = mock.post("https://api.easypost.com/v2/claims").respond(201, json=CLAIM)
-        ctx = context("ep")
+        ctx = context("ep", files={"ab12": b"a label"})
         await plugin().file_claim(FILED.model_copy(update={"attachments": files}), ctx)
         await ctx.http.aclose()
     sent = json.loads(route.calls.last.request.content)
     assert sent["description"].splitlines() == ["The box arrived crushed.", "box.jpg: https://cdn.example/box.jpg"]
-    for field in ("invoice_attachments", "supporting_documentation_attachments"):
-        (data,) = sent[field]
+    (invoice,), (claimed, label) = (sent[f"{one}_attachments"] for one in ("invoice", "supporting_documentation"))
+    assert label == "data:image/png;base64," + base64.b64encode(b"a label").decode()
+    for data in (invoice, claimed):
         head, _, raw = data.partition(",")
         assert head == "data:application/pdf;base64"
         assert base64.b64decode(raw).startswith(b"%PDF")
     async with shop(sim) as (ep, ctx):
-        await ep.file_claim(FILED.model_copy(update={"attachments": files}), ctx)
-    ((claim),) = sim.books["claims"].values()
+        await ep.file_claim(FILED.model_copy(update={"attachments": files[:-1]}), ctx)
+    (claim,) = sim.books["claims"].values()
     assert len(claim["attachments"]) == 2
 
 

@@ -179,5 +179,7 @@ class Claiming(Calls, TakesClaims):
 
 
 async def _bytes(file: Attachment, ctx: Context) -> bytes | None:
-    """The bytes of a file that the bridge makes itself."""
-    return content(file) if file.text is not None else None
+    """The bytes of a file that the bridge makes or keeps; None for one that lies elsewhere."""
+    if file.text is not None:
+        return content(file)
+    return await ctx.blob(file.sha256) if file.sha256 else None
