@@ -21,8 +21,10 @@ from ..model import (
     ClaimSeen,
     Classified,
     Closed,
+    Closing,
     CoverageSeen,
     DeadlineReached,
+    Delivered,
     Direction,
     Event,
     Evidence,
@@ -31,12 +33,15 @@ from ..model import (
     Form,
     Given,
     IdentityChecked,
+    IncidentOpened,
     Message,
     MessageReceived,
     OrderSeen,
     Parcel,
     ParcelSeen,
     ParcelStatus,
+    Play,
+    PlayMoved,
     Ref,
     RefKind,
     Refund,
@@ -55,7 +60,7 @@ from ..model import (
     Settled,
     TicketSeen,
 )
-from ..model.case import Said
+from ..model.case import Arrival, Said, Sent
 from .claims import fold as fold_claim
 from .identity import names
 from .lifecycle import status
@@ -242,6 +247,9 @@ def _message(fold: Fold, event: MessageReceived) -> None:
             new["form"] = message.form.value
         if message.form is Form.CHAT:
             new["lines"] = _lines(talk.lines, message)
+        _keep_open(fold)
+    elif message.author is Author.AGENT and message.who and fold.newer("talk.agent"):
+        new["agent"] = message.who
     fold.changes["talk"] = talk.model_copy(update=new)
     _claimed(fold, event.buyer)
 
@@ -304,7 +312,7 @@ def _ticket(fold: Fold, event: TicketSeen) -> None:
 
 
 def _classified(fold: Fold, event: Classified) -> None:
-    for name in ("kind", "issue", "also", "cause", "level", "liable", "sub", "anger", "language"):
+    for name in ("kind", "issue", "also", "cause", "level", "liable", "sub", "anger", "language", "agent"):
         if (value := getattr(event, name)) is not None and fold.newer(f"said.{name}"):
             fold.changes[name] = value
     if event.why and fold.newer("said.why"):
@@ -372,10 +380,56 @@ def _routed(fold: Fold, event: Routed) -> None:
         )
 
 
+def _played(fold: Fold, event: PlayMoved) -> None:
+    """The bridge's own events, in the order of their turns; what was held back is closed by the last missing step."""
+    old = fold.case.play
+    if old and event.turn <= old.turn:
+        return
+    same = old if old and old.round == event.round else None
+    steps = {one.name: one for one in (*event.steps, *(same.steps if same else ()))}
+    fold.changes["play"] = play = Play(
+        id=event.play,
+        state=event.state,
+        turn=event.turn,
+        round=event.round,
+        steps=tuple(sorted(steps.values(), key=lambda one: (one.at, one.name))),
+        next=event.next,
+        needs=event.needs if event.needs is not None else same.needs if same else (),
+        rank=event.rank or (old.rank if old else None),
+        rights=event.rights or (old.rights if old else None),
+        closing=same.closing if same else None,
+    )
+    if play.closing and not play.missing:
+        _close(fold, event, play.closing.result)
+        fold.changes["play"] = play.model_copy(update={"closing": None})
+
+
+def _keep_open(fold: Fold) -> None:
+    """The buyer wrote again: nobody closes over that."""
+    if (play := fold.case.play) and play.closing:
+        fold.changes["play"] = play.model_copy(update={"closing": None})
+
+
+def _incident(fold: Fold, event: IncidentOpened) -> None:
+    old, new = fold.case.incident, event.incident
+    if old is None or (new.opened_at, new.id) < (old.opened_at, old.id):
+        fold.changes["incident"] = new
+
+
 def _closed(fold: Fold, event: Closed) -> None:
+    """Closed, or held back while its play misses a step that a closing needs."""
+    play = fold.case.play
+    if play and play.round == fold.case.round and play.missing:
+        closing = Closing(result=event.result, by=event.by, at=event.at)
+        fold.changes["play"] = play.model_copy(update={"closing": closing})
+    else:
+        _close(fold, event, event.result)
+
+
+def _close(fold: Fold, event: Closed | PlayMoved, result: str) -> None:
     fold.changes["closings"] = tuple(sorted({*fold.case.closings, event.at}))
     if fold.newer("closed"):
-        fold.changes["result"] = event.result
+        fold.changes["result"] = result
         fold.changes["closed_at"] = event.at
 
 
@@ -401,7 +455,21 @@ def _settled(fold: Fold, event: Settled) -> None:
     elif event.action_type == "message.send" and not event.action.startswith("staff:"):
         talk = fold.case.talk
         first, last = min(filter(None, (talk.first_out, event.at))), max(filter(None, (talk.last_out, event.at)))
-        fold.changes["talk"] = talk.model_copy(update={"first_out": first, "last_out": last, "count": talk.count + 1})
+        new: dict[str, Any] = {"first_out": first, "last_out": last, "count": talk.count + 1}
+        if event.ref:
+            one = Sent(action=event.action, account=event.account, ref=event.ref, at=event.at)
+            new["sent"] = tuple(sorted({*talk.sent, one}, key=lambda one: (one.at, one.action)))[-MOST_LINES:]
+        fold.changes["talk"] = talk.model_copy(update=new)
+
+
+def _arrived(fold: Fold, event: Delivered) -> None:
+    """The newest word on each message."""
+    new = Arrival(message=event.message, ok=event.ok, reason=event.reason, at=event.at)
+    newest: dict[str, Arrival] = {}
+    for one in sorted((*fold.case.talk.arrivals, new), key=lambda one: (one.at, one.message, one.ok, one.reason or "")):
+        newest.pop(one.message, None)
+        newest[one.message] = one
+    fold.changes["talk"] = fold.case.talk.model_copy(update={"arrivals": tuple(newest.values())[-MOST_LINES:]})
 
 
 def _deadline(fold: Fold, event: DeadlineReached) -> None:
@@ -424,6 +492,7 @@ STEPS: dict[type[Any], Callable[[Fold, Any], None]] = {
     ParcelSeen: _parcel,
     RefundSeen: _refund,
     TicketSeen: _ticket,
+    Delivered: _arrived,
     Classified: _classified,
     RemedyOffered: _offered,
     RemedyAccepted: _accepted,
@@ -433,6 +502,8 @@ STEPS: dict[type[Any], Callable[[Fold, Any], None]] = {
     IdentityChecked: _identity,
     CoverageSeen: _coverage,
     Routed: _routed,
+    PlayMoved: _played,
+    IncidentOpened: _incident,
     Closed: _closed,
     Reopened: _reopened,
     Settled: _settled,

@@ -49,12 +49,14 @@ from .event import (
     FactMissing,
     Held,
     IdentityChecked,
+    IncidentOpened,
     Line,
     Merged,
     MessageReceived,
     Noted,
     OrderSeen,
     ParcelSeen,
+    PlayMoved,
     RefundSeen,
     RemedyAccepted,
     RemedyDeclined,
@@ -71,6 +73,7 @@ from .money import Currency, Money
 from .order import Order, OrderLine
 from .parcel import FINAL, Direction, Parcel, ParcelException, ParcelStatus, Scan
 from .people import Address, Buyer, Form
+from .playing import Closing, Incident, Play, PlayStep, Rank, Rights
 from .refs import Ref, RefKind
 from .verdict import Ruling, Verdict, allow, deny, hold
 from .words import (
@@ -111,6 +114,7 @@ __all__ = [
     "ClaimStep",
     "Classified",
     "Closed",
+    "Closing",
     "Commanded",
     "CommentTicket",
     "CoverageSeen",
@@ -135,6 +139,8 @@ __all__ = [
     "Held",
     "Identity",
     "IdentityChecked",
+    "Incident",
+    "IncidentOpened",
     "Issue",
     "Line",
     "Merged",
@@ -151,8 +157,12 @@ __all__ = [
     "ParcelSeen",
     "ParcelStatus",
     "PayRefund",
+    "Play",
+    "PlayMoved",
+    "PlayStep",
     "QueryClaim",
     "QueryParcel",
+    "Rank",
     "Ref",
     "RefKind",
     "Refund",
@@ -169,6 +179,7 @@ __all__ = [
     "RequestProof",
     "RequestStatus",
     "Reship",
+    "Rights",
     "Route",
     "Routed",
     "Ruling",

@@ -17,6 +17,7 @@ from .money import Money
 from .order import Order
 from .parcel import Parcel
 from .people import Buyer
+from .playing import Incident, Play
 from .refs import Ref, RefKind
 from .stored import Stored, Value
 from .words import (
@@ -140,6 +141,7 @@ class Talk(Value):
     last_text: str | None = Field(None, description="the buyer's last words, shortened to 500 characters")
     form: str | None = None
     lines: tuple[Said, ...] = Field((), description="the buyer's newest chat lines, shortened, at most 10")
+    agent: str | None = Field(None, description="the agent who wrote last, as the entrance names them")
     sent: tuple[Sent, ...] = Field((), description="our newest messages to the buyer, at most 10")
     arrivals: tuple[Arrival, ...] = Field((), description="whether messages arrived, as their channels say, at most 10")
 
@@ -241,6 +243,9 @@ class Case(Stored):
     talk: Talk = Talk()
     route: Route = Route()
     deadlines: tuple[Deadline, ...] = ()
+    play: Play | None = Field(None, description="the handling play and the place in the queue")
+    incident: Incident | None = None
+    agent: str | None = Field(None, description="the agent whom a service complaint concerns")
     claims: tuple[Claim, ...] = ()
     coverage: dict[str, bool] = Field(default_factory=dict, description="carrier → whether it serves the address")
     evidence: tuple[Evidence, ...] = ()

@@ -17,6 +17,7 @@ from .money import Money
 from .order import Order
 from .parcel import Parcel
 from .people import Buyer
+from .playing import Incident, PlayStep, Rank, Rights
 from .refs import Ref
 from .stored import Stored, Value
 from .words import (
@@ -155,6 +156,7 @@ class Classified(Base):
     anger: int | None = Field(None, ge=0, le=2, description="0 calm, 1 displeased, 2 angry")
     language: str | None = None
     confidence: float | None = None
+    agent: str | None = None
     why: tuple[str, ...] = ()
 
 
@@ -267,6 +269,28 @@ class Routed(Base):
     channels: tuple[str, ...] = ()
 
 
+class PlayMoved(Base):
+    """The handling play went on: ``steps`` are newly reached, what is None stays. Turns only rise."""
+
+    type: Literal["play.moved"] = "play.moved"
+    play: str
+    state: str
+    turn: int
+    round: int = 1
+    steps: tuple[PlayStep, ...] = ()
+    next: tuple[str, ...] = ()
+    needs: tuple[str, ...] | None = None
+    rank: Rank | None = None
+    rights: Rights | None = None
+
+
+class IncidentOpened(Base):
+    """The case opened an incident, or turned out to be part of one."""
+
+    type: Literal["incident.opened"] = "incident.opened"
+    incident: Incident
+
+
 class Closed(Base):
     """The case is finished; ``result`` says how."""
 
@@ -362,6 +386,8 @@ Event = (
     | CoverageSeen
     | Held
     | Routed
+    | PlayMoved
+    | IncidentOpened
     | Closed
     | Reopened
     | Merged

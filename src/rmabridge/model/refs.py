@@ -21,11 +21,12 @@ class RefKind(StrEnum):
     WAYBILL = "waybill"
     ORDER = "order"
     BUYER = "buyer"
+    INCIDENT = "incident"
 
 
-WEAK: Final = frozenset({RefKind.WAYBILL, RefKind.ORDER, RefKind.BUYER})
+WEAK: Final = frozenset({RefKind.WAYBILL, RefKind.ORDER, RefKind.BUYER, RefKind.INCIDENT})
 # Where a value is unique: at one account, in one shop, or anywhere.
-SHOP_WIDE: Final = frozenset({RefKind.ORDER, RefKind.BUYER})
+SHOP_WIDE: Final = frozenset({RefKind.ORDER, RefKind.BUYER, RefKind.INCIDENT})
 WORLD_WIDE: Final = frozenset({RefKind.CASE, RefKind.WAYBILL})
 
 
