@@ -1,0 +1,183 @@
+"""Which carrier: the one the buyer asked for, and one that serves the address; else the money or new goods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from pydantic import Field
+
+from rmabridge.abilities import Policy, Proposal, View
+from rmabridge.core.reach import tell
+from rmabridge.model import (
+    Action,
+    Case,
+    CheckCoverage,
+    Choice,
+    CoverageSeen,
+    Direction,
+    Parcel,
+    ParcelException,
+    ParcelStatus,
+    PayRefund,
+    RemedyKind,
+    RemedyOffered,
+    Reship,
+    Verdict,
+    deny,
+    hold,
+)
+
+from .legs import code
+from .watching import left_of
+from .wishes import Wish, wish
+
+COVERAGE: Final = "logistics.coverage"
+REQUESTED: Final = "logistics.requested_carrier"
+LOST: Final = "logistics.lost"
+UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
+
+
+class Choosing(Policy):
+    """Requested and unserved carriers, and what is offered where a parcel cannot arrive."""
+
+    lost_remedy: Literal["offer", "refund", "reship"] = Field(
+        "offer", description="for a lost parcel: let the buyer choose, or refund or reship by rule"
+    )
+    carry_out: bool = Field(True, description="start the refund or replacement that was agreed for such a parcel")
+
+    def choose(self, case: Case, parcel: Parcel, view: View) -> Iterable[Proposal]:
+        """Check and tell a carrier that was not asked for; offer the money where it does not serve the address."""
+        if parcel.carrier is None or parcel.final:
+            return
+        carrier, wrong = code(parcel.carrier), is_wrong(case, parcel)
+        if _says_unserved(parcel) and case.coverage.get(carrier) is not False:
+            key = f"coverage:{case.id}:{carrier}"
+            yield CoverageSeen(key=key, at=view.now, carrier=carrier, served=False, reason="said by a scan")
+        if wrong and carrier not in case.coverage:
+            yield from _check(case, carrier, view)
+        served = case.coverage.get(carrier)
+        if served is False and case.offered is None:
+            yield _offer(case, f"{COVERAGE}:{carrier}", RemedyKind.REFUND_ONLY, view)
+        if wrong and not _checking(case, carrier, view):
+            yield from _tell_wrong(case, parcel, served, view)
+
+    def lost(self, case: Case, parcel: Parcel, view: View) -> Iterable[Proposal]:
+        """Tell the buyer that the parcel is lost, and offer new goods or the money; start what was agreed."""
+        if parcel.status is not ParcelStatus.LOST:
+            return
+        purpose = f"logistics:lost:{parcel.waybill}"
+        if not view.proposed(purpose):
+            plan = self.lost_remedy
+            message = tell(
+                case, view, purpose, "logistics.lost", waybill=parcel.waybill, carrier=parcel.carrier, plan=plan
+            )
+            if message:
+                yield message.model_copy(update={"once": f"lost:{parcel.waybill}"})
+        if case.offered is None and case.agreed is None and not case.refunds:
+            first = RemedyKind.REFUND_ONLY if self.lost_remedy == "refund" else RemedyKind.RESHIP
+            automatic = None if self.lost_remedy == "offer" else LOST
+            yield _offer(case, f"{LOST}:{parcel.waybill}", first, view, automatic)
+        yield from self._carry_out(case)
+
+    def _carry_out(self, case: Case) -> Iterable[Proposal]:
+        chosen = case.agreed or (case.offered if case.offered and case.offered.automatic == LOST else None)
+        if chosen is None or case.order is None or not self.carry_out or case.refunds or not alone(case):
+            return
+        if chosen.kind is RemedyKind.RESHIP:
+            yield _replacement(case)
+        elif chosen.kind is RemedyKind.REFUND_ONLY and (amount := chosen.amount or left_of(case)):
+            request = case.request.id if case.request else None
+            yield PayRefund(order=case.order.id, request=request, amount=amount, note="lost in transit")
+
+    def amend(self, action: Action, case: Case, view: View) -> Action | None:
+        """A replacement goes by the carrier that the buyer asked for."""
+        if not isinstance(action, Reship) or action.carrier:
+            return None
+        served = [one for one in asked(case).wanted if case.coverage.get(one) is not False]
+        return action.model_copy(update={"carrier": served[0]}) if served else None
+
+    def review(self, action: Action, case: Case, view: View) -> Verdict | None:
+        """Never by a carrier that does not serve the address; by one that was not asked for, only as a person says."""
+        if not isinstance(action, Reship) or not action.carrier:
+            return None
+        carrier = code(action.carrier)
+        if case.coverage.get(carrier) is False:
+            return deny(COVERAGE, f"{carrier} does not serve the address")
+        if not asked(case).grants(carrier):
+            wanted = ", ".join(asked(case).wanted) or "another carrier"
+            return hold(REQUESTED, f"the buyer asked for {wanted}, not {carrier}; give a reason to use it all the same")
+        return None
+
+
+def asked(case: Case) -> Wish:
+    """The carriers that the order's note asks for."""
+    return wish(case.order.note if case.order else None)
+
+
+def is_wrong(case: Case, parcel: Parcel) -> bool:
+    """Whether the parcel went by another carrier than the buyer asked for."""
+    return (
+        parcel.carrier is not None
+        and parcel.direction is Direction.OUT
+        and not asked(case).grants(code(parcel.carrier))
+    )
+
+
+def alone(case: Case) -> bool:
+    """Whether the order is one parcel: of several nobody knows which goods are in which."""
+    return sum(one.direction is Direction.OUT for one in case.parcels) == 1
+
+
+def _says_unserved(parcel: Parcel) -> bool:
+    return ParcelException.OUT_OF_AREA in {parcel.exception, *(one.exception for one in parcel.scans)}
+
+
+def _check(case: Case, carrier: str, view: View) -> Iterable[Proposal]:
+    to = case.order.ship_to if case.order else None
+    if to is None:
+        return
+    check = CheckCoverage(carrier=carrier, address=to)
+    if not view.proposed(check.key) and view.can(check):
+        yield check
+
+
+def _checking(case: Case, carrier: str, view: View) -> bool:
+    """Whether the answer is still to come."""
+    to = case.order.ship_to if case.order else None
+    if to is None or carrier in case.coverage:
+        return False
+    check = CheckCoverage(carrier=carrier, address=to)
+    state = view.ledger.get(check.key)
+    return state in UNDER_WAY or (state is None and view.can(check))
+
+
+def _offer(case: Case, name: str, first: RemedyKind, view: View, automatic: str | None = None) -> RemedyOffered:
+    amount, kinds = left_of(case) if alone(case) else None, (RemedyKind.RESHIP, RemedyKind.REFUND_ONLY)
+    ordered = sorted(kinds, key=lambda one: one is not first)
+    choices = tuple(Choice(remedy=one, amount=amount if one is RemedyKind.REFUND_ONLY else None) for one in ordered)
+    return RemedyOffered(
+        key=f"offer:{name}:{case.id}",
+        at=view.now,
+        remedy=first,
+        amount=amount if first is RemedyKind.REFUND_ONLY else None,
+        automatic=automatic,
+        choices=choices,
+    )
+
+
+def _replacement(case: Case) -> Reship:
+    assert case.order is not None  # noqa: S101 (narrows the type)
+    lines = tuple((one.sku or one.id, one.quantity) for one in case.order.lines)
+    return Reship(
+        external=case.id, order=case.order.id, lines=lines, address=case.order.ship_to, note="lost in transit"
+    )
+
+
+def _tell_wrong(case: Case, parcel: Parcel, served: bool | None, view: View) -> Iterable[Proposal]:
+    purpose = f"logistics:wrong_carrier:{parcel.waybill}"
+    if view.proposed(purpose):
+        return
+    about = {"waybill": parcel.waybill, "carrier": parcel.carrier_name or parcel.carrier, "unserved": served is False}
+    if message := tell(case, view, purpose, "logistics.wrong_carrier", **about):
+        yield message.model_copy(update={"once": f"wrong_carrier:{parcel.waybill}"})
