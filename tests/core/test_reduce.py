@@ -16,6 +16,7 @@ from rmabridge.model import (
     CaseRequested,
     Classified,
     Closed,
+    Delivered,
     Direction,
     FactMissing,
     Form,
@@ -117,6 +118,13 @@ makers = st.one_of(
         action_type=st.just("message.send"),
         account=st.just("mail"),
         outcome=st.sampled_from(["done", "dead"]),
+        ref=st.sampled_from([None, "m1", "m2"]),
+    ),
+    _event(
+        Delivered,
+        message=st.sampled_from(["m1", "m2"]),
+        ok=st.booleans(),
+        reason=st.sampled_from([None, "unknown user"]),
     ),
     messages.map(lambda facts: lambda key, at: _said(key, at, facts)),
 )

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from ..abilities import Shop, View, Way
 from ..model import Case, Form, Money, Parcel, RefKind, SendMessage
+from ..model.case import Arrival, Sent
 from .templates import Rendered
 
 # Forms whose vendors may carry templates of their own only: their plugins need the values beside the words.
@@ -29,14 +30,21 @@ class Reach(NamedTuple):
 
 def ways(case: Case, shop: Shop) -> Reach:
     """All ways to the case's buyer, in the shop's order of preference, and why the others fall out."""
-    found = Reach([], [])
+    found, failed = Reach([], []), lost(case)
     for way in sorted(shop.ways, key=lambda one: _rank(one.form, shop)):
         address = _address(case, way)
-        if reason := _unfit(case, shop, way, address):
+        if reason := _unfit(case, shop, way, address) or _failed(failed.get(way.account)):
             found.fallen.append((f"{way.account}/{way.form}", reason))
         elif address:
             found.ways.append(Reached(way, address))
     return found
+
+
+def lost(case: Case) -> dict[str, tuple[Sent, Arrival]]:
+    """Accounts whose newest receipt says that a message to the buyer did not arrive, with message and receipt."""
+    sent = {one.ref: one for one in case.talk.sent}
+    newest = {sent[one.message].account: one for one in case.talk.arrivals if one.message in sent}
+    return {account: (sent[one.message], one) for account, one in newest.items() if not one.ok}
 
 
 def language(case: Case, shop: Shop) -> str:
@@ -155,3 +163,7 @@ def _unfit(case: Case, shop: Shop, way: Way, address: str | None) -> str | None:
     if not address:
         return "the buyer's address on it is not known" if case.buyer else "nothing is known of the buyer"
     return "the address is masked" if "*" in address else None
+
+
+def _failed(what: tuple[Sent, Arrival] | None) -> str | None:
+    return what and f"{what[0].action} did not arrive: {what[1].reason or 'no reason was given'}"

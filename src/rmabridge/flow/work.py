@@ -16,6 +16,7 @@ from ..model import (
     EVENTS,
     Author,
     DeadlineReached,
+    Delivered,
     Event,
     FactMissing,
     FetchOrder,
@@ -70,6 +71,8 @@ class Work(Books):
             return
         if isinstance(event, Settled):
             self._settled(event)
+        elif isinstance(event, Delivered) and not event.ok:
+            self._lost(event, account)
         elif isinstance(event, DeadlineReached) and self._timer(event, queue):
             return
         if before.status is not self.case.status:
@@ -227,6 +230,10 @@ class Work(Books):
             )
         if state != "uncertain":
             self._follow(event.action, state)
+
+    def _lost(self, event: Delivered, account: str) -> None:
+        self.flag = f"a message did not arrive: {mask(event.reason or 'no reason was given')}"
+        self._alert(f"lost:{account}", f"{account}: {self.flag}", account)
 
     def _sent_message(self, event: Settled) -> None:
         action = self.action_of(event.action) if event.action_type == SendMessage.kind else None

@@ -1,0 +1,53 @@
+"""Second way: what did not arrive on one way goes once more, on the next way that reaches the buyer.
+
+A channel's receipt or a bounced mail says that a message was lost; until a later message on that way arrives, the way
+falls out (``core.reach``). What cannot go another way is told on the ticket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
+
+from rmabridge import hookimpl
+from rmabridge.abilities import Policy, Proposal, View
+from rmabridge.core.reach import lost, note, send, ways
+from rmabridge.model import Case, CommentTicket, Delivered, Event, Form, SendMessage, Settled
+
+AGAIN: Final = "again:"
+OPEN: Final = "ticket:open"
+
+
+class SecondWay(Policy):
+    """Sends a lost message once more, elsewhere."""
+
+    title: ClassVar[str] = "Second way"
+    hears: ClassVar[frozenset[type[Any]]] = frozenset({Delivered, Settled})
+
+    def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
+        """The same words on the next way, one time for each message."""
+        for sent, _ in lost(case).values():
+            said = view.action(sent.action)
+            if not isinstance(said, SendMessage) or said.purpose.startswith(AGAIN):
+                continue
+            if not view.proposed(AGAIN + said.purpose):
+                yield from self._once_more(case, said, view)
+
+    def _once_more(self, case: Case, said: SendMessage, view: View) -> Iterable[Proposal]:
+        found = ways(case, view.shop)
+        fitting = (one for one in found.ways if one.way.limit is None or one.way.limit.fits(said.text))
+        if reached := next(fitting, None):
+            subject = (said.subject or f"[{case.id}]") if reached.way.form is Form.MAIL else None
+            again = send(case, AGAIN + said.purpose, reached, said.text, subject=subject)
+            kept = ("locale", "template", "values", "attachments", "not_after")
+            yield again.model_copy(update={name: getattr(said, name) for name in kept})
+        elif view.shop.helpdesk:
+            reasons = [f"{way}: {reason}" for way, reason in found.fallen]
+            text = note(case, view, "ticket.unsent", unreached=reasons).text
+            yield CommentTicket(origin=f"lost:{said.purpose}", text=text, needs=None if case.ticket.id else OPEN)
+
+
+@hookimpl
+def register_policies() -> list[type[Policy]]:
+    """The policy of this module."""
+    return [SecondWay]

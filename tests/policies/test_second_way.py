@@ -1,0 +1,80 @@
+"""What did not arrive goes once more, on the next way."""
+
+from datetime import timedelta
+
+import pytest
+from rmabridge_progress import Progress
+from rmabridge_second_way import SecondWay
+
+from rmabridge.abilities import Limit, Way
+from rmabridge.core.reach import ways
+from rmabridge.model import Delivered, Form, RequestChanged, RequestStatus
+
+FIRST = "progress:approved:1"
+
+
+@pytest.fixture
+def sent(world):
+    """A case whose buyer was told of the approval by mail."""
+
+    def make(**shop):
+        one = world.Desk(world.policy(Progress), world.policy(SecondWay), the_shop=world.shop(**shop))
+        one.feed(world.requested(), world.order())
+        one.feed(RequestChanged(key="ap", at=world.MONDAY, status=RequestStatus.APPROVED, refs=(world.RETURN,)))
+        return one.settle(FIRST, ref="<1@acme>", account="mail")
+
+    return make
+
+
+def receipt(one, ok=False, message="<1@acme>", minutes=1):
+    at = one.now + timedelta(minutes=minutes)
+    return Delivered(key=f"r:{message}:{ok}:{at}", at=at, message=message, ok=ok, reason=None if ok else "user unknown")
+
+
+def test_a_bounced_mail_goes_once_more_by_text_message(sent):
+    one = sent()
+    before = one.sent(FIRST)
+    # The bounce comes to another account than the one that sent.
+    one.feed(receipt(one), account="mailbox")
+    again = one.sent(f"again:{FIRST}")
+    assert (again.account, again.form, again.to) == ("sms", Form.SMS, "13800001234")
+    assert (again.text, again.template) == (before.text, before.template)
+    one.feed(receipt(one, minutes=2), account="mailbox")
+    one.settle(f"again:{FIRST}", ref="s1", account="sms")
+    one.feed(receipt(one, message="s1"), account="sms")
+    assert [key for key in one.ledger if key.startswith("again:")] == [f"again:{FIRST}"]
+
+
+def test_the_way_that_failed_falls_out_until_something_arrives_on_it(sent):
+    one = sent()
+    one.feed(receipt(one), account="mail")
+    found = ways(one.case, one.shop)
+    assert [each.way.account for each in found.ways] == ["sms"]
+    assert found.fallen == [("mail/mail", f"{FIRST} did not arrive: user unknown")]
+    one.feed(receipt(one, ok=True, minutes=5), account="mail")
+    assert [each.way.account for each in ways(one.case, one.shop).ways] == ["mail", "sms"]
+
+
+def test_a_receipt_before_its_message_is_settled_counts_too(world):
+    one = world.Desk(world.policy(Progress), world.policy(SecondWay))
+    one.feed(world.requested(), world.order())
+    one.feed(RequestChanged(key="ap", at=world.MONDAY, status=RequestStatus.APPROVED, refs=(world.RETURN,)))
+    one.feed(receipt(one), account="mail")
+    assert not one.proposed("again:")
+    one.settle(FIRST, ref="<1@acme>", account="mail")
+    assert one.proposed("again:") == [f"again:{FIRST}"]
+
+
+def test_receipts_that_say_yes_or_name_other_messages_change_nothing(sent):
+    one = sent()
+    one.feed(receipt(one, ok=True), receipt(one, message="<other@acme>"), account="mail")
+    assert not one.proposed("again:")
+
+
+def test_what_can_go_no_other_way_is_told_on_the_ticket(sent):
+    one = sent(ways=(Way(account="mail", form=Form.MAIL), Way(account="sms", form=Form.SMS, limit=Limit(characters=5))))
+    one.feed(receipt(one), account="mail")
+    assert not one.proposed("again:")
+    note = one.sent(f"ticket:comment:lost:{FIRST}")
+    assert "user unknown" in note.text
+    assert note.needs == "ticket:open"
