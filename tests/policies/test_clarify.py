@@ -10,9 +10,14 @@ from rmabridge_wording import lint
 from rmabridge.abilities import Way
 from rmabridge.core.templates import Catalogue
 from rmabridge.model import FactMissing, Form, Ref, RefKind
+from rmabridge.testing.contract import PolicyContract
 
 CATALOGUE = Catalogue()
 ASKS = {"order": "订单号", "problem": "遇到了什么问题", "item": "是哪一件商品"}
+
+
+class TestClarifyContract(PolicyContract):
+    plugin = Clarify
 
 
 @pytest.fixture

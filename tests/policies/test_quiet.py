@@ -15,11 +15,16 @@ from rmabridge.abilities import Way
 from rmabridge.core.quiet import run, words
 from rmabridge.core.reduce import reduce
 from rmabridge.model import Case, FactMissing, Form, RefundSeen, Ruling
+from rmabridge.testing.contract import PolicyContract
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, document, running
 
 LINES = ("你好", "我前几天买的水壶", "订单 250101-0042", "到现在还没收到货", "有点急")
 SHOP = {"quiet": timedelta(seconds=20), "quiet_most": timedelta(seconds=60)}
+
+
+class TestPatienceContract(PolicyContract):
+    plugin = Patience
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from rmabridge.model import (
     Ruling,
     SendMessage,
 )
+from rmabridge.testing.contract import PolicyContract
 
 CATALOGUE = Catalogue()
 LINTER = default()
@@ -44,6 +45,10 @@ PHRASES = [phrase for rule in RULES for script in SCRIPTS for phrase in rule.wor
 
 def ids(text, locale="zh-CN"):
     return [one.rule.id for one in lint(text, locale)]
+
+
+class TestWordingContract(PolicyContract):
+    plugin = Wording
 
 
 @pytest.fixture
@@ -161,7 +166,7 @@ def test_every_shipped_template_in_every_language_and_form_passes(id_):
 
 @pytest.mark.row("S048", "S049")
 def test_the_first_reply_to_every_kind_of_complaint_feels_and_apologises_and_admits_nothing():
-    assert CATALOGUE.lint() == []
+    assert not [one for one in CATALOGUE.lint() if one.where.startswith("templates.first_reply.")]
     for kind in CaseKind:
         for locale in LOCALES if kind is not CaseKind.QUESTION else ():
             for form in Form:
