@@ -1,8 +1,9 @@
 """SMTP: mails to buyers and colleagues through any mail server or relay.
 
-Sends one plain-text mail to one recipient, keeps the mails of a case in one thread, and marks automatic mails as such
-(RFC 3834), so that no two machines answer each other. The Message-ID follows from the delivery, so that a mail that
-was sent twice by a person's decision is still one mail to its receivers. DKIM, SPF and DMARC are the relay's task.
+Sends one plain-text mail with its files to one recipient, keeps the mails of a case in one thread, and marks automatic
+mails as such (RFC 3834), so that no two machines answer each other. The Message-ID follows from the delivery, so that a
+mail that was sent twice by a person's decision is still one mail to its receivers. DKIM, SPF and DMARC are the relay's
+task.
 
 Reference: RFC 5321 (SMTP), RFC 5322 (headers), RFC 3834 (automatic mails), https://aiosmtplib.readthedocs.io/
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -29,7 +30,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from rmabridge import hookimpl
 from rmabridge.abilities import Context, Plugin, Probes, Result, SendsMessages, performs
 from rmabridge.errors import DeliveryError, Rejected, Unauthorised, Unavailable
-from rmabridge.model import Form, SendMessage
+from rmabridge.model import Attachment, Form, SendMessage
+from rmabridge.wire import documents
 
 # One address, no display name, no quoted local part: what shop systems hand over.
 ADDRESS = re.compile(r"""^[^\s@<>()\[\]\\,;:"]+@[^\s@<>()\[\]\\,;:"]+$""")
@@ -37,6 +39,7 @@ GREYLISTED = frozenset({450, 451})
 CREDENTIALS = frozenset({530, 534, 535, 538})
 # Python encodes an id that does not fit a line of 78 characters, and an encoded id is no id.
 LONGEST_DOMAIN, LONGEST_THREAD = 40, 32
+Files = tuple[Sequence[tuple[Attachment, bytes]], Sequence[str]]
 
 
 class Smtp(Plugin, SendsMessages, Probes):
@@ -53,12 +56,13 @@ class Smtp(Plugin, SendsMessages, Probes):
     tls: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="'starttls' (refused where the server has none), 'tls' from the first byte, or 'none'"
     )
-    ca_file: str | None = Field(None, description="certificates to trust instead of the system's")
+    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
     sender: str = Field(description="address in From and of the envelope")
     sender_name: str = Field("", description="name beside the sender's address")
     reply_to: str | None = Field(None, description="where answers go, if not to the sender")
     domain: str = Field("", max_length=LONGEST_DOMAIN, description="right side of our Message-IDs; the sender's domain")
     timeout: float = Field(20, gt=0, description="seconds to wait for each answer of the server")
+    most_attached: int = Field(10 << 20, ge=0, description="bytes of files in one mail; what is beyond goes as a link")
 
     @field_validator("sender", "reply_to")
     @classmethod
@@ -88,7 +92,7 @@ class Smtp(Plugin, SendsMessages, Probes):
     @performs(deadline=90)
     async def send(self, action: SendMessage, ctx: Context) -> Result:
         """Send the mail; the id is its Message-ID."""
-        mail = self._compose(action, ctx)
+        mail = self._compose(action, ctx, await self._files(action, ctx))
         smtp = self._client()
         try:
             with _answers():
@@ -120,7 +124,7 @@ class Smtp(Plugin, SendsMessages, Probes):
             local_hostname=self.domain,
             use_tls=self.tls == "tls",
             start_tls=False,
-            cert_bundle=self.ca_file,
+            cert_bundle=str(self.ca_file) if self.ca_file else None,
         )
 
     async def _greet(self, smtp: aiosmtplib.SMTP) -> None:
@@ -151,10 +155,10 @@ class Smtp(Plugin, SendsMessages, Probes):
             await smtp.rcpt(recipient, encoding=encoding)
         return wide
 
-    def _compose(self, action: SendMessage, ctx: Context) -> EmailMessage:
+    def _compose(self, action: SendMessage, ctx: Context, files: Files = ((), ())) -> EmailMessage:
         if not ADDRESS.match(action.to):
             raise Rejected(f"{action.to!r} is not one mail address")
-        if not _clean(action.to, action.subject, action.name):
+        if not _clean(action.to, action.subject, action.name, *(one.name for one in action.attachments)):
             raise Rejected("line breaks or control characters in a mail header", hint="mend subject, name or address")
         mail = EmailMessage(policy=WIRE_POLICY.clone(cte_type="7bit"))
         mail["From"] = _address(self.sender_name, self.sender)
@@ -163,8 +167,24 @@ class Smtp(Plugin, SendsMessages, Probes):
         mail["Date"] = format_datetime(ctx.now())
         mail["Message-ID"] = f"<{_token(ctx.idempotency_key, 36)}@{self.domain}>"
         self._mark(mail, action)
-        mail.set_content(_text(action))
+        attached, named = files
+        mail.set_content("\n\n".join([action.text, *named]))
+        for one, data in attached:
+            main, _, sub = one.media_type.partition("/")
+            mail.add_attachment(data, maintype=main, subtype=sub or "octet-stream", filename=one.name)
         return mail
+
+    async def _files(self, action: SendMessage, ctx: Context) -> Files:
+        """What goes along, and lines for what has no bytes here or is too much for a mail."""
+        attached, named, left = [], [], self.most_attached
+        for one in action.attachments:
+            data = await _bytes(one, ctx) if one.text is not None or (one.size or 0) <= left else None
+            if data is None or len(data) > left:
+                named.append(f"{one.name}: {_elsewhere(one)}")
+            else:
+                left -= len(data)
+                attached.append((one, data))
+        return attached, named
 
     def _mark(self, mail: EmailMessage, action: SendMessage) -> None:
         """Thread, answers and the word that a machine wrote this."""
@@ -209,13 +229,17 @@ def _address(name: str, address: str) -> Address:
     return Address(name, local, domain)
 
 
-def _text(action: SendMessage) -> str:
-    lines = []
-    for one in action.attachments:
-        if one.url is None:
-            raise Rejected(f"{one.name}: a mail carries the addresses of files, and this one has none")
-        lines.append(f"{one.name}: {one.url}")
-    return "\n\n".join([action.text, *lines])
+async def _bytes(file: Attachment, ctx: Context) -> bytes | None:
+    """What goes into the mail itself: what was made or stored here."""
+    if file.text is not None:
+        return documents.content(file)
+    return await ctx.blob(file.sha256) if file.sha256 else None
+
+
+def _elsewhere(file: Attachment) -> str:
+    if file.url is None and file.sha256 is None:
+        raise Rejected(f"{file.name}: the file has neither an address nor stored bytes")
+    return file.url or f"too large for a mail, sent on request (SHA-256 {file.sha256})"
 
 
 @contextmanager

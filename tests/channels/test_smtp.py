@@ -1,5 +1,6 @@
 """SMTP against a real aiosmtpd."""
 
+from base64 import b64decode
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -101,7 +102,41 @@ async def test_files_are_named_with_their_address(sim, ctx):
     await desk(sim).send(mail(attachments=(label,)), ctx)
     assert "label.pdf: https://files.example/label.pdf" in sim.books["mails"][0]["text"]
     with pytest.raises(Rejected):
-        await desk(sim).send(mail(attachments=(Attachment(name="a.png", sha256="00"),)), ctx)
+        await desk(sim).send(mail(attachments=(Attachment(name="a.png"),)), ctx)
+
+
+async def test_stored_and_made_files_go_along_and_the_words_stay_readable(sim, ctx):
+    photo = await ctx.keep(b"\xff\xd8 a photo")
+    told = '{"title": "理赔 YT1", "goods": [{"sku": "A", "qty": 2}]}'
+    files = (
+        Attachment(name="外箱.jpg", media_type="image/jpeg", sha256=photo),
+        Attachment(name="claim.pdf", media_type="application/pdf", text=told),
+        Attachment(name="claim.json", media_type="application/json", text=told),
+    )
+    await desk(sim).send(mail(attachments=files), ctx)
+    (taken,) = sim.books["mails"]
+    assert taken["text"].splitlines() == ["Dear Lin,", ".", "we have it. 谢谢"]
+    jpg, pdf, document = taken["files"]
+    assert (jpg["name"], jpg["type"], jpg["sha256"]) == ("外箱.jpg", "image/jpeg", photo)
+    assert (pdf["type"], b64decode(pdf["base64"])[:5]) == ("application/pdf", b"%PDF-")
+    assert b64decode(document["base64"]).decode() == told
+
+
+async def test_files_beyond_the_limit_are_named_with_their_hash_or_address(sim, ctx):
+    large = await ctx.keep(b"x" * 2000)
+    files = (
+        Attachment(name="a.mp4", sha256=large, size=2000),
+        Attachment(name="b.mp4", sha256=large, url="https://files.example/b"),
+    )
+    await desk(sim, most_attached=1000).send(mail(attachments=files), ctx)
+    (taken,) = sim.books["mails"]
+    assert taken["files"] == []
+    assert f"SHA-256 {large}" in taken["text"] and "b.mp4: https://files.example/b" in taken["text"]
+
+
+async def test_a_file_s_name_cannot_carry_a_header(sim, ctx):
+    with pytest.raises(Rejected, match="control characters"):
+        await desk(sim).send(mail(attachments=(Attachment(name="a\r\nBcc: x@y.example", text="x"),)), ctx)
 
 
 @pytest.mark.parametrize("code", [450, 451])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 import tempfile
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,6 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from .server import Simulator
+
+
+def _file(part: EmailMessage) -> dict[str, Any]:
+    data = part.get_payload(decode=True)
+    held = data if isinstance(data, bytes) else b""
+    told = {"name": part.get_filename(), "type": part.get_content_type(), "sha256": sha256(held).hexdigest()}
+    return told | {"base64": b64encode(held).decode()}
 
 
 class MailSim(Simulator):
@@ -135,6 +144,7 @@ class MailSim(Simulator):
                 "message_id": mail["Message-ID"],
                 "text": body.get_content() if body else "",
                 "headers": {name: str(value) for name, value in mail.items()},
+                "files": [_file(one) for one in mail.iter_attachments()],
             }
         )
 
