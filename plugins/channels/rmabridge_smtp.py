@@ -21,6 +21,7 @@ from email.message import EmailMessage
 from email.policy import SMTP as WIRE_POLICY
 from email.utils import format_datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 from urllib.parse import quote
 
