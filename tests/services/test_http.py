@@ -14,7 +14,20 @@ from rmabridge_http import Http
 from rmabridge_http.calls import Call, fill, fill_path
 
 from rmabridge.errors import DeliveryError, Rejected, Unavailable
-from rmabridge.model import CommentTicket, FetchOrder, Form, Forward, Money, OpenTicket, PayRefund, SendMessage
+from rmabridge.model import (
+    CommentTicket,
+    FetchOrder,
+    Form,
+    Forward,
+    GiveCredit,
+    Money,
+    OpenTicket,
+    PayRefund,
+    RequestProof,
+    Reship,
+    SendMessage,
+    TagBuyer,
+)
 from rmabridge.testing.contexts import NOON, account, context
 from rmabridge.testing.simulators.sink import Sink
 
@@ -329,3 +342,23 @@ def test_any_answer_gives_a_result_a_refusal_or_an_open_question(body, kind):
         call.result(httpx.Response(200, content=body, headers={"Content-Type": kind}))
     except (DeliveryError, ValueError):
         return
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        GiveCredit(credit="coupon", external="C1", amount=Money.of("20 CNY"), buyer="B1"),
+        Reship(external="C1", order="O1", lines=(("RAKE", 1),)),
+        TagBuyer(buyer="B1", tag="priority"),
+        RequestProof(waybill="SF1"),
+    ],
+    ids=lambda one: one.kind,
+)
+async def test_what_is_given_to_a_buyer_goes_to_the_shops_own_system_signed(ctx, action):
+    async with Sink(secret=SECRET) as sink:
+        crm = account(Http, url=sink.url, secret=SECRET)
+        assert (await crm.route(action).method(action, ctx)).id == "S1"
+        (post,) = sink.books["posts"]
+        assert post["body"]["type"] == action.kind
+        assert post["headers"]["idempotency-key"] == KEY
+        assert crm.route(action).repeatable is not action.moves_money

@@ -1,8 +1,9 @@
 """HTTP: a help desk, channel or other system of the shop that takes JSON, connected by configuration alone.
 
-Carries out tickets, messages, forwarded events and (where a call is configured) decisions, refunds and claims as HTTP
-requests. Without a call of its own an action is POSTed as JSON to ``url`` with an ``Idempotency-Key``, and an answer
-``{"id": …, "url": …}`` is understood. With a ``secret`` everything is signed by Standard Webhooks. Example::
+Carries out tickets, messages, forwarded events, credit, replacements, tags of buyers, requests for proof, and (where
+a call is configured) decisions, refunds and claims as HTTP requests. Without a call of its own an action is POSTed as
+JSON to ``url`` with an ``Idempotency-Key``, and an answer ``{"id": …, "url": …}`` is understood. With a ``secret``
+everything is signed by Standard Webhooks. Example::
 
     [services.erp]
     plugin = "http"
@@ -39,6 +40,8 @@ from rmabridge.abilities import (
     Context,
     Finding,
     Forwards,
+    GivesProof,
+    GrantsCredit,
     Handler,
     KeepsTickets,
     Limit,
@@ -48,6 +51,8 @@ from rmabridge.abilities import (
     Secret,
     Secrets,
     SendsMessages,
+    ShipsReplacements,
+    TagsBuyers,
     live,
 )
 from rmabridge.errors import Rejected
@@ -57,9 +62,13 @@ from rmabridge.model import (
     FetchOrder,
     Form,
     Forward,
+    GiveCredit,
     OpenTicket,
     QueryParcel,
+    RequestProof,
+    Reship,
     SendMessage,
+    TagBuyer,
     UpdateTicket,
 )
 from rmabridge.wire.signing import standard_sign
@@ -71,7 +80,9 @@ KINDS: dict[str, Any] = {one.kind: one for one in get_args(Action) if one not in
 DEFAULT = Call()
 
 
-class Http(Plugin, KeepsTickets, SendsMessages, Forwards, Probes):
+class Http(
+    Plugin, KeepsTickets, SendsMessages, Forwards, GrantsCredit, ShipsReplacements, TagsBuyers, GivesProof, Probes
+):
     """Any system with an HTTP interface; the table ``calls`` says how each action becomes a request."""
 
     title: ClassVar[str] = "HTTP"
@@ -166,6 +177,22 @@ class Http(Plugin, KeepsTickets, SendsMessages, Forwards, Probes):
 
     async def send(self, action: SendMessage, ctx: Context) -> Result:
         """Make the call for ``message.send``."""
+        return await self.perform(action, ctx)
+
+    async def give_credit(self, action: GiveCredit, ctx: Context) -> Result:
+        """Make the call for ``credit.give``; the answer's id is the code that the buyer enters."""
+        return await self.perform(action, ctx)
+
+    async def reship(self, action: Reship, ctx: Context) -> Result:
+        """Make the call for ``goods.reship``; the answer's id is the replacement's number."""
+        return await self.perform(action, ctx)
+
+    async def tag_buyer(self, action: TagBuyer, ctx: Context) -> Result:
+        """Make the call for ``buyer.tag``."""
+        return await self.perform(action, ctx)
+
+    async def request_proof(self, action: RequestProof, ctx: Context) -> Result:
+        """Make the call for ``proof.request``; the document itself comes by another way."""
         return await self.perform(action, ctx)
 
     async def forward(self, action: Forward, ctx: Context) -> Result:

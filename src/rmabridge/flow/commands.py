@@ -32,6 +32,8 @@ from ..store import ops
 from ..store import outbox as outbox_store
 from ..store.outbox import PENDING
 from ..store.tables import approvals, moment
+from .snapshots import decided
+from . import claiming
 from .work import Work
 from .world import BAD
 
@@ -73,6 +75,11 @@ def _note(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     work = _work(router, batch, row, row.case_id)
     work.apply(Noted(key=command.key, at=work.now, text=_text(command), by=command.by), "bridge", command.by)
     return work.case.id, "noted"
+
+
+def _claim(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    work = _work(router, batch, row, row.case_id)
+    return work.case.id, claiming.told(work, command)
 
 
 def _reply(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
@@ -169,6 +176,7 @@ def _answer(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 
     batch.extra.append(answer)
     work.record(command, "bridge", command.by)
+    work.apply(decided(router, batch, work, command, stored.key, asked), "bridge", command.by)
     if not yes:
         work.cancel(stored.key, f"denied by {command.by}", "denied")
         return work.case.id, f"{stored.key}: denied"
@@ -316,6 +324,7 @@ def _replay(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 
 COMMANDS: Final[dict[str, Callable[[Router, Batch, Row, Commanded], Done]]] = {
     "note": _note,
+    "claim": _claim,
     "reply": _reply,
     "act": _act,
     "close": _close,
