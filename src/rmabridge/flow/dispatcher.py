@@ -41,6 +41,7 @@ log = structlog.get_logger("dispatcher")
 NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 SWEPT_EVERY: Final = 1.0
 TOGETHER: Final = 0.003
+ABREAST: Final = 4
 GRACE: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
 OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
@@ -105,9 +106,9 @@ class Dispatcher:
         if not room or not self.store.read(lambda conn: outbox_store.any_due(conn, now, list(room))):
             return expired
         claimed = await self._claim(now, room)
-        for row in claimed:
+        for number, row in enumerate(claimed):
             self.gates[row.account].enter()
-            task = asyncio.create_task(self._deliver(row))
+            task = asyncio.create_task(self._deliver(row, number // ABREAST))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return len(claimed) + expired
@@ -163,7 +164,9 @@ class Dispatcher:
 
     # -- one delivery ---------------------------------------------------------------------------------------------
 
-    async def _deliver(self, row: Any) -> None:
+    async def _deliver(self, row: Any, turns: int = 0) -> None:
+        for _ in range(turns):  # so that the doors are heard between the first steps of many
+            await asyncio.sleep(0)
         started, flight, gate = perf_counter(), Flight(), self.gates[row.account]
         handler: Handler | None = None
         try:

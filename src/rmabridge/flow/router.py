@@ -35,7 +35,7 @@ from .writing import park, write
 
 log = structlog.get_logger("router")
 BATCH: Final = 50
-SLICE: Final = 0.005
+SLICE: Final = 0.0005
 ALONE_FROM: Final = 3
 PARKED_FROM: Final = 8  # several of them alone: a process that is often killed from outside must not blame an event
 LOOKED_AGAIN: Final = 2_000_000
