@@ -131,3 +131,74 @@ def test_relative_paths_are_relative_to_the_configuration_file(tmp_path: Path) -
     bridge = load(path).bridge
     assert bridge.path == tmp_path / "data" / "one.db"
     assert bridge.plugins_dir == tmp_path / "own"
+
+
+HOLDER = """
+from pathlib import Path
+from pydantic import BaseModel, FilePath
+from rmabridge import hookimpl
+from rmabridge.abilities import Plugin
+class Page(BaseModel):
+    at: Path
+class Holder(Plugin):
+    one: Path
+    there: FilePath | None = None
+    many: list[Path] = []
+    named: dict[str, Path] = {}
+    page: Page | None = None
+    words: str = ""
+@hookimpl
+def register_services():
+    return [Holder]
+"""
+
+
+def test_every_path_of_a_shop_and_of_a_plugin_is_relative_to_the_configuration_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "etc"
+    home.mkdir()
+    (home / "own").mkdir()
+    (home / "own" / "rmabridge_holder.py").write_text(HOLDER)
+    (home / "days.toml").write_text("off = []\n")
+    (home / "word").write_text("s3cret\n")
+    path = home / "rmabridge.toml"
+    path.write_text(
+        '[bridge]\nplugins_dir = "own"\npolicies = []\n[shops.one]\nholiday_file = "days.toml"\n'
+        '[services.holder]\none = "a"\nthere = "days.toml"\nmany = ["b", "/c"]\nnamed = {x = "d"}\n'
+        'page = {at = "e"}\nwords = {file = "word"}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    registry = build(load(path))
+    holder: Any = registry.accounts["holder"]
+    assert registry.shops["one"].holiday_file == home / "days.toml"
+    assert (holder.one, holder.there, holder.words) == (home / "a", home / "days.toml", "s3cret")
+    assert (holder.many, holder.named, holder.page.at) == ([home / "b", Path("/c")], {"x": home / "d"}, home / "e")
+
+
+@pytest.mark.parametrize("name", ["review", "decide", "amend", "route"])
+def test_a_setting_that_would_hide_a_hook_is_refused(tmp_path: Path, config: dict[str, Any], name: str) -> None:
+    (tmp_path / "rmabridge_hides.py").write_text(
+        "import warnings\nfrom rmabridge import hookimpl\nfrom rmabridge.abilities import Policy\n"
+        "with warnings.catch_warnings():\n    warnings.simplefilter('ignore')\n"
+        f"    class Hides(Policy):\n        {name}: bool = True\n"
+        "@hookimpl\ndef register_policies():\n    return [Hides]\n"
+    )
+    config["bridge"] |= {"plugins_dir": str(tmp_path), "policies": ["hides"]}
+    (told,) = problems(config)
+    assert f"the setting {name!r} of Hides hides the method of that name; rename it" in told
+
+
+def test_a_help_desk_or_channel_that_hears_buyers_serves_its_shop_unless_named_elsewhere(
+    config: dict[str, Any],
+) -> None:
+    keys = {"subdomain": "acme", "email": "b@example.com", "token": "t", "secret": "signing-secret"}
+    config["helpdesks"]["desk"] = {"plugin": "zendesk", **keys}
+    config["channels"]["out"] = {"plugin": "smtp", "host": "mail.example.com", "sender": "a@example.com"}
+    config["shops"]["one"]["channels"] = ["out"]
+    config["shops"]["two"] = {"marketplace": "shop"}
+    assert build(read(config)).of_account["desk"] == ("one",)
+    config["shops"]["two"]["sources"] = ["desk"]
+    registry = build(read(config))
+    assert registry.of_account["desk"] == ("two",)
+    assert "out" not in registry.of_account

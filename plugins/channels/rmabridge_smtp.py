@@ -12,6 +12,7 @@ Not verified with a live server: that relays other than aiosmtpd answer greylist
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -130,6 +131,8 @@ class Smtp(Plugin, SendsMessages, Probes):
 
     async def _greet(self, smtp: aiosmtplib.SMTP) -> None:
         await smtp.connect()
+        if not self.allow_private:
+            self._refuse_private(smtp.get_transport_info("peername"))
         await smtp.ehlo()
         if self.tls == "starttls":
             if not smtp.supports_extension("starttls"):
@@ -142,6 +145,12 @@ class Smtp(Plugin, SendsMessages, Probes):
             if not smtp.supports_extension("auth"):
                 raise Unauthorised("the server takes no login here", hint="leave user and password out, or change tls")
             await smtp.login(self.user, self.password.get_secret_value())
+
+    def _refuse_private(self, peer: tuple[str, int]) -> None:
+        if not ipaddress.ip_address(peer[0].partition("%")[0]).is_global:
+            raise Rejected(
+                f"{self.host} is a private address", hint="set allow_private = true for this account if that is meant"
+            )
 
     async def _envelope(self, smtp: aiosmtplib.SMTP, to: str) -> bool:
         """Everything before DATA: nothing has left as long as this fails. Whether the mail needs SMTPUTF8."""

@@ -7,7 +7,8 @@ import tomllib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
@@ -46,6 +47,7 @@ class Bridge(BaseModel):
     daily_budget: int = Field(300, gt=0, description="outward actions of one case in a day before it is held")
     seen_for: timedelta = Field(timedelta(days=90), description="how long event keys are remembered")
     raw_for: timedelta = Field(timedelta(days=30), description="how long raw bodies are kept")
+    uploads_for: timedelta = Field(timedelta(days=2), description="how long a file may take to arrive in pieces")
     virtual_clock: bool = Field(False, description="let 'rmabridge clock' advance the bridge's clock (tests and demo)")
 
     @field_validator("database")
@@ -96,6 +98,11 @@ class Config:
     routes: list[dict[str, Any]] = field(default_factory=list)
     path: Path | None = None
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the configuration file is; relative paths of all settings start there."""
+        return self.path.resolve().parent if self.path else None
+
 
 def load(path: Path) -> Config:
     """Read and check the file; raises ``ConfigError`` with every problem found."""
@@ -113,13 +120,16 @@ def read(document: dict[str, Any], path: Path | None = None) -> Config:
     problems: list[str] = [
         f"[{one}]: no such section; known are {', '.join(sorted(SECTIONS))}" for one in document if one not in SECTIONS
     ]
-    document = {name: _resolved(value, f"[{name}]", problems) for name, value in document.items() if name in SECTIONS}
-    bridge = _checked(Bridge, document.get("bridge", {}), "[bridge]", problems)
+    folder = path.resolve().parent if path else None
+    known = {name: value for name, value in document.items() if name in SECTIONS}
+    document = {name: _resolved(value, f"[{name}]", problems, folder) for name, value in known.items()}
+    bridge = _checked(Bridge, placed(Bridge, document.get("bridge", {}), folder), "[bridge]", problems)
     accounts = _sections(document, KINDS, problems)
     policies = _sections(document, ("policies",), problems)
     shops: dict[str, Shop] = {}
     for name, values in _tables(document, "shops", problems):
-        if shop := _checked(Shop, {"title": name, **values, "name": name}, f"[shops.{name}]", problems):
+        given = {"title": name, **placed(Shop, values, folder), "name": name}
+        if shop := _checked(Shop, given, f"[shops.{name}]", problems):
             shops[name] = shop
             problems.extend(
                 f"[shops.{name}] {one!r}: no account of that name" for one in shop.accounts() if one not in accounts
@@ -130,18 +140,41 @@ def read(document: dict[str, Any], path: Path | None = None) -> Config:
         routes = []
     if problems or bridge is None:
         raise ConfigError(*problems)
-    if path:
-        bridge = _beside(bridge, path.resolve().parent)
+    if folder:
+        bridge = bridge.model_copy(update={"database": f"sqlite:///{folder / bridge.path}"})
     return Config(bridge, shops, accounts, policies, routes, path)
 
 
-def _beside(bridge: Bridge, folder: Path) -> Bridge:
-    """Relative paths are relative to the configuration file, wherever the command is started."""
-    update: dict[str, Any] = {"database": f"sqlite:///{folder / bridge.path}"}
-    for name in ("blobs", "plugins_dir", "templates_dir"):
-        if (given := getattr(bridge, name)) is not None:
-            update[name] = folder / given
-    return bridge.model_copy(update=update)
+def placed(model: type[BaseModel], values: dict[str, Any], folder: Path | None) -> dict[str, Any]:
+    """The values with relative paths made relative to the folder, wherever the command is started."""
+    if folder is None or not isinstance(values, dict):
+        return values
+    fields = model.model_fields
+    return {name: _put(fields[name].annotation, one, folder) if name in fields else one for name, one in values.items()}
+
+
+def _put(kind: Any, value: Any, folder: Path) -> Any:
+    """A value of a field of this type: paths may also be inside lists, tables and models of a plugin's own."""
+    for one in _options(kind):
+        inside = get_args(one)
+        if one is Path and isinstance(value, str):
+            return str(folder / value)
+        if inside and isinstance(value, list):
+            return [_put(inside[0], each, folder) for each in value]
+        if inside and isinstance(value, dict):
+            return {name: _put(inside[-1], each, folder) for name, each in value.items()}
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return placed(one, value, folder)
+    return value
+
+
+def _options(kind: Any) -> list[Any]:
+    """The types that a value may have."""
+    if get_origin(kind) is Annotated:
+        return _options(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [each for one in get_args(kind) for each in _options(one)]
+    return [kind]
 
 
 def _tables(document: dict[str, Any], kind: str, problems: list[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -188,21 +221,21 @@ def explain(error: ValidationError, where: str) -> list[str]:
     return lines
 
 
-def _resolved(value: Any, where: str, problems: list[str]) -> Any:
+def _resolved(value: Any, where: str, problems: list[str], folder: Path | None) -> Any:
     """The value with ``{env = …}``, ``{file = …}`` and ``{keyring = …}`` replaced by the secrets they name."""
     if isinstance(value, list):
-        return [_resolved(one, where, problems) for one in value]
+        return [_resolved(one, where, problems, folder) for one in value]
     if not isinstance(value, dict):
         return value
     if len(value) == 1 and (source := next(iter(value))) in SOURCES and isinstance(value[source], str):
         try:
-            return SOURCES[source](value[source])
+            return SOURCES[source](str(folder / value[source]) if folder and source == "file" else value[source])
         except LookupError as error:
             problems.append(f"{where}: {error.args[0]}")
             return "unresolved"
     inner = where.removesuffix("]")
     return {
-        name: _resolved(one, f"{inner}.{name}]" if _is_table(one) else f"{where} {name}", problems)
+        name: _resolved(one, f"{inner}.{name}]" if _is_table(one) else f"{where} {name}", problems, folder)
         for name, one in value.items()
     }
 

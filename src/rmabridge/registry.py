@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import pluggy
 from pydantic import BaseModel, ValidationError
 
-from . import hookspecs
+from . import abilities, hookspecs
 from .abilities import (
     Context,
     Handler,
@@ -29,7 +29,7 @@ from .abilities import (
     TracksParcels,
     Way,
 )
-from .config import Config, Section, explain
+from .config import Config, Section, explain, placed
 from .core.judge import Asked
 from .errors import ConfigError
 from .model import Action, Form
@@ -127,7 +127,17 @@ def classes(module: ModuleType, kind: str) -> list[type[Plugin]]:
     manager.add_hookspecs(hookspecs)
     manager.register(module)
     manager.check_pending()
-    return [one for many in getattr(manager.hook, f"register_{kind}")() for one in many]
+    found = [one for many in getattr(manager.hook, f"register_{kind}")() for one in many]
+    for one in found:
+        if hidden := _hidden(one):
+            raise TypeError(f"the setting {hidden!r} of {one.__name__} hides the method of that name; rename it")
+    return found
+
+
+def _hidden(plugin: type[Plugin]) -> str | None:
+    """A setting named like a method that the bridge calls: the method would silently be gone."""
+    ours = [one for one in plugin.__mro__ if one.__module__.startswith(abilities.__name__)]
+    return next((one for one in plugin.model_fields if any(callable(vars(each).get(one)) for each in ours)), None)
 
 
 def build(config: Config) -> Registry:
@@ -136,9 +146,10 @@ def build(config: Config) -> Registry:
     known = sources(config.bridge.plugins_dir)
     accounts: dict[str, Plugin] = {}
     for section in config.accounts.values():
-        if made := _make(section, known, problems):
+        if made := _make(section, known, problems, config.folder):
             accounts[section.name] = made
-    policies = [one for one in (_make(each, known, problems) for each in _policy_sections(config)) if one]
+    sections = _policy_sections(config)
+    policies = [one for one in (_make(each, known, problems, config.folder) for each in sections) if one]
     if not problems:
         problems.extend(_shop_problems(config, accounts))
     if problems:
@@ -157,7 +168,7 @@ def _policy_sections(config: Config) -> Iterable[Section]:
         yield section
 
 
-def _make(section: Section, known: dict[str, Source], problems: list[str]) -> Plugin | None:
+def _make(section: Section, known: dict[str, Source], problems: list[str], folder: Path | None) -> Plugin | None:
     source = known.get(section.plugin)
     if source is None:
         near = ", ".join(sorted(known))
@@ -175,7 +186,8 @@ def _make(section: Section, known: dict[str, Source], problems: list[str]) -> Pl
         )
         return None
     try:
-        made = offered[0].model_validate({**section.values, "plugin": section.plugin})
+        values = placed(offered[0], section.values, folder)
+        made = offered[0].model_validate({**values, "plugin": section.plugin})
     except ValidationError as error:
         problems.extend(explain(error, section.where))
         return None
@@ -218,18 +230,27 @@ def _wire(config: Config, accounts: dict[str, Plugin], policies: list[Policy]) -
     wrappers: list[object] = []
     if config.bridge.dry_run or any(one.dry_run for one in accounts.values()):
         wrappers.append(DryRun(config.bridge.dry_run, accounts))
-    serving: dict[str, tuple[str, ...]] = {}
-    for shop in config.shops.values():
-        for one in filter(None, dict.fromkeys((shop.marketplace, *shop.sources))):
-            serving[one] = (*serving.get(one, ()), shop.name)
     return Registry(
         accounts=accounts,
         policies=[_asked(one) for one in policies],
         shops=config.shops,
         kinds={name: one.kind for name, one in config.accounts.items()},
         routes={name: _first(_manager(one, wrappers).hook.route) for name, one in accounts.items()},
-        of_account=serving,
+        of_account=_serving(config, accounts),
     )
+
+
+def _serving(config: Config, accounts: dict[str, Plugin]) -> dict[str, tuple[str, ...]]:
+    """The shops of each account: where it is a marketplace or a source, else where it is a help desk or a channel."""
+    named: dict[str, tuple[str, ...]] = {}
+    heard: dict[str, tuple[str, ...]] = {}
+    for shop in config.shops.values():
+        for one in filter(None, dict.fromkeys((shop.marketplace, *shop.sources))):
+            named[one] = (*named.get(one, ()), shop.name)
+        for one in filter(None, dict.fromkeys((shop.helpdesk, *shop.channels))):
+            if isinstance(accounts.get(one), Parses):
+                heard[one] = (*heard.get(one, ()), shop.name)
+    return heard | named
 
 
 def _manager(plugin: Plugin, wrappers: list[object]) -> Manager:

@@ -29,6 +29,7 @@ async def mail_world(tmp_path: Path, sink: Sink, server: RealImap) -> AsyncItera
     config = document(tmp_path, sink.url, policies=["first_reply"])
     async with MailSim() as relay:
         out = {"plugin": "smtp", "host": "127.0.0.1", "port": relay.smtp_port, "tls": "none", "sender": USER}
+        out["allow_private"] = True
         came = {"plugin": "imap", "host": "127.0.0.1", "port": server.port, "tls": "none", "user": USER}
         came |= {"largest": 1 << 16, "password": PASSWORD, "folder": FOLDER, "afterwards": "move", "move_to": "done"}
         config["channels"] = {"mail": out, "inbox": {**came, "allow_private": True, "poll_every": timedelta(hours=1)}}

@@ -44,7 +44,7 @@ async def ctx(left):
 
 def desk(sim, **settings):
     given = {"host": "127.0.0.1", "port": sim.smtp_port, "tls": "none", "sender": "service@shop.example", "timeout": 5}
-    return account(Smtp, "mail", **(given | settings))
+    return account(Smtp, "mail", **(given | {"allow_private": True} | settings))
 
 
 def mail(**fields):
@@ -222,6 +222,17 @@ async def test_nobody_at_home_means_later(sim, ctx, left):
 async def test_nothing_slips_into_a_header_or_the_envelope(sim, ctx, left, fields):
     with pytest.raises(Rejected):
         await desk(sim).send(mail(**fields), ctx)
+    assert sim.books["mails"] == []
+    assert left == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_private_address_is_refused_before_anything_is_said(sim, ctx, left, host):
+    smtp = desk(sim, host=host, allow_private=False, user="shop", password="right")
+    for call in (smtp.send(mail(), ctx), smtp.probe(ctx)):
+        with pytest.raises(Rejected, match="is a private address") as caught:
+            await call
+        assert "allow_private = true" in caught.value.hint
     assert sim.books["mails"] == []
     assert left == []
 

@@ -19,6 +19,7 @@ import asyncio
 import re
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
@@ -50,7 +51,7 @@ class Imap(Plugin, Polls, Probes):
     tls: Literal["tls", "starttls", "none"] = Field(
         "tls", description="'tls' from the first byte, 'starttls' (refused where the server has none), or 'none'"
     )
-    ca_file: str | None = Field(None, description="certificates to trust instead of the system's")
+    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's")
     user: str = Field(description="log in as", min_length=1)
     password: SecretStr | None = Field(None, description="password of the user; many providers want an app password")
     oauth: OAuth | None = Field(None, description="in place of a password: where to get a token for XOAUTH2")

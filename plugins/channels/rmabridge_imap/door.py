@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from imap_tools.errors import ImapToolsError
@@ -27,7 +28,7 @@ class Door:
     host: str
     port: int
     tls: str
-    ca_file: str | None
+    ca_file: Path | None
     timeout: float
     user: str
     password: str
