@@ -1,7 +1,8 @@
 """Tracking: follows every parcel of an open case, and answers "where is my parcel" from the carrier.
 
 Where the carrier pushes, one subscription is enough; where it does not (``poll``), or the subscription failed, a timer
-asks again and again. The phrases are data: ``templates/phrases.toml``.
+asks again and again. Colleagues are told once of a parcel whose number cannot be of the carrier that the order names,
+or that is found at another one. The phrases are data: ``templates/phrases.toml``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Timer, View
+from rmabridge.core.colleagues import tell_colleagues
 from rmabridge.core.quiet import asked_at, wait, words
 from rmabridge.core.reach import shown, tell
 from rmabridge.model import (
@@ -25,10 +27,13 @@ from rmabridge.model import (
     Direction,
     Event,
     Parcel,
+    ParcelSeen,
     QueryParcel,
     Settled,
     TrackParcel,
 )
+from rmabridge.wire import carriers
+from rmabridge.wire.waybills import contradiction
 
 FAILED: Final = frozenset({"dead", "denied", "expired", "cancelled"})
 UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
@@ -51,6 +56,7 @@ class Tracking(Policy):
     every: timedelta = Field(timedelta(hours=6), description="pause between two questions about one parcel")
     answer: bool = Field(True, description="answer buyers who ask where their parcel is")
     patience: timedelta = Field(timedelta(hours=1), description="age past which such a question is not answered")
+    check_carrier: bool = Field(True, description="tell colleagues of parcels that are not with the carrier named")
     phrases: tuple[str, ...] = Field(
         default_factory=_phrases, description="words by which a buyer asks for the parcel; a built-in list if left out"
     )
@@ -60,6 +66,8 @@ class Tracking(Policy):
         if view.shop.carrier:
             for parcel in case.parcels:
                 yield from self._follow(case, parcel, event, view)
+                if case.open and self.check_carrier:
+                    yield from _doubt(case, parcel, event, view)
         if case.open and self.answer:
             yield from self._respond(case, view)
 
@@ -111,6 +119,44 @@ class Tracking(Policy):
         if asked is None or view.now - asked > self.patience:
             return None
         return int(asked.timestamp()) if any(one.casefold() in said for one in self.phrases) else None
+
+
+def _doubt(case: Case, parcel: Parcel, event: Event, view: View) -> Iterable[Proposal]:
+    """Tell colleagues once that the carrier named is not the parcel's: by the number, or by where it was found."""
+    followed = view.action(TrackParcel(waybill=parcel.waybill).key)
+    stated = (followed.carrier if isinstance(followed, TrackParcel) else None) or parcel.carrier
+    if not stated:
+        return
+    guess, found = contradiction(parcel.waybill, stated), _found(parcel, event)
+    found = found if found and _code(found) != _code(stated) else None
+    if other := found or (guess.carrier if guess else None):
+        yield from tell_colleagues(
+            case,
+            view,
+            f"carrier:{parcel.waybill}",
+            "tracking.wrong_carrier",
+            waybill=parcel.waybill,
+            carrier=_name(stated),
+            other=_name(other),
+            found=bool(found),
+        )
+
+
+def _found(parcel: Parcel, event: Event) -> str | None:
+    """Where the parcel was found: what was just answered counts, though the order was seen after the last scan."""
+    if isinstance(event, ParcelSeen) and event.parcel.waybill == parcel.waybill and event.parcel.carrier:
+        return event.parcel.carrier
+    return parcel.carrier
+
+
+def _code(carrier: str) -> str:
+    known = carriers.carrier(carrier)
+    return known.code if known else carrier
+
+
+def _name(carrier: str) -> str:
+    known = carriers.carrier(carrier)
+    return known.name if known else carrier
 
 
 def _query(case: Case, parcel: Parcel, number: int) -> QueryParcel:

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from .carriers import carrier
 
+# From here on a form says so much that another carrier's name beside it is a mistake.
+SURE: Final = 0.9
 _MAX: Final = 50
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _HALF_WIDTH = {full: full - 0xFEE0 for full in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
@@ -158,3 +160,20 @@ def candidates(number: str) -> list[Guess]:
     for guess in sorted(guesses, key=lambda one: (-one.confidence, one.carrier)):
         best.setdefault(guess.carrier, guess)
     return list(best.values())
+
+
+def contradiction(number: str, stated: str) -> Guess | None:
+    """The carrier that the number surely belongs to, where it cannot be the stated one; None where it may be.
+
+    International post never contradicts: it changes hands at borders. Nor does a carrier that is not listed.
+    """
+    known, guesses = carrier(stated), candidates(number)
+    if known is None or not guesses or guesses[0].confidence < SURE or _post(normalise(number)):
+        return None
+    handed_on: list[str] = _data()["handed_on"].get(guesses[0].carrier, [])
+    mine = known.code.casefold()
+    possible = [one.carrier.casefold() for one in guesses] + [one.casefold() for one in handed_on]
+    # FEDEX and FEDEX_GJ, DHL and DHL_DE: a carrier's branches share its numbers.
+    if any(mine.startswith(one) or one.startswith(mine) for one in possible):
+        return None
+    return guesses[0]

@@ -16,7 +16,8 @@ class EasyPostSim(EasyPostBooks):
     """EasyPost on loopback. ``do_ship`` insures a parcel, ``do_scan`` moves it, ``do_claim_decision`` ends a claim.
 
     Webhooks go to ``hook``, signed with ``secret``, and to every address that was registered by call. EasyPost's
-    answer to a second claim for one parcel is not documented: here it is booked, so that the books show it.
+    answer to a second claim for one parcel is not documented: here it is booked, so that the books show it. Nor is a
+    status for a claim whose money was sent: here it is "paid".
     """
 
     name: ClassVar[str] = "easypost"
