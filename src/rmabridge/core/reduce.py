@@ -395,6 +395,7 @@ def _played(fold: Fold, event: PlayMoved) -> None:
         steps=tuple(sorted(steps.values(), key=lambda one: (one.at, one.name))),
         next=event.next,
         needs=event.needs if event.needs is not None else same.needs if same else (),
+        standard=event.standard if event.standard is not None else same.standard if same else (),
         rank=event.rank or (old.rank if old else None),
         rights=event.rights or (old.rights if old else None),
         closing=same.closing if same else None,

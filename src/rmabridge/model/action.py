@@ -64,7 +64,10 @@ class CommentTicket(Base):
 
 
 class UpdateTicket(Base):
-    """Set the ticket's status, priority or fields; ``origin`` names why, so that each change counts once."""
+    """Set the ticket's status, priority, group or fields; ``origin`` names why, so that each change counts once.
+
+    ``unassign`` takes it from the agent who has it, for whoever of the group is next.
+    """
 
     kind: ClassVar[str] = "ticket.update"
     type: Literal["ticket.update"] = "ticket.update"
@@ -72,6 +75,8 @@ class UpdateTicket(Base):
     ticket: str | None = None
     status: Literal["open", "pending", "solved"] | None = None
     priority: str | None = None
+    group: str | None = None
+    unassign: bool = False
     add_tags: tuple[str, ...] = ()
     fields: dict[str, str] = Field(default_factory=dict)
 

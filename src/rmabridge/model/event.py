@@ -280,6 +280,7 @@ class PlayMoved(Base):
     steps: tuple[PlayStep, ...] = ()
     next: tuple[str, ...] = ()
     needs: tuple[str, ...] | None = None
+    standard: tuple[str, ...] | None = None
     rank: Rank | None = None
     rights: Rights | None = None
 

@@ -53,6 +53,7 @@ class Play(Value):
     steps: tuple[PlayStep, ...] = ()
     next: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    standard: tuple[str, ...] = Field((), description="the steps that the audit of closed cases looks for")
     rank: Rank | None = None
     rights: Rights | None = None
     closing: Closing | None = Field(None, description="a closing that waits for the missing steps")

@@ -1,0 +1,254 @@
+"""Handling plays: a state machine for each type of problem, moved by what the case shows and by what people record.
+
+A step is reached once a round, in whatever order; the state is how far the machine gets over the steps that were
+reached, so events may come in any order. Flows are data: the policy reads them, this module only walks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..abilities import View
+from ..model import (
+    Author,
+    Case,
+    CaseKind,
+    Event,
+    Issue,
+    MessageReceived,
+    Play,
+    PlayMoved,
+    PlayStep,
+    RefundStatus,
+    SendMessage,
+    Settled,
+)
+
+# What triage puts where nobody has looked for the cause yet: families of complaints, not causes.
+FAMILIES: Final = frozenset({"product", "logistics", "service"})
+PROMISED: Final = "promised"
+CRISIS: Final = 3
+
+
+class State(BaseModel):
+    """One state: its name for people, and what may follow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    next: tuple[str, ...] = ()
+    title: dict[str, str] = Field(default_factory=dict)
+
+
+class Sub(BaseModel):
+    """One cause inside a problem type: the evidence that it needs and the operations that mend it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issue: Issue
+    sub: str | None = None
+    evidence: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
+
+
+class Flow(BaseModel):
+    """The workflow of one type of problem.
+
+    ``needs`` are the steps without which a complaint is not closed, ``standard`` those that every closed case of the
+    type must have passed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    title: dict[str, str] = Field(default_factory=dict)
+    issues: frozenset[Issue] = frozenset()
+    kinds: frozenset[CaseKind] = frozenset()
+    weight: int = Field(0, description="of several flows that fit, the heaviest counts")
+    start: str = "opened"
+    states: dict[str, State]
+    needs: tuple[str, ...] = ()
+    standard: tuple[str, ...] = ()
+    subs: tuple[Sub, ...] = ()
+
+    def sub(self, case: Case) -> Sub | None:
+        """The case's cause in this flow: the finer one where it is named."""
+        fitting = [one for one in self.subs if one.issue is case.issue and one.sub in (None, case.sub)]
+        return max(fitting, key=lambda one: one.sub is not None, default=None)
+
+
+def problems(flow: Flow) -> list[str]:
+    """What is wrong with a flow: states that nothing leads to, or that lead nowhere that is known."""
+    states = flow.states
+    if flow.start not in states:
+        return [f"{flow.id}: the start {flow.start!r} is no state"]
+    found = [
+        f"{flow.id}: {name!r} leads to {one!r}, which is no state"
+        for name, state in states.items()
+        for one in state.next
+        if one not in states
+    ]
+    lost = set(states) - _reachable(flow)
+    found += [f"{flow.id}: nothing leads to {one!r}" for one in sorted(lost)]
+    steps = set(states) | {PROMISED}
+    return found + [f"{flow.id}: {one!r} is no state" for one in (*flow.needs, *flow.standard) if one not in steps]
+
+
+def _reachable(flow: Flow) -> set[str]:
+    found, todo = {flow.start}, [flow.start]
+    while todo:
+        for one in flow.states[todo.pop()].next:
+            if one in flow.states and one not in found:
+                found.add(one)
+                todo.append(one)
+    return found
+
+
+def walk(flow: Flow, steps: Collection[str]) -> str:
+    """How far the machine gets over these steps."""
+    state, passed = flow.start, {flow.start}
+    while (
+        after := next((one for one in flow.states[state].next if one in steps and one not in passed), None)
+    ) is not None:
+        state = after
+        passed.add(after)
+    return state
+
+
+def flow_of(case: Case, flows: Iterable[Flow]) -> Flow | None:
+    """The flow of the case's problem, by its issue and what it asks for; a crisis counts wherever it is named."""
+    issues = {case.issue, *case.also} if case.level == CRISIS else {case.issue}
+    fitting = [
+        one
+        for one in flows
+        if (not one.kinds or case.kind in one.kinds) and (not one.issues or not issues.isdisjoint(one.issues))
+    ]
+    return max(fitting, key=lambda one: one.weight, default=None)
+
+
+def refusal(case: Case, step: str) -> str | None:
+    """Why a person may not record this step now; None where it may follow."""
+    play = case.play
+    if play is None:
+        return f"{case.id} has no handling play; the policy 'plays' gives it one"
+    if step in play.next:
+        return None
+    after = ", ".join(play.next) or "nothing"
+    return f"{case.id}: {step!r} does not follow {play.state!r} in the play {play.id!r}; what may follow: {after}"
+
+
+def recorded(case: Case, step: str, key: str, now: datetime, by: str, note: str | None) -> PlayMoved:
+    """The event of a step that a person records; ``refusal`` was asked before."""
+    play = case.play or Play(id="", state="")
+    made = PlayStep(name=step, at=now, by=by, note=note)
+    return PlayMoved(
+        key=key, at=now, play=play.id, state=step, turn=play.turn + 1, round=play.round, steps=(made,), next=()
+    )
+
+
+WANTED: Final = {
+    "investigated": "the cause",
+    "proposed": "a solution",
+    "told": "word to the customer about it",
+    PROMISED: "a reply that promises both compensation and rectification",
+}
+
+
+def lacking(case: Case) -> tuple[str, ...]:
+    """The steps that a closing still waits for."""
+    return case.play.missing if case.play and case.play.round == case.round else ()
+
+
+def unclosable(case: Case) -> str | None:
+    """Why the case cannot be closed yet, in a sentence."""
+    missing = lacking(case)
+    if not missing:
+        return None
+    named = "; ".join(f"{WANTED.get(one, one)} ({one})" for one in missing)
+    return f"{case.id} cannot be closed yet; not recorded: {named}. 'rmabridge cases step' records a step"
+
+
+def skipped(case: Case) -> tuple[str, ...]:
+    """The standard steps that a case did not pass in its last round."""
+    play = case.play
+    return tuple(one for one in play.standard if play.step(one) is None) if play else ()
+
+
+def shown(case: Case, now: datetime) -> Iterator[PlayStep]:
+    """The steps that the case's own facts show."""
+    began = max((case.opened_at, *case.reopenings))
+    fresh = case.round == 1
+    for name, at in _shown(case, now).items():
+        if at is not None and (fresh or at >= began):
+            yield PlayStep(name=name, at=at)
+
+
+def _shown(case: Case, now: datetime) -> dict[str, datetime | None]:
+    talk, play = case.talk, case.play if case.play and case.play.round == case.round else None
+    proposed, carried = (play.step(one) if play else None for one in ("proposed", "carried_out"))
+    told = talk.last_out
+    return {
+        "responded": talk.first_out if case.round == 1 else talk.last_out,
+        "understood": now if _understood(case) else None,
+        "investigated": now if case.liable or (case.cause and case.cause not in FAMILIES) else None,
+        "proposed": _solution_at(case, now),
+        "told": told if told and proposed and told > proposed.at else None,
+        "carried_out": _carried_out(case),
+        "tracked": told if told and carried and told > carried.at else None,
+    }
+
+
+def _understood(case: Case) -> bool:
+    return case.issue not in (None, Issue.OTHER) or (case.request is not None and case.kind is not CaseKind.COMPLAINT)
+
+
+def _solution_at(case: Case, now: datetime) -> datetime | None:
+    if case.agreed and case.agreed.accepted_at:
+        return case.agreed.accepted_at
+    offered = case.offered is not None and not case.offered.interim
+    return now if offered or case.refunds or case.given else None
+
+
+def _carried_out(case: Case) -> datetime | None:
+    paid = [one.at for one in case.refunds if one.status is RefundStatus.DONE]
+    return min((*paid, *(one.at for one in case.given)), default=None)
+
+
+def said(event: Event, view: View) -> tuple[str, datetime, bool] | None:
+    """What was said to the buyer in this event: the words, when, and whether a person said them."""
+    if isinstance(event, MessageReceived):
+        one = event.message
+        return (one.text, one.at, True) if one.author is Author.AGENT and one.public else None
+    if isinstance(event, Settled) and event.outcome == "done" and event.action_type == SendMessage.kind:
+        action = view.action(event.action)
+        if isinstance(action, SendMessage) and action.audience == "buyer":
+            return action.text, event.at, action.template is None or action.key.startswith("answer:")
+    return None
+
+
+def spoken(event: Event, view: View, phrases: Mapping[str, tuple[str, ...]]) -> Iterator[PlayStep]:
+    """The steps that somebody's words to the buyer are: an answer, an apology, both promises in one reply."""
+    if (words := said(event, view)) is None:
+        return
+    text, at, person = words
+    yield PlayStep(name="responded", at=at)
+    if has(text, phrases["apology"]):
+        yield PlayStep(name="apologised", at=at)
+    if person:
+        yield PlayStep(name="answered", at=at)
+        if not unpromised(text, phrases):
+            yield from (PlayStep(name=one, at=at) for one in (PROMISED, "proposed", "told"))
+
+
+def unpromised(text: str, phrases: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Which of the two promises a reply leaves out."""
+    return [one for one in ("compensation", "rectification") if not has(text, phrases[one])]
+
+
+def has(text: str, phrases: Iterable[str]) -> bool:
+    """Whether any of the phrases stands in the text."""
+    plain = text.casefold()
+    return any(one.casefold() in plain for one in phrases)
