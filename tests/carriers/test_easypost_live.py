@@ -14,7 +14,7 @@ from rmabridge.model import Case, Claim, Commanded
 from rmabridge.store import inbox as inbox_store
 from rmabridge.testing.simulators.easypost import EasyPostSim
 from rmabridge.testing.simulators.sink import Sink
-from worlds import World, a_return, document, running
+from worlds import World, a_return, ago, document, running
 
 CODE = "9400100208303109500669"
 CLAIM = f"claim:USPS:{CODE}:loss"
@@ -148,6 +148,65 @@ async def test_the_decision_and_the_money_change_the_cases_claim(tmp_path: Path,
         paid = the_claim(world)
         assert (paid.status, str(paid.amount), str(paid.paid)) == ("paid", "60.00 USD", "60.00 USD")
         assert world.rows("SELECT count(*) FROM inbox WHERE state NOT IN ('done', 'new')") == [(0,)]
+
+
+def usd(amount: str) -> dict[str, str]:
+    return {"amount": amount, "currency": "USD"}
+
+
+async def shipped(world: World) -> None:
+    """The marketplace shows the order, paid in dollars, and its parcel."""
+    line = {"id": "L1", "sku": "S-1", "title": "Kettle", "quantity": 1, "price": usd("80.00")}
+    order = {"id": "O1", "number": "#1", "placed_at": ago(days=14), "total": usd("80.00"), "lines": [line]}
+    parcels = [{"waybill": CODE, "carrier": "USPS", "status": "in_transit", "shipped_at": ago(days=13)}]
+    data = {"order": "O1", "order_doc": order, "parcels": parcels}
+    assert (await world.post({"id": "evt-o", "type": "order", "time": ago(minutes=1), "data": data}))[0] == 200
+    await world.settle()
+
+
+async def test_an_insured_parcel_that_is_silent_for_ten_days_is_claimed_once_and_paid(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with EasyPostSim() as sim:
+        config = document(tmp_path, sink.url, policies=["tracking", "logistics", "claims"])
+        account = {"plugin": "easypost", "api_key": sim.api_key, "secret": sim.secret, "timeout": 0.3}
+        config["carriers"] = {"ep": {**account, "url": f"{sim.url}/v2", "allow_private": True}}
+        config["shops"]["one"] |= {"carrier": "ep", "claims": {"default": "ep"}}
+        insurance = {"carriers": ["USPS"], "kinds": ["loss"], "days": 60, "earliest": 10}
+        config["policies"] = {"logistics": {"silences": [{"days": 10}]}, "claims": {"rules": [insurance]}}
+        config["marketplaces"]["shop"]["events"].append(
+            {
+                "when": "type == 'order'",
+                "type": "order.seen",
+                "key": "id",
+                "at": "time",
+                "refs": {"order": "data.order"},
+                "set": {"order": "data.order_doc", "parcels": "data.parcels"},
+            }
+        )
+        sim.do_ship(CODE, "USPS", insured="100.00")
+        await sim.do_scan(CODE, "in_transit", "Departed facility", "HOUSTON", at=ago(days=11))
+        sim.do_lose_answer("hang")
+        async with running(config, sink) as world:
+            sim.hook = f"{world.bridge.url}/hooks/ep"
+            asked = a_return()
+            asked["data"].pop("order_doc")
+            await world.post(asked)
+            await shipped(world)
+            await world.until(lambda: row(world, CLAIM)[0] == "uncertain")
+            assert the_case(world).parcels[0].status == "lost"
+            await later(world, sim, 5)
+            await world.until(lambda: row(world, CLAIM)[0] == "done")
+            (booked,) = sim.books["claims"].values()
+            assert (booked["requested_amount"], booked["type"]) == ("80.00", "loss")
+            assert (the_claim(world).id, the_claim(world).status) == (booked["id"], "submitted")
+            for decision in ("approved", "paid"):
+                await later(world, sim, 5)
+                await sim.do_claim_decision(decision)
+                await world.settle()
+            claim = the_claim(world)
+            assert (claim.status, str(claim.paid)) == ("paid", "80.00 USD")
+            assert sim.books["requests"].count("POST /v2/claims") == 1
 
 
 async def test_a_refused_claim_waits_for_a_person_with_easyposts_words(tmp_path: Path, sink: Sink) -> None:
