@@ -84,6 +84,21 @@ async def test_explain_names_every_rule_in_order_with_its_reason(desk: Desk) -> 
     assert all(each["rule"] in text for one in told["actions"] for each in one["verdicts"])
 
 
+@pytest.mark.row("S052")
+async def test_words_that_a_policy_changed_are_kept_as_they_were_and_explained(desk: Desk) -> None:
+    case = await opened(desk)
+    draft = "您好，这是正常现象，您理解错了。"
+    await desk.answer("cases", "reply", case, draft)
+    await desk.world.settle()
+    texts = [one["body"].get("text") for one in desk.world.sink.books["posts"] if one["body"]["type"] == "message.send"]
+    assert "您好，我们马上为您查明原因，可能是我们没有说清楚。" in texts
+    told = await desk.answer("explain", case)
+    [changed] = [one for one in told["actions"] if one["action"].startswith("answer:")]
+    assert changed["original"] == {"text": draft}
+    assert changed["amended_by"].startswith("wording@")
+    assert draft in (await desk.run("explain", case)).stdout.replace("\n", "")
+
+
 @pytest.mark.row("S078")
 async def test_a_changed_timeline_entry_breaks_verify(desk: Desk) -> None:
     case = await opened(desk)

@@ -43,6 +43,9 @@ def tell(app: App, text: str) -> None:
         if name == "actions":
             click.echo("\nverdicts")
             table(app, _flat(found["actions"]), VERDICTS)
+            if changed := _changed(found["actions"]):
+                click.echo("\nput into other words")
+                table(app, changed, tuple(changed[0]))
 
 
 def explained(app: App, case: Case) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def explained(app: App, case: Case) -> dict[str, Any]:
         "flag": row.flag,
         "route": case.route.model_dump(mode="json", exclude_none=True),
         "routed": _routed(app, case.id),
-        "actions": [_action(one) for one in ledger],
+        "actions": [_action(app, one) for one in ledger],
         "ways": _ways(app, case),
     }
 
@@ -73,8 +76,9 @@ def _routed(app: App, case_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def _action(row: Any) -> dict[str, Any]:
+def _action(app: App, row: Any) -> dict[str, Any]:
     verdicts = json.loads(row.verdicts)
+    amended = {"amended_by": row.amended_by, "original": _original(app, row)} if row.amended_by else {}
     return {
         "delivery": row.id,
         "at": when(row.created_at),
@@ -85,7 +89,22 @@ def _action(row: Any) -> dict[str, Any]:
         "proposer": row.proposer,
         "cause": row.cause,
         "verdicts": [{name: one for name, one in each.items() if one is not None} for each in verdicts],
+        **amended,
     }
+
+
+def _original(app: App, row: Any) -> Any:
+    """The fields that a policy changed, as they were proposed."""
+    was, now = app.open(row.key_id, row.original), app.open(row.key_id, row.doc)
+    if was is None or now is None:
+        return "erased"
+    final = json.loads(now)
+    return {name: one for name, one in json.loads(was).items() if final.get(name) != one}
+
+
+def _changed(actions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = ("delivery", "action", "amended_by", "original")
+    return [{name: one[name] for name in names} for one in actions if "original" in one]
 
 
 def _flat(actions: list[dict[str, Any]]) -> list[dict[str, Any]]:

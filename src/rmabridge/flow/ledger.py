@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -30,6 +30,7 @@ from .world import BAD, Changes, Entry, Ledger, World
 
 MOST_DEPTH: Final = 25
 RELEASE: Final = "release:"
+NOT_AMENDED: Final[Mapping[str, Any]] = {"amended_by": None, "original": None}
 
 
 @dataclass(slots=True)
@@ -124,9 +125,15 @@ class Books:
             problem = f"the account {account} does not do {action.type}"
             return self._enter(action, account, proposer, [_bridge_verdict(Ruling.DENY, "bridge.ability", problem)])
         weighed = self.world.judge.weigh(action, self.case, self.view(proposer))
-        return self._enter(
-            weighed.action, account, proposer, [*weighed.verdicts, *self._bridge_rules(weighed.action, account)]
-        )
+        verdicts = [*weighed.verdicts, *self._bridge_rules(weighed.action, account)]
+        return self._enter(weighed.action, account, proposer, verdicts, self._original(action, weighed))
+
+    def _original(self, action: Action, weighed: Weighed) -> Mapping[str, Any]:
+        """What was proposed, and who changed it."""
+        if not weighed.amended_by:
+            return NOT_AMENDED
+        doc = ACTIONS.dump_json(action, by_alias=True, exclude_none=True)
+        return {"amended_by": " ".join(weighed.amended_by), "original": self.world.vault.seal(self.key_id, doc)}
 
     def _bridge_rules(self, action: Action, account: str) -> Iterator[Verdict]:
         if action.effect and self.world.effect_taken(account, action.effect):
@@ -147,7 +154,14 @@ class Books:
                     f"budget:{self.case.id}", f"case {self.case.id} is held: more than {most} actions in {hours} h"
                 )
 
-    def _enter(self, action: Action, account: str, proposer: str, verdicts: list[Verdict]) -> Entry:
+    def _enter(
+        self,
+        action: Action,
+        account: str,
+        proposer: str,
+        verdicts: list[Verdict],
+        original: Mapping[str, Any] = NOT_AMENDED,
+    ) -> Entry:
         now, worth = micros(self.now), action.worth
         doc = ACTIONS.dump_json(action, by_alias=True, exclude_none=True)
         state, cause, until = self._fate(action, verdicts)
@@ -179,6 +193,7 @@ class Books:
             "verdicts": to_json(verdicts).decode(),
             "key_id": self.key_id,
             "doc": self.world.vault.seal(self.key_id, doc),
+            **original,
         }
         self.changes.outbox.append(entry.row)
         self._supersede(action)

@@ -208,6 +208,8 @@ outbox = Table(
     Column("verdicts", Text, nullable=False, server_default="[]"),
     Column("key_id", String, nullable=False),
     Column("doc", LargeBinary, nullable=False),
+    Column("amended_by", Text),
+    Column("original", LargeBinary),  # the action as it was proposed, where a policy changed its words
     UniqueConstraint("case_id", "key", name="outbox_once"),
 )
 Index(
