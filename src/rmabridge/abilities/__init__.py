@@ -14,6 +14,7 @@ from .effects import (
     SendsMessages,
     TracksParcels,
 )
+from .evidence import AsksForEvidence, Need
 from .giving import GrantsCredit, ShipsReplacements, TagsBuyers
 from .plugin import Plugin, per_second, performs
 from .policy import Fact, Policy, Proposal, Timer, View
@@ -24,6 +25,7 @@ from .webhooks import Inbound, Parses, Receipt, ReceivesWebhooks, Reply, WebRequ
 
 __all__ = [
     "AnswersEnquiries",
+    "AsksForEvidence",
     "Connects",
     "Context",
     "DecidesReturns",
@@ -39,6 +41,7 @@ __all__ = [
     "KeepsTickets",
     "KnowsCoverage",
     "Limit",
+    "Need",
     "Page",
     "Parses",
     "PaysRefunds",

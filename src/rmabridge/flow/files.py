@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_json
 from sqlalchemy import Connection
@@ -17,6 +17,8 @@ from ..store import cases as case_store
 from ..store.blobs import NoFile
 from ..store.store import Store
 from ..store.vault import Erased
+
+KEPT: Final = "kept:"  # files that an account brought: the event that names them has an id of its own
 
 
 class Files:
@@ -54,7 +56,7 @@ class Files:
             name = self.store.blobs.put(key_id, data)
         except Refused as error:
             raise Unavailable(error.detail) from error
-        row = self.row(case, key_id, f"kept:{name[:24]}", EvidenceKind.DOCUMENT, name, len(data))
+        row = self.row(case, key_id, KEPT + name[:24], EvidenceKind.DOCUMENT, name, len(data))
         await self.store.write(lambda conn: blob_store.note(conn, row))
         return name
 

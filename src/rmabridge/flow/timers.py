@@ -22,6 +22,7 @@ from ..store import inbox as inbox_store
 from ..store import ops
 from ..store.store import Store
 from ..store.tables import deadlines, inbox, micros, moment
+from ..store.uploads import Uploads
 from .batch import event_row
 from .metrics import Metrics
 
@@ -116,6 +117,7 @@ class Timers:
                 ops.alert(conn, f"unmatched:{account}", text, micros(now), account=account)
 
         await self.store.write(clean)
+        self.store.read(lambda conn: Uploads(self.store.blobs).clean(conn, micros(now - kept.uploads_for)))
 
 
 class Watchdog:

@@ -135,12 +135,17 @@ class Blobs:
             raise NoFile(f"the file {name} was changed or cut on disk")
         return data
 
+    def first(self, key_id: str, name: str) -> bytes:
+        """The first piece of a file."""
+        with self.path(key_id, name).open("rb") as file:
+            return next((self.vault.open(key_id, one) for one in frames(file)), b"")
+
     def forget(self, key_id: str) -> None:
         """Remove every file under a key: the buyer was erased."""
         rmtree(self.under(key_id), ignore_errors=True)
 
 
-_OF_CASE = select(evidence.c.key_id, evidence.c.sha256, evidence.c.case_id, evidence.c.size).order_by(evidence.c.at)
+_OF_CASE = select(evidence).order_by(evidence.c.at, evidence.c.id)
 
 
 def living(conn: Connection, case_id: str) -> str | None:
@@ -165,7 +170,7 @@ def family(conn: Connection, case_id: str) -> list[str]:
 
 
 def kept(conn: Connection, case_id: str) -> list[Any]:
-    """(key_id, sha256, case_id, size) of the files of a case, also of those that it absorbed."""
+    """The rows of a case's files, also of those of the cases that it absorbed, the oldest first."""
     return list(conn.execute(_OF_CASE.where(evidence.c.case_id.in_(family(conn, case_id)))))
 
 

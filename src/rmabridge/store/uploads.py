@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -52,7 +52,7 @@ class Uploads:
     def start(self, case: str, need: str, length: int, key_id: str, now: int) -> Upload:
         """A new upload, nothing of it here yet."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = Upload(uuid4().hex, case, need, length, key_id, now)
+        made = Upload(_mark(case) + uuid4().hex[8:], case, need, length, key_id, now)
         with roomy():
             self._note(made)
             self._part(made).touch(0o600)
@@ -69,10 +69,10 @@ class Uploads:
         except (FileNotFoundError, Erased):
             return None
 
-    def under_way(self, conn: Connection) -> Iterator[Upload]:
-        """Every upload that is not over."""
-        for one in sorted(self.folder.glob("*.facts")) if self.folder.is_dir() else ():
-            if found := self.find(conn, one.stem):
+    def under_way(self, conn: Connection, case: str) -> Iterator[Upload]:
+        """The uploads of a case that are not over."""
+        for one in sorted(self.folder.glob(f"{_mark(case)}*.facts")) if self.folder.is_dir() else ():
+            if (found := self.find(conn, one.stem)) and found.case == case:
                 yield found
 
     def offset(self, upload: Upload) -> int:
@@ -160,3 +160,8 @@ class Uploads:
                     break
                 arrived, size = arrived + sealed - SEALED, size + HEAD.size + sealed
         return arrived, size
+
+
+def _mark(case: str) -> str:
+    """What the names of a case's uploads begin with."""
+    return blake2b(case.encode(), digest_size=4).hexdigest()

@@ -13,6 +13,8 @@ from pydantic_core import to_json
 
 from ..abilities import Connects, WebRequest
 from ..errors import Malformed, Overloaded, Refused, TooLarge, UnknownAccount, Unverified
+from . import approving, links
+from .evidence import EvidenceDoor
 
 if TYPE_CHECKING:
     from ..flow.bridge import Running
@@ -137,6 +139,7 @@ def make(running: Running) -> web.Application:
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
             web.get("/metrics", metrics),
+            *links.routes(running, {"evidence": EvidenceDoor(running).page, "approve": approving.page}),
         ]
     )
     return app
