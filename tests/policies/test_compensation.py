@@ -277,7 +277,6 @@ def test_a_bundle_gives_all_parts_and_what_fails_is_made_good_and_told(world, de
     assert "credit:coupon:C1:1-all" in told.text and "reship:C1:all" in told.text
 
 
-@pytest.mark.row("S100")
 def test_a_wrong_item_brings_a_coupon_for_any_order_and_priority_for_the_next(world, desk):
     one = desk().feed(trouble(world, Issue.WRONG_ITEM), world.order()).feed(yes(world, 2))
     coupon = one.sent("credit:coupon:C1:2-all")

@@ -20,6 +20,7 @@ def asked(conn: Connection, case_id: str, key: str, mark: bytes) -> Any:
         approvals.c.answered_at,
         approvals.c.by,
         approvals.c.note,
+        approvals.c.digest.label("mark"),
         outbox.c.state,
         outbox.c.digest,
         outbox.c.type,

@@ -65,7 +65,7 @@ def _question(running: Running, link: Link) -> Any:
 
 def _closed(running: Running, found: Any, name: str) -> bool:
     """Whether there is nothing to answer: answered, changed, withdrawn, or this link was used."""
-    open_ = found.answer == "waiting" and found.state == "held"
+    open_ = found.answer == "waiting" and found.state == "held" and found.digest == found.mark
     return not open_ or running.store.read(lambda conn: questions.answered_by(conn, name)) is not None
 
 
