@@ -32,8 +32,8 @@ from ..store import ops
 from ..store import outbox as outbox_store
 from ..store.outbox import PENDING
 from ..store.tables import approvals, moment
-from .snapshots import decided
 from . import claiming
+from .snapshots import decided
 from .work import Work
 from .world import BAD
 
