@@ -20,6 +20,8 @@ class Fact:
 
     ``Fact("buyer_history")``: earlier cases of the buyer in this shop, newest first.
     ``Fact("case_rate", hours=24, by="issue")``: how many cases of the same issue the shop had in that time.
+    ``Fact("earlier")``: a function that reads the buyer's newest earlier cases.
+    ``Fact("incidents")``: a function ``(topic)`` that gives the shop's incidents of a topic, newest first.
     ``Fact("given", hours=24, by="proposer")``: a function ``(proposer, but="")`` that lists the amounts which that
     agent or policy gave in that time, or is about to give, in all cases; ``but`` is the key of an action to leave out.
     """

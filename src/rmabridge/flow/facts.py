@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ..abilities import Shop
-from ..model import EVENTS, Case, Event, Money
+from ..model import EVENTS, Case, Event, Incident, Money, RefKind
 from ..registry import Registry
 from ..store import cases as case_store
 from ..store import outbox as outbox_store
 from ..store.store import Store
 from ..store.tables import micros
 from .batch import Batch
+
+MOST_EARLIER: Final = 5
 
 
 class Facts:
@@ -57,6 +59,10 @@ class Facts:
                 found[name] = list(case.previous)
             elif name == "given":
                 found[name] = partial(self._given, case.id, micros(now - timedelta(hours=fact.hours or 24)))
+            elif name == "earlier":
+                found[name] = partial(self._cases, case.previous[:MOST_EARLIER])
+            elif name == "incidents":
+                found[name] = partial(self._incidents, shop.name)
             elif name == "case_rate":
                 found[name] = self._rate(shop.name, fact.by or "issue", fact.hours or 24, now)
         return found
@@ -72,6 +78,30 @@ class Facts:
         found = {(case, key): (amount, currency) for case, key, amount, currency in (*stored, *fresh)}
         found.pop((case_id, but), None)
         return [Money(amount=Decimal(amount), currency=currency) for amount, currency in found.values() if amount]
+
+    def _cases(self, ids: Sequence[str]) -> list[Case]:
+        """These cases, as far as they can still be read, in the order of the ids."""
+        fresh = {one: self.batch.works[one].case for one in ids if one in self.batch.works}
+        rows = self.store.read(lambda conn: case_store.rows(conn, [one for one in ids if one not in fresh]))
+        self.store.keys_for({one.key_id for one in rows})
+        vault = self.store.vault
+        stored = {
+            one.id: Case.model_validate_json(vault.open(one.key_id, one.doc)) for one in rows if vault.knows(one.key_id)
+        }
+        known = fresh | stored
+        return [known[one] for one in ids if one in known]
+
+    def _incidents(self, shop: str, topic: str) -> list[Incident]:
+        """The newest incidents of a topic in the shop, those of this batch included."""
+        name = self.store.vault.mark(f"shop:{shop}", RefKind.INCIDENT, topic)
+        ids = self.store.read(lambda conn: case_store.latest_by_key(conn, name, MOST_EARLIER))
+        fresh = [one.case for one in self.batch.works.values() if one.shop.name == shop]
+        found = {
+            one.incident.id: one.incident
+            for one in (*fresh, *self._cases(ids))
+            if one.incident and one.incident.topic == topic
+        }
+        return sorted(found.values(), key=lambda one: (one.opened_at, one.id), reverse=True)
 
     def _rate(self, shop: str, by: str, hours: int, now: datetime) -> dict[str, int]:
         """Counted once a minute for each shop, not once for each case."""

@@ -57,6 +57,12 @@ def by_keys(conn: Connection, keys: Sequence[bytes]) -> Sequence[Any]:
     return rows_of(conn, _BY_KEYS, {"keys": list(keys)})
 
 
+def latest_by_key(conn: Connection, key: bytes, most: int) -> list[str]:
+    """The cases that have the key, the latest changed first."""
+    query = select(cases.c.id).join(case_keys, case_keys.c.case_id == cases.c.id).where(case_keys.c.k == key)
+    return list(conn.execute(query.order_by(cases.c.updated_at.desc()).limit(most)).scalars())
+
+
 def rows(conn: Connection, ids: Sequence[str]) -> Sequence[Any]:
     """The stored rows of cases."""
     return rows_of(conn, _ROWS, {"ids": list(ids)}) if ids else []
