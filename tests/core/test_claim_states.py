@@ -89,6 +89,7 @@ def test_a_claim_only_ever_takes_allowed_steps(statuses):
     assert counted[-1] is status
 
 
+@pytest.mark.row("P49")
 def test_the_whole_way_of_a_claim():
     way = [S.DRAFT, S.SUBMITTED, S.IN_REVIEW, S.INFO_REQUESTED, S.IN_REVIEW, S.PARTIAL, S.APPEALED, S.APPROVED, S.PAID]
     assert standing(steps(*way)) == (S.PAID, ())

@@ -118,6 +118,7 @@ def test_an_account_that_takes_claims_gets_the_call_instead(world, desk):
     assert one.proposed("staff:") == []
 
 
+@pytest.mark.row("P49")
 def test_without_call_and_address_a_colleague_gets_the_papers_and_is_warned_of_the_end(world, desk):
     one = desk().feed(parcel(world.MONDAY))
     note = one.sent("ticket:comment:claim:file:YTO:YT1:damage")

@@ -11,15 +11,24 @@ an operator's own go first. The promise of 48 hours until dispatch is the settin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FilePath, model_validator
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, View
 from rmabridge.core.colleagues import tell_colleagues
-from rmabridge.model import Case, Classified, Direction, Event, Issue, ParcelException, ParcelStatus
+from rmabridge.model import (
+    Author,
+    Case,
+    Classified,
+    Direction,
+    Event,
+    Issue,
+    MessageReceived,
+    ParcelException,
+    ParcelStatus,
+)
 
 from .choosing import Choosing, is_wrong
 from .dispatching import Dispatching
@@ -41,9 +50,9 @@ class Logistics(Watching, Dispatching, Choosing):
     requires: ClassVar[tuple[str, ...]] = ("order",)
 
     regions: tuple[Region, ...] = Field((), description="your own days by region; they go first")
-    regions_file: Path | None = Field(None, description="the same as a file, like regions.toml")
+    regions_file: FilePath | None = Field(None, description="the same as a file, like regions.toml")
     weather: tuple[Notice, ...] = Field((), description="notices of weather that holds parcels up")
-    weather_file: Path | None = Field(None, description="the same as a file, like weather.toml")
+    weather_file: FilePath | None = Field(None, description="the same as a file, like weather.toml")
     help_buyers: bool = Field(True, description="ask the carrier where a buyer asks us to")
 
     @model_validator(mode="after")
@@ -68,6 +77,9 @@ class Logistics(Watching, Dispatching, Choosing):
                 yield from self.choose(case, parcel, view)
                 yield from self.lost(case, parcel, view)
             yield from self.refused(case, parcel, view)
+        if isinstance(event, MessageReceived) and event.message.author is Author.CARRIER:
+            origin, words = f"carrier:{event.message.id}", event.message.text
+            yield from tell_colleagues(case, view, origin, "logistics.answer", text=words)
         if self.help_buyers and asks_for_help(case.talk.last_text):
             yield from _help(case, view)
         yield from self._classify(case, way, view)

@@ -112,7 +112,8 @@ class Watching(Policy):
             yield ParcelSeen(key=f"refused:{case.id}:{parcel.waybill}", at=at, parcel=back)
         elif _is_home(parcel):
             home = Parcel(waybill=parcel.waybill, status=ParcelStatus.DELIVERED, direction=Direction.BACK)
-            yield ParcelSeen(key=f"home:{case.id}:{parcel.waybill}", at=view.now, parcel=home)
+            came = max(view.now, heard(case, parcel))
+            yield ParcelSeen(key=f"home:{case.id}:{parcel.waybill}", at=came, parcel=home)
         if case.request is None:
             yield from self._returned(case, parcel, at, view)
         elif self.refund_refused and case.request.reason == "refused_at_door" and case.offered is None:

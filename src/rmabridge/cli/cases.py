@@ -116,6 +116,22 @@ def note(app: App, case: str, text: str, by: str | None, no_wait: bool) -> None:
 
 @cases.command()
 @click.argument("case")
+@click.argument("waybill")
+@click.argument("kind")
+@click.argument("status")
+@click.option("--carrier", help="Where the parcel has more than one.")
+@click.option("--amount", help="What was granted, e.g. '120 CNY'.")
+@click.option("--paid", help="What came, e.g. '120 CNY'.")
+@click.option("--reason", help="The carrier's words.")
+@asks
+@command
+def claim(app: App, case: str, by: str | None, no_wait: bool, **told: str | None) -> None:
+    """Record what a carrier said of a claim: 'cases claim C1 YT1 damage paid --paid "120 CNY"'."""
+    ask(app, Order("claim", dict(told), app.case(case)), by, no_wait=no_wait)
+
+
+@cases.command()
+@click.argument("case")
 @click.argument("text")
 @asks
 @command
