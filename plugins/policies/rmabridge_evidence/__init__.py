@@ -262,17 +262,15 @@ def _proof(case: Case, view: View) -> Iterator[Proposal]:
 def _compare(case: Case, ask: Ask, found: Matrix, event: Event, view: View) -> Iterator[Proposal]:
     """The cross-check, whenever its outcome is another one: noted on the case and told to colleagues."""
     origin = f"evidence:{case.round}:{found.code}"
-    shop = view.shop
     # Without a desk or colleagues nothing in the ledger remembers it: then each new piece is compared once.
-    if told(view, origin) or not (shop.helpdesk or shop.staff or isinstance(event, EvidenceAdded)):
+    if told(view, origin) or not (view.shop.helpdesk or view.shop.staff or isinstance(event, EvidenceAdded)):
         return
     sources = found.sources()
-    text = "; ".join(f"{name}: {one.mark} ({one.why})" for name, one in sources.items())
-    key = f"{origin}:{case.id}:{event.key}"
-    yield Noted(key=key[:512], at=view.now, text=text, values={name: one.mark.value for name, one in sources.items()})
-    missing = [one.name for one in counted(case, ask) if one.left]
     marks = {name: one.mark.value for name, one in sources.items()}
+    missing = [one.name for one in counted(case, ask) if one.left]
     yield from tell_colleagues(case, view, origin, "evidence.matrix", marks=marks, needs=missing, liable=case.liable)
+    text = "; ".join(f"{name}: {one.mark} ({one.why})" for name, one in sources.items())
+    yield Noted(key=f"{origin}:{case.id}:{event.key}"[:512], at=view.now, text=text, values=dict(marks))
 
 
 @hookimpl
