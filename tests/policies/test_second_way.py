@@ -9,8 +9,13 @@ from rmabridge_second_way import SecondWay
 from rmabridge.abilities import Limit, Way
 from rmabridge.core.reach import ways
 from rmabridge.model import Delivered, Form, RequestChanged, RequestStatus
+from rmabridge.testing.contract import PolicyContract
 
 FIRST = "progress:approved:1"
+
+
+class TestSecondWayContract(PolicyContract):
+    plugin = SecondWay
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ from ..model import (
     Settled,
     TicketSeen,
 )
-from ..model.case import Arrival, Said, Sent
+from ..model.case import Arrival, Said, Sent, Writer
 from .claims import fold as fold_claim
 from .identity import names
 from .lifecycle import status
@@ -247,6 +247,7 @@ def _message(fold: Fold, event: MessageReceived) -> None:
             new["form"] = message.form.value
         if message.form is Form.CHAT:
             new["lines"] = _lines(talk.lines, message)
+        fold.changes["writers"] = _writers(fold, event)
         _keep_open(fold)
     elif message.author is Author.AGENT and message.who and fold.newer("talk.agent"):
         new["agent"] = message.who
@@ -259,6 +260,28 @@ def _lines(known: tuple[Said, ...], message: Message) -> tuple[Said, ...]:
     lines = {one.id: one for one in known}
     lines[message.id] = Said(id=message.id, at=message.at, text=message.text[:SHOWN_LINE])
     return tuple(sorted(lines.values(), key=lambda one: (one.at, one.id))[-MOST_LINES:])
+
+
+def _writers(fold: Fold, event: MessageReceived) -> tuple[Writer, ...]:
+    """Who wrote, each once with the time of the last words and all orders named."""
+    said = event.buyer or Buyer()
+    thread = said.thread or next((one.value for one in event.refs if one.kind is RefKind.THREAD), None)
+    ours = {"id": said.id, "email": said.email, "phone": said.phone, "thread": thread, "chat": said.chat}
+    new = Writer(account=fold.account, at=event.message.at, orders=_named(event.refs), **ours)
+    same = [one for one in fold.case.writers if _who(one) == _who(new)]
+    others = [one for one in fold.case.writers if _who(one) != _who(new)]
+    orders = sorted({*new.orders, *(order for one in same for order in one.orders)})
+    last = max(one.at for one in (*same, new))
+    merged = new.model_copy(update={"orders": tuple(orders)[:MOST_LINES], "at": last})
+    return tuple(sorted((*others, merged), key=lambda one: (one.at, str(_who(one)))))[-MOST_LINES:]
+
+
+def _named(refs: tuple[Ref, ...]) -> tuple[str, ...]:
+    return tuple(one.value for one in refs if one.kind is RefKind.ORDER)
+
+
+def _who(one: Writer) -> tuple[str | None, ...]:
+    return (one.account, one.id, one.email, one.phone, one.thread, one.chat)
 
 
 def _order(fold: Fold, event: OrderSeen) -> None:

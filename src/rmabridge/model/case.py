@@ -130,6 +130,19 @@ class Arrival(Value):
     at: AwareDatetime
 
 
+class Writer(Value):
+    """Somebody who wrote in the buyer's name, as the entrance knows them; ``orders`` are those that they named."""
+
+    account: str
+    id: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    thread: str | None = None
+    chat: str | None = None
+    orders: tuple[str, ...] = ()
+    at: AwareDatetime
+
+
 class Talk(Value):
     """The conversation in numbers: the messages themselves are rows."""
 
@@ -241,6 +254,7 @@ class Case(Stored):
     given: tuple[Given, ...] = ()
     ticket: Ticket = Ticket()
     talk: Talk = Talk()
+    writers: tuple[Writer, ...] = Field((), description="who wrote in the buyer's name, the last one last, at most 10")
     route: Route = Route()
     deadlines: tuple[Deadline, ...] = ()
     play: Play | None = Field(None, description="the handling play and the place in the queue")
