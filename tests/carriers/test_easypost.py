@@ -261,7 +261,7 @@ def test_verify_refuses_any_bytes(body, mark):
 def test_a_tracker_becomes_a_snapshot_of_the_parcel():
     (event,) = seen("tracker.updated", TRACKER)
     parcel = event.parcel
-    assert event.at == datetime(2024, 8, 2, 19, 26, 51, tzinfo=UTC)
+    assert event.at == parcel.last.at == datetime(2024, 8, 2, 18, 50, tzinfo=UTC)
     assert [(ref.kind, ref.value) for ref in event.refs] == [("waybill", TRACKER["tracking_code"])]
     assert (parcel.carrier, parcel.carrier_name, parcel.status) == ("FEDEX_GJ", "FedEx", "in_transit")
     assert (parcel.direction, parcel.eta) == (Direction.OUT, datetime(2024, 8, 5, tzinfo=UTC))
@@ -307,9 +307,12 @@ def test_scans_go_by_time_and_a_delivery_has_its_time():
 
 def test_the_same_snapshot_has_one_key_and_news_another():
     first, again = seen("tracker.created", TRACKER)[0], seen("tracker.updated", TRACKER)[0]
-    later = seen("tracker.updated", TRACKER | {"updated_at": "2024-08-03T00:00:00Z"})[0]
+    touched = seen("tracker.updated", TRACKER | {"updated_at": "2024-08-03T00:00:00Z"})[0]
+    moved = [LINE, LINE | {"datetime": "2024-08-03T09:00:00Z"}]
+    later = seen("tracker.updated", TRACKER | {"tracking_details": moved})[0]
     assert first == again
-    assert later.key != first.key
+    assert len({first.key, touched.key, later.key}) == 3
+    assert (touched.at == first.at) and (touched.key > first.key), "an update without a scan is no news of the parcel"
     assert later.at > first.at
 
 

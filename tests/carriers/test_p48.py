@@ -162,7 +162,7 @@ def test_pushes_of_easypost_map_right() -> None:
     fedex = read("easypost_tracker_updated")
     parcel = fedex.parcel
     assert (parcel.waybill, parcel.carrier, parcel.status) == ("1", "FEDEX_GJ", "in_transit")
-    assert (len(parcel.scans), fedex.at) == (7, at("2024-08-02T19:26:51", "+00:00"))
+    assert (len(parcel.scans), fedex.at) == (7, at("2024-08-02T18:50:00", "+00:00"))
     assert [one.status for one in parcel.scans] == ["info_received"] + ["in_transit"] * 6
     assert (parcel.last.place, parcel.last.text) == ("EDISON, NJ, US", "Arrived at FedEx location")
     assert parcel.eta == at("2024-08-05T00:00:00", "+00:00")

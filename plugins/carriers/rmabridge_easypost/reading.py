@@ -165,10 +165,11 @@ def parcel(tracker: Tracker) -> Parcel:
 
 
 def parcel_seen(tracker: Tracker, otherwise: datetime) -> ParcelSeen:
-    """The snapshot as an event; a webhook and an answer that show the same have one key."""
-    shown = parcel(tracker)
-    told = maybe_instant(tracker.updated_at, "UTC") or (shown.last.at if shown.last else None)
-    stamp = told.isoformat() if told else ""
+    """The snapshot as an event, dated from its newest scan; a webhook and an answer that show the same have one key."""
+    shown, updated = parcel(tracker), maybe_instant(tracker.updated_at, "UTC")
+    # EasyPost updates trackers without news of the parcel: such a snapshot must not overtake what came after the scan.
+    told = shown.last.at if shown.last else updated
+    stamp = updated.isoformat() if updated else ""
     return ParcelSeen(
         key=f"easypost:{tracker.id}:{stamp}:{(tracker.status or '')[:40]}:{len(shown.scans)}",
         at=told or otherwise,
