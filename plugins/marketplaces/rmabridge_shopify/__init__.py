@@ -1,16 +1,18 @@
-"""Shopify: return requests, refunds, orders and disputes in; returns decided and refunds paid by call.
+"""Shopify: return requests, refunds, orders and disputes in; returns decided, refunds paid and coupons made by call.
 
 Reference: https://shopify.dev/docs/api/admin-graphql and https://shopify.dev/docs/apps/build/webhooks
 
 Understood: returns/request, approve, decline, cancel, close, reopen; refunds/create; orders/updated, cancelled,
 fulfilled; reverse_deliveries/attach_deliverable; disputes/create. Shopify has no call that writes to a buyer, so
-messages go by another channel.
+messages go by another channel. Coupons, gift cards and tags need the scopes write_discounts, write_gift_cards and
+write_customers beside those that are asked for by default.
 
 Not verified: the bodies of the returns and reverse_deliveries webhooks beyond the id (every other field may be
 missing, and ``fetch_order`` reads the return again); the ``return`` part of refunds/create; the codes of top-level
 errors (THROTTLED, INTERNAL_ERROR, ACCESS_DENIED, IDEMPOTENCY_CONCURRENT_REQUEST); whether the note of
-``returnProcess`` shows on its refund (so ``find_refund`` also knows a refund by its return and amount). The newer
-"Events" webhooks (``shopify-*`` headers alone) are a developer preview and are refused.
+``returnProcess`` shows on its refund (so ``find_refund`` also knows a refund by its return and amount); the value ALL
+of a discount's ``context``. The newer "Events" webhooks (``shopify-*`` headers alone) are a developer
+preview and are refused.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ from rmabridge.wire.times import maybe_instant
 
 from . import queries
 from .connecting import Connecting
+from .giving import Giving
 from .paying import Paying
 from .terms import RECONCILED, gid, money, nodes, number, word
 
@@ -60,7 +63,7 @@ _LANES: Final = {
 _DECLINES: Final = {"final_sale": "FINAL_SALE", "period_ended": "RETURN_PERIOD_ENDED", "other": "OTHER"}
 
 
-class Shopify(Paying, Connecting, ReceivesWebhooks, Reconciles, FetchesOrders, DecidesReturns, Probes):
+class Shopify(Paying, Giving, Connecting, ReceivesWebhooks, Reconciles, FetchesOrders, DecidesReturns, Probes):
     """One Shopify shop."""
 
     title: ClassVar[str] = "Shopify"

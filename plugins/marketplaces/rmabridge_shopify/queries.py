@@ -101,3 +101,17 @@ SUBSCRIBE: Final = (
     " { webhookSubscriptionCreate(topic: $topic, webhookSubscription: $hook)"
     " { webhookSubscription { id } userErrors { field message } } }"
 )
+CURRENCY: Final = "query Currency { shop { currencyCode } }"
+COUPON: Final = (
+    "mutation Coupon($input: DiscountCodeBasicInput!) { discountCodeBasicCreate(basicCodeDiscount: $input)"
+    " { codeDiscountNode { id } userErrors { field message code } } }"
+)
+COUPON_BY_CODE: Final = "query CouponByCode($code: String!) { codeDiscountNodeByCode(code: $code) { id } }"
+GIFT_CARD: Final = (
+    "mutation GiftCard($input: GiftCardCreateInput!) { giftCardCreate(input: $input)"
+    " { giftCard { id } giftCardCode userErrors { field message code } } }"
+)
+TAG: Final = (
+    "mutation Tag($id: ID!, $tags: [String!]!) { tagsAdd(id: $id, tags: $tags)"
+    " { node { id } userErrors { field message } } }"
+)

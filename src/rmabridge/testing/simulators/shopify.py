@@ -34,6 +34,7 @@ class ShopifySim(ShopifyDoors):
         delivered_days_ago: float | None = 3,
         tracking: str = "1Z999AA10123456784",
         carrier: str = "UPS",
+        customer: str | None = None,
     ) -> Record:
         """A buyer bought, and (unless ``delivered_days_ago`` is None) got the parcel."""
         id_, now = self._id("order"), self.now()
@@ -47,7 +48,8 @@ class ShopifySim(ShopifyDoors):
         self.books["orders"][id_] = {
             "id": id_, "name": f"#{number.lstrip('#')}", "email": email, "phone": phone, "buyer": name,
             "locale": locale,
-            "customer": self._id("customer"), "currency": currency, "total": str(total or worth), "lines": held,
+            "customer": customer or self._id("customer"), "currency": currency, "total": str(total or worth),
+            "lines": held,
             "address": {"name": name, "phone": phone, "country": "CN", "city": "Shanghai"} | (address or {}),
             "created_at": placed.isoformat(), "updated_at": now.isoformat(), "cancelled_at": None,
             "delivered_at": delivered.isoformat() if delivered else None, "tracking": tracking, "carrier": carrier,

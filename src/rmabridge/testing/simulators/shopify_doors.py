@@ -31,6 +31,10 @@ _ROOTS = (
     "webhookSubscriptionCreate",
     "webhookSubscriptions",
     "suggestedFinancialOutcome",
+    "discountCodeBasicCreate",
+    "codeDiscountNodeByCode",
+    "giftCardCreate",
+    "tagsAdd",
     "orders",
     "order",
     "return",
@@ -62,7 +66,7 @@ def _need(values: Any, *names: str) -> list[Any]:
 
 
 class ShopifyDoors(Simulator):
-    """The shop's doors. ``books`` hold ``orders``, ``returns``, ``refunds`` and ``subscriptions``, keyed by digits."""
+    """The shop's doors. ``books`` hold ``orders``, ``returns``, ``refunds`` …, keyed by digits or code."""
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class ShopifyDoors(Simulator):
         self.api_version, self.tries = api_version, tries
         self.codes: set[str] = set()
         self.books |= {"orders": {}, "returns": {}, "refunds": {}, "subscriptions": [], "calls": []}
+        self.books |= {"coupons": {}, "gift_cards": {}, "tags": {}}
         self._next = {"order": 9001, "line": 11, "return": 930000111, "return_line": 1, "refund": 5001, "customer": 701}
         self._sent: tuple[bytes, dict[str, str]] | None = None
         self._dropping = 0
@@ -192,7 +197,7 @@ class ShopifyDoors(Simulator):
             return root, {"userErrors": [error.told]}
 
     def _shop(self, _: Record) -> Record:
-        return {"name": "Demo", "myshopifyDomain": self.shop}
+        return {"name": "Demo", "myshopifyDomain": self.shop, "currencyCode": "USD"}
 
     def _one_order(self, variables: Record) -> Record | None:
         (id_,) = _need(variables, "id")
@@ -202,7 +207,9 @@ class ShopifyDoors(Simulator):
     def _order(self, held: Record) -> Record:
         returned = [one for one in self.books["returns"].values() if one["order"] == held["id"]]
         paid = [one for one in self.books["refunds"].values() if one["order"] == held["id"]]
-        return order_node(held, returned, paid)
+        node = order_node(held, returned, paid)
+        node["customer"]["tags"] = self.books["tags"].get(held["customer"], [])
+        return node
 
     def _one_return(self, variables: Record) -> Record | None:
         (id_,) = _need(variables, "id")
@@ -361,12 +368,45 @@ class ShopifyDoors(Simulator):
         uri = variables.get("uri")
         return {"nodes": [one for one in self.books["subscriptions"] if uri in (None, one["uri"])]}
 
+    def _coupon(self, variables: Record, _: str) -> Record:
+        (asked,) = _need(variables, "input")
+        code, _title, _starts, gets, _who = _need(asked, "code", "title", "startsAt", "customerGets", "context")
+        if code in self.books["coupons"]:
+            raise UserError("basicCodeDiscount.code", "Code must be unique. Please try a different code.", "TAKEN")
+        amount = Decimal(gets["value"]["discountAmount"]["amount"])
+        if amount <= 0 or gets["items"] != {"all": True}:
+            raise UserError("basicCodeDiscount.customerGets", "Value must be greater than 0", "GREATER_THAN")
+        self.books["coupons"][code] = asked
+        return {"codeDiscountNode": {"id": gid("DiscountCodeNode", len(self.books["coupons"]))}}
+
+    def _coupon_by_code(self, variables: Record) -> Record | None:
+        (code,) = _need(variables, "code")
+        return {"id": gid("DiscountCodeNode", code)} if code in self.books["coupons"] else None
+
+    def _gift_card(self, variables: Record, _: str) -> Record:
+        (asked,) = _need(variables, "input")
+        (value,) = _need(asked, "initialValue")
+        code = asked.get("code") or uuid.uuid4().hex[:16]
+        if not re.fullmatch(r"[A-Za-z0-9]{8,20}", code) or code in self.books["gift_cards"] or Decimal(value) <= 0:
+            raise UserError("input.code", "Code is invalid or has already been taken", "INVALID")
+        self.books["gift_cards"][code] = asked
+        return {"giftCard": {"id": gid("GiftCard", len(self.books["gift_cards"]))}, "giftCardCode": code}
+
+    def _add_tags(self, variables: Record, _: str) -> Record:
+        id_, tags = _need(variables, "id", "tags")
+        customer = self._digits(id_, "Customer")
+        if customer not in {one["customer"] for one in self.books["orders"].values()}:
+            raise UserError("id", "Resource does not exist")
+        self.books["tags"][customer] = sorted({*self.books["tags"].get(customer, []), *tags})
+        return {"node": {"id": id_}}
+
     _reads: ClassVar[dict[str, Callable[[ShopifyDoors, Record], Any]]] = {
         "shop": _shop,
         "order": _one_order,
         "orders": _orders,
         "return": _one_return,
         "webhookSubscriptions": _subscriptions,
+        "codeDiscountNodeByCode": _coupon_by_code,
     }
     _mutations: ClassVar[dict[str, Callable[[ShopifyDoors, Record, str], Record]]] = {
         "returnApproveRequest": _approve,
@@ -374,4 +414,7 @@ class ShopifyDoors(Simulator):
         "returnProcess": _process,
         "refundCreate": _create_refund,
         "webhookSubscriptionCreate": _subscribe,
+        "discountCodeBasicCreate": _coupon,
+        "giftCardCreate": _gift_card,
+        "tagsAdd": _add_tags,
     }
