@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import PROBLEM
 from .app import App, command
 from .output import dumped, table, when
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..model import Case
 
 
 @click.group()
@@ -50,6 +55,44 @@ def verify(app: App) -> None:
         click.echo(f"{len(rows)} entries of {days} days checked: {told}", err=bool(broken))
     if broken:
         click.get_current_context().exit(PROBLEM)
+
+
+@audit.command()
+@click.option("--shop", help="Only of this shop.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=10_000, show_default=True, help="Newest cases first.")
+@command
+def plays(app: App, shop: str | None, limit: int) -> None:
+    """Closed cases that skipped a step of their handling play; exit 1 where there are any."""
+    from ..core.plays import skipped
+
+    checked, found = 0, []
+    for case in _closed(app, shop, limit):
+        checked += case.play is not None
+        if missing := skipped(case):
+            facts = {"case": case.id, "play": case.play.id if case.play else None, "skipped": " ".join(missing)}
+            found.append({**facts, "result": case.result})
+    if app.as_json:
+        click.echo(dumped({"checked": checked, "skipped": found}))
+    else:
+        table(
+            app,
+            found,
+            ("case", "play", "skipped", "result"),
+            empty=f"{checked} closed cases checked: none skipped a step",
+        )
+    if found:
+        click.get_current_context().exit(PROBLEM)
+
+
+def _closed(app: App, shop: str | None, limit: int) -> Iterator[Case]:
+    """The closed cases that can still be read."""
+    from ..model import Case
+    from ..store import cases as store
+
+    rows = app.read(lambda conn: store.listed(conn, shop=shop, status="closed", open_=None, most=limit, before=None))
+    for row in rows:
+        if (doc := app.open(row.key_id, row.doc)) is not None:
+            yield Case.model_validate_json(doc)
 
 
 def broken_entries(rows: Any) -> list[int]:

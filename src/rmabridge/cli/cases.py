@@ -9,13 +9,17 @@ import click
 from . import PROBLEM
 from .app import App, command
 from .asking import Order, ask, asks
-from .output import document, dumped, table, when
+from .output import document, dumped, stamp, table, when
 from .values import pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..model import Case
 
 COLUMNS = ("id", "shop", "status", "kind", "issue", "level", "opened", "updated", "flag")
+QUEUED = ("id", "shop", "priority", "urgency", "importance", "queue", "state", "issue", "level", "due", "opened")
+MOST_OPEN = 10_000
 
 
 @click.group()
@@ -55,6 +59,44 @@ def load(app: App, text: str) -> Case:
     if doc is None:
         raise CommandError(f"{case_id}: the buyer's data was erased; 'cases timeline' and 'cases verify' still work")
     return Case.model_validate_json(doc)
+
+
+@cases.command()
+@click.option("--shop", help="Only of this shop.")
+@click.option("--queue", help="Only of this queue.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@command
+def queue(app: App, shop: str | None, queue: str | None, limit: int) -> None:
+    """Open cases in the order in which they should be handled: by priority, then by the nearest deadline."""
+    from ..core.ranking import place
+
+    found = [one for one in _open(app, shop) if queue is None or _rank(one).get("queue") == queue]
+    rows = [_queued(one) for one in sorted(found, key=place)[:limit]]
+    table(app, rows, QUEUED, empty="nothing waits")
+
+
+def _open(app: App, shop: str | None) -> Iterator[Case]:
+    """The open cases that can be read."""
+    from ..model import Case
+    from ..store import cases as store
+
+    rows = app.read(lambda conn: store.listed(conn, shop=shop, status=None, open_=True, most=MOST_OPEN, before=None))
+    for row in rows:
+        if (doc := app.open(row.key_id, row.doc)) is not None:
+            yield Case.model_validate_json(doc)
+
+
+def _rank(case: Case) -> dict[str, Any]:
+    return case.play.rank.model_dump() if case.play and case.play.rank else {}
+
+
+def _queued(case: Case) -> dict[str, Any]:
+    from ..core.clocks import nearest
+
+    due = nearest(case)
+    facts = {"id": case.id, "shop": case.shop, "issue": case.issue, "level": case.level, **_rank(case)}
+    facts["state"] = case.play.state if case.play else None
+    return {**facts, "due": stamp(due.due_at) if due else None, "opened": stamp(case.opened_at)}
 
 
 @cases.command()
@@ -166,6 +208,17 @@ def act(
 def close(app: App, case: str, result: str, by: str | None, no_wait: bool) -> None:
     """Close a case."""
     ask(app, Order("close", {"result": result}, app.case(case)), by, no_wait=no_wait)
+
+
+@cases.command()
+@click.argument("case")
+@click.argument("step")
+@click.argument("text", required=False, default="")
+@asks
+@command
+def step(app: App, case: str, step: str, text: str, by: str | None, no_wait: bool) -> None:
+    """Record a step of the handling play, for example: cases step C… investigated "cracked in the kiln"."""
+    ask(app, Order("step", {"step": step, "note": text}, app.case(case)), by, no_wait=no_wait)
 
 
 @cases.command()

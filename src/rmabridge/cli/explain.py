@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .app import App, command
-from .output import document, dumped, table, when
+from .output import document, dumped, stamp, table, when
 
 if TYPE_CHECKING:
     from ..model import Case
@@ -32,8 +32,11 @@ def tell(app: App, text: str) -> None:
     if app.as_json:
         click.echo(dumped(found))
         return
-    document(app, {name: found[name] for name in ("case", "status", "flag", "route")})
+    document(
+        app, {name: found[name] for name in ("case", "status", "flag", "route", "play", "tier", "incident", "agent")}
+    )
     for title, name, columns in (
+        ("steps of the play", "steps", ("at", "name", "by", "note")),
         ("routed", "routed", ("at", "rule", "group", "priority", "channels")),
         ("actions", "actions", ("delivery", "at", "action", "account", "state", "proposer", "cause")),
         ("ways to the buyer", "ways", ("way", "used", "reason")),
@@ -59,9 +62,47 @@ def explained(app: App, case: Case) -> dict[str, Any]:
         "status": case.status.value,
         "flag": row.flag,
         "route": case.route.model_dump(mode="json", exclude_none=True),
+        "play": _play(case),
+        "steps": _steps(case),
+        "tier": _tier(app, case),
+        "incident": case.incident.model_dump(mode="json") if case.incident else None,
+        "agent": case.agent,
         "routed": _routed(app, case.id),
         "actions": [_action(app, one) for one in ledger],
         "ways": _ways(app, case),
+    }
+
+
+def _play(case: Case) -> dict[str, Any] | None:
+    """Where the handling play stands, its place in the queue, and what a closing still waits for."""
+    from ..core.plays import lacking
+
+    if (play := case.play) is None:
+        return None
+    rank = play.rank.model_dump(exclude_none=True) if play.rank else {}
+    return {"play": play.id, "state": play.state, "next": list(play.next), "missing": list(lacking(case)), **rank}
+
+
+def _steps(case: Case) -> list[dict[str, Any]]:
+    return [
+        {"at": stamp(one.at), "name": one.name, "by": one.by, "note": one.note}
+        for one in (case.play.steps if case.play else ())
+    ]
+
+
+def _tier(app: App, case: Case) -> dict[str, Any] | None:
+    """What the customer's tier grants: the offers of its play, and the deadlines that are its own."""
+    from .cases import entries
+
+    rights = case.play.rights if case.play else None
+    noted = [one["event"] for one in entries(app, case.id) if one["type"] == "noted" and isinstance(one["event"], dict)]
+    clocks = [one["text"] for one in noted if str(one.get("key", "")).startswith("clock:")]
+    if rights is None and not clocks:
+        return None
+    return {
+        "tier": rights.tier if rights else None,
+        "offers": list(rights.offers) if rights else [],
+        "deadlines": clocks,
     }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from ..config import explain
 from ..core.lifecycle import TRANSITIONS
+from ..core.plays import recorded, refusal, unclosable
 from ..core.reach import send, ways
 from ..errors import CommandError
 from ..model import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .router import Router
 
 Done = tuple[str | None, str]
+MOST_NOTE: Final = 500
 
 
 def carry_out(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
@@ -132,9 +134,22 @@ def _close(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     work = _work(router, batch, row, row.case_id)
     if Status.CLOSED not in TRANSITIONS[work.case.status]:
         raise CommandError(f"{work.case.id} is {work.case.status} and cannot be closed; 'cases reopen' opens it again")
+    if reason := unclosable(work.case):
+        raise CommandError(reason)
     result = str(command.args.get("result") or "closed by hand")
     work.apply(Closed(key=command.key, at=work.now, result=result, by=command.by), "bridge", command.by)
     return work.case.id, "closed"
+
+
+def _step(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
+    """A person records a step of the handling play."""
+    work = _work(router, batch, row, row.case_id)
+    step = str(command.args.get("step") or "")
+    if reason := refusal(work.case, step):
+        raise CommandError(reason)
+    note = str(command.args.get("note") or "").strip()[:MOST_NOTE] or None
+    work.apply(recorded(work.case, step, command.key, work.now, command.by, note), "bridge", command.by)
+    return work.case.id, f"{step}; the play is at {work.case.play.state if work.case.play else step}"
 
 
 def _reopen(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
@@ -328,6 +343,7 @@ COMMANDS: Final[dict[str, Callable[[Router, Batch, Row, Commanded], Done]]] = {
     "reply": _reply,
     "act": _act,
     "close": _close,
+    "step": _step,
     "reopen": _reopen,
     "approve": _answer,
     "deny": _answer,
