@@ -38,7 +38,8 @@ docs: $(READY)  ## the tables in README and docs that come from the code
 
 lock:  ## pin again (needs uv)
 	printf '%s\n' mypy ruff types-defusedxml types-jmespath hatchling editables > .venv/dev.in
-	uv pip compile --universal --python-version 3.11 --no-annotate --no-header --extra testing pyproject.toml .venv/dev.in --output-file requirements.txt
+	uv pip compile --universal --python-version 3.11 --no-annotate --no-header --extra testing pyproject.toml .venv/dev.in --output-file .venv/pins.txt
+	{ sed -n '/^#/p' requirements.txt; cat .venv/pins.txt; } > .venv/pinned.txt && mv .venv/pinned.txt requirements.txt
 
 clean:  ## everything that was made here
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
