@@ -29,6 +29,7 @@ from rmabridge.model import (
     ParcelStatus,
     RemedyAccepted,
     RemedyKind,
+    RemedyOffered,
     Reship,
     Ruling,
     Scan,
@@ -175,6 +176,18 @@ def test_what_the_buyer_chooses_for_a_lost_parcel_is_started(desk, remedy, key):
     one.feed(moving(one, hours=1)).advance(days=7)
     one.feed(RemedyAccepted(key="a", at=one.now, remedy=remedy))
     assert key in one.ledger
+
+
+def test_goods_or_money_but_never_both_and_nothing_on_another_policy_s_offer(world, desk):
+    one = desk()
+    one.feed(moving(one, hours=1)).advance(days=7)
+    one.feed(RemedyAccepted(key="a", at=one.now, remedy=RemedyKind.RESHIP)).advance(minutes=1)
+    one.feed(RemedyAccepted(key="b", at=one.now, remedy=RemedyKind.REFUND_ONLY))
+    assert (one.proposed("reship:"), one.proposed("refund:")) == (["reship:C1:all"], [])
+    two = desk(offer=False)
+    two.feed(RemedyOffered(key="o", at=two.now, remedy=RemedyKind.RESHIP), moving(two, hours=1)).advance(days=7)
+    two.feed(RemedyAccepted(key="a", at=two.now, remedy=RemedyKind.RESHIP))
+    assert two.proposed("reship:") == []
 
 
 def test_a_shop_may_refund_lost_parcels_by_rule(desk):

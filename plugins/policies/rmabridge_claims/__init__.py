@@ -22,6 +22,7 @@ from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Timer, View
 from rmabridge.core.claims import goods_value, refusal, standing
 from rmabridge.core.colleagues import tell_colleagues
+from rmabridge.core.evidence import proven
 from rmabridge.model import (
     Action,
     AppealClaim,
@@ -43,7 +44,7 @@ from rmabridge.model import (
 from .filing import Desk, by_call, by_hand, by_mail, mail_key, name_of, shown
 from .following import Following, timer_of
 from .rules import Rule, rule_for
-from .wanted import caused_by_carrier, lost, missing, proven, wanted
+from .wanted import caused_by_carrier, lost, missing, wanted
 
 ONCE: Final = "claims.once"
 APPEAL: Final = "claims.appeal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rmabridge.core.evidence import proven
 from rmabridge.model import (
     Case,
     ClaimKind,
@@ -53,11 +54,6 @@ def missing(case: Case, parcel: Parcel, rule: Rule) -> list[EvidenceKind]:
         return []
     have = {one.kind for one in case.evidence}
     return [one for one in rule.documents if not have & SHOWS.get(one, {one})]
-
-
-def proven(case: Case) -> bool:
-    """Whether the carrier has given its written proof."""
-    return any(one.kind is EvidenceKind.PROOF and one.source != "buyer" for one in case.evidence)
 
 
 def caused_by_carrier(case: Case) -> str | None:

@@ -44,7 +44,10 @@ class Choosing(Policy):
     lost_remedy: Literal["offer", "refund", "reship"] = Field(
         "offer", description="for a lost parcel: let the buyer choose, or refund or reship by rule"
     )
-    carry_out: bool = Field(True, description="start the refund or replacement that was agreed for such a parcel")
+    offer: bool = Field(
+        True, description="offer goods or money for a parcel that cannot arrive; off where the compensation policy does"
+    )
+    carry_out: bool = Field(True, description="start the refund or replacement that was agreed on such an offer")
 
     def choose(self, case: Case, parcel: Parcel, view: View) -> Iterable[Proposal]:
         """Check and tell a carrier that was not asked for; offer the money where it does not serve the address."""
@@ -57,8 +60,8 @@ class Choosing(Policy):
         if wrong and carrier not in case.coverage:
             yield from _check(case, carrier, view)
         served = case.coverage.get(carrier)
-        if served is False and case.offered is None:
-            yield _offer(case, f"{COVERAGE}:{carrier}", RemedyKind.REFUND_ONLY, view)
+        if self.offer and served is False and case.offered is None:
+            yield _offer(case, COVERAGE, carrier, RemedyKind.REFUND_ONLY, view)
         if wrong and not _checking(case, carrier, view):
             yield from _tell_wrong(case, parcel, served, view)
 
@@ -74,15 +77,19 @@ class Choosing(Policy):
             )
             if message:
                 yield message.model_copy(update={"once": f"lost:{parcel.waybill}"})
-        if case.offered is None and case.agreed is None and not case.refunds:
+        if self.offer and case.offered is None and case.agreed is None and not case.refunds:
             first = RemedyKind.REFUND_ONLY if self.lost_remedy == "refund" else RemedyKind.RESHIP
             automatic = None if self.lost_remedy == "offer" else LOST
-            yield _offer(case, f"{LOST}:{parcel.waybill}", first, view, automatic)
-        yield from self._carry_out(case)
+            yield _offer(case, LOST, parcel.waybill, first, view, automatic)
+        yield from self._carry_out(case, view)
 
-    def _carry_out(self, case: Case) -> Iterable[Proposal]:
-        chosen = case.agreed or (case.offered if case.offered and case.offered.automatic == LOST else None)
-        if chosen is None or case.order is None or not self.carry_out or case.refunds or not alone(case):
+    def _carry_out(self, case: Case, view: View) -> Iterable[Proposal]:
+        """Start what was agreed on our own offer, once: goods or money, never both."""
+        if case.offered is None or not any(one.rule == LOST for one in case.offered.choices):
+            return
+        chosen = case.agreed or (case.offered if case.offered.automatic == LOST else None)
+        begun = bool(case.refunds) or any(key.startswith(("refund:", "reship:")) for key in view.ledger)
+        if chosen is None or begun or case.order is None or not self.carry_out or not alone(case):
             return
         if chosen.kind is RemedyKind.RESHIP:
             yield _replacement(case)
@@ -152,12 +159,16 @@ def _checking(case: Case, carrier: str, view: View) -> bool:
     return state in UNDER_WAY or (state is None and view.can(check))
 
 
-def _offer(case: Case, name: str, first: RemedyKind, view: View, automatic: str | None = None) -> RemedyOffered:
+def _offer(
+    case: Case, rule: str, about: str, first: RemedyKind, view: View, automatic: str | None = None
+) -> RemedyOffered:
     amount, kinds = left_of(case) if alone(case) else None, (RemedyKind.RESHIP, RemedyKind.REFUND_ONLY)
     ordered = sorted(kinds, key=lambda one: one is not first)
-    choices = tuple(Choice(remedy=one, amount=amount if one is RemedyKind.REFUND_ONLY else None) for one in ordered)
+    choices = tuple(
+        Choice(remedy=one, amount=amount if one is RemedyKind.REFUND_ONLY else None, rule=rule) for one in ordered
+    )
     return RemedyOffered(
-        key=f"offer:{name}:{case.id}",
+        key=f"offer:{rule}:{about}:{case.id}",
         at=view.now,
         remedy=first,
         amount=amount if first is RemedyKind.REFUND_ONLY else None,
