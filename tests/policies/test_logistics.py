@@ -133,14 +133,11 @@ def test_with_the_customs_and_in_a_locker_a_parcel_may_rest(desk):
         ([(P.IN_TRANSIT, None, 30), (P.EXCEPTION, X.DAMAGED, 2)], Issue.DAMAGED_IN_TRANSIT, "damaged"),
     ],
 )
-def test_a_complaint_about_the_way_gets_its_cause_from_the_tracking_history(desk, scans, issue, sub):
-    one = desk(order={"placed_at": None}, silences=[{"days": 60}])
-    placed = one.now - timedelta(days=9)
-    shown = [scan(one.now - timedelta(hours=hours), status, exception) for status, exception, hours in scans]
-    one.feed(*([seen(*shown)] if shown else []))
-    world_order = one.case.order.model_copy(update={"placed_at": placed})
-    one.case = one.case.model_copy(update={"order": world_order})
-    one.advance(minutes=1).feed(Classified(key="again", at=one.now, level=2))
+def test_a_complaint_about_the_way_gets_its_cause_from_the_tracking_history(world, desk, scans, issue, sub):
+    shown = tuple(scan(world.MONDAY - timedelta(hours=hours), status, what) for status, what, hours in scans)
+    parcels = (Parcel(waybill="YT1", carrier="YTO", status=shown[-1].status, scans=shown),) if shown else ()
+    placed = world.MONDAY - timedelta(days=9)
+    one = desk(order={"placed_at": placed, "parcels": parcels}, silences=[{"days": 60}])
     assert (one.case.issue, one.case.sub) == (issue, sub)
     assert one.case.why
 
