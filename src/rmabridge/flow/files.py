@@ -67,13 +67,13 @@ class Files:
             self.store.keys_for({rows[0].key_id})
         return rows[0].key_id if rows and self.store.vault.knows(rows[0].key_id) else None
 
-    def row(self, case: str, key_id: str, id_: str, kind: EvidenceKind, name: str, size: int, **facts: Any) -> Any:
-        """The row by which a file belongs to a case."""
+    def row(self, case: str, key_id: str, id_: str, kind: EvidenceKind, sha256: str, size: int, **facts: Any) -> Any:
+        """The row by which a file belongs to a case; ``facts`` are sealed."""
         return {
             "id": f"{case}:{id_}",
             "case_id": case,
             "kind": kind.value,
-            "sha256": name,
+            "sha256": sha256,
             "size": size,
             "at": self.store.clock.micros(),
             "key_id": key_id,
