@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rmabridge_compensation import Compensation
-from rmabridge_compensation.operations import Course
+from rmabridge_compensation.course import Course
 from rmabridge_returns import Returns
 
 from rmabridge.abilities import View
@@ -514,7 +514,7 @@ def test_no_offer_goes_beyond_the_limit_the_floor_or_what_is_left(world, case, l
 def within(policy, choice, case, view, limit, floor):
     """All that the choice would cost at once, in yuan and in the order's currency."""
     operation = policy.known[choice.rule.partition("/")[2]]
-    course = Course("x", operation, choice, case, view, policy._purse(view))
+    course = Course("x", operation, choice, case, view, policy.purse(view))
     gates = "await" in [one.do for one in operation.steps]
     cost = [] if gates else [one.worth for one in course.actions() if one.worth]
     if not cost:

@@ -26,23 +26,15 @@ Where "returns" is configured too, it answers plain returns and exchanges, and t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
-from decimal import Decimal
-from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from pydantic import Field, field_validator
-
 from rmabridge import hookimpl
-from rmabridge.abilities import Fact, Policy, Proposal, Timer, View
+from rmabridge.abilities import Policy, Proposal, Timer, View
 from rmabridge.core.answers import Answer, answer
 from rmabridge.core.colleagues import tell_colleagues
-from rmabridge.core.rates import BASE, HOLDS, NoRate, Rates, rates
 from rmabridge.core.reach import tell
 from rmabridge.model import (
     NEWS,
-    Action,
     Author,
     Case,
     Choice,
@@ -54,40 +46,26 @@ from rmabridge.model import (
     Identity,
     Issue,
     MessageReceived,
-    Money,
-    PayRefund,
     RemedyAccepted,
     RemedyDeclined,
     RemedyOffered,
-    Reship,
     Settled,
-    Verdict,
-    deny,
-    hold,
 )
 
+from .course import BAD, Course, named
+from .judging import NAME, Judging, agreed, ours
 from .offering import choices
-from .operations import BAD, Course, Operation, named, settlement
-from .rules import Interim, Rule, first, liability_open, shipped, wrong_sku
-from .spending import GIVING, INTERIM, Purse, given, left
+from .rules import Rule, first, liability_open, wrong_sku
+from .spending import left
 
-NAME: Final = "compensation"
-IDENTITY: Final = "compensation.identity"
-LIMIT: Final = "compensation.limit"
-DAILY: Final = "compensation.daily"
-OPERATION: Final = "compensation.operation"
-SETTLED: Final = "compensation.settled"
-OPERATOR: Final = "operator:"
 OWN: Final = frozenset({"return.approve", "refund.pay", "credit.give", "goods.reship", "buyer.tag"})
-Costly = PayRefund | GiveCredit | Reship
 
 
-class Compensation(Policy):
+class Compensation(Judging):
     """Offers, operations and limits."""
 
     title: ClassVar[str] = "Compensation"
     requires: ClassVar[tuple[str, ...]] = ("order",)
-    facts: ClassVar[tuple[Fact, ...]] = (Fact("given", hours=24, by="proposer"),)
     hears: ClassVar[frozenset[type[Any]]] = NEWS | {
         RemedyOffered,
         RemedyAccepted,
@@ -96,59 +74,6 @@ class Compensation(Policy):
         ClaimSeen,
         Settled,
     }
-
-    limit: Money = Field(Money.of("500 CNY"), description="what a case may cost without an approval, all in all")
-    daily: Money | None = Field(
-        Money.of("2000 CNY"), description="what one agent may give in 24 hours without an approval; none: no limit"
-    )
-    daily_of_policies: Money | None = Field(None, description="the same for each policy; none: no limit")
-    floor: Decimal = Field(
-        Decimal("1.5"), gt=0, description="offers and what was given never cost more than this many times the order"
-    )
-    offering: bool = Field(True, description="make offers by the rules; else only limits and agreed operations")
-    tell_buyer: bool = Field(True, description="write the offers to the buyer; else colleagues do it by other means")
-    rates_file: Path | None = Field(
-        None, description="own table of rates: CSV with 'date' and units of each currency for one of 'rates_base'"
-    )
-    rates_base: str = Field(BASE, pattern="^[A-Z]{3}$", description="the currency that the own table counts from")
-    rates_hold: timedelta = Field(HOLDS, description="how long the table's last line holds")
-    rules: tuple[Rule, ...] = Field(
-        (), description="offers of the shop's own; before the shipped ones, or over one by id"
-    )
-    interim: tuple[Interim, ...] = Field((), description="interim remedies of the shop's own, likewise")
-    operations: dict[str, Operation] = Field(default_factory=dict, description="operations of the shop's own, likewise")
-
-    @field_validator("rates_file")
-    @classmethod
-    def _there(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"{path}: no such file")
-        return path.resolve() if path else None
-
-    @cached_property
-    def known(self) -> dict[str, Operation]:
-        """All operations by name."""
-        ours = shipped("operations.toml")["operations"]
-        return {name: Operation.model_validate(one) for name, one in ours.items()} | self.operations
-
-    @cached_property
-    def all_rules(self) -> tuple[Rule, ...]:
-        """The shop's rules, then the shipped ones that it did not replace."""
-        own = {one.id for one in self.rules}
-        ours = (Rule.model_validate(one) for one in shipped("remedies.toml")["rules"])
-        return self.rules + tuple(one for one in ours if one.id not in own)
-
-    @cached_property
-    def all_interim(self) -> tuple[Interim, ...]:
-        """The same for interim remedies."""
-        own = {one.id for one in self.interim}
-        ours = (Interim.model_validate(one) for one in shipped("remedies.toml")["interim"])
-        return self.interim + tuple(one for one in ours if one.id not in own)
-
-    @cached_property
-    def table(self) -> Rates:
-        """The table of rates."""
-        return rates(self.rates_file, self.rates_base, self.rates_hold)
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """The offer while there is none, the answer to it, and the operation once it is agreed."""
@@ -166,77 +91,7 @@ class Compensation(Policy):
             yield from self._answers(case, event, view)
             yield from self._offer(case, view)
 
-    def amend(self, action: Action, case: Case, view: View) -> Action | None:
-        """A policy's refund pays what was agreed, or what is left of the worth after an interim remedy."""
-        if not isinstance(action, PayRefund) or action.part == INTERIM or view.proposer.startswith(OPERATOR):
-            return None
-        most = self._settled(case, view)
-        if most is None or most.currency != action.amount.currency or action.amount <= most:
-            return None
-        return action.model_copy(update={"amount": most})
-
-    def review(self, action: Action, case: Case, view: View) -> Verdict | None:
-        """Hold what is above a limit, or for somebody who is not the buyer; deny what an agreed operation excludes."""
-        if not isinstance(action, PayRefund | GiveCredit | Reship):
-            return None
-        if isinstance(action, PayRefund) and action.amount.amount <= 0:
-            return deny(SETTLED, "nothing is left to pay")
-        found = list(self._against(action, case, view))
-        if (said := self._excluded(action, case, view)) and view.proposer.startswith(OPERATOR):
-            found.append((OPERATION, said))
-        elif said:
-            return deny(OPERATION, said)
-        # One approval answers for all that is told with it, so the reasons go together.
-        return hold(found[0][0], "; ".join(reason for _, reason in found)) if found else None
-
-    # -- judging --------------------------------------------------------------------------------------------------
-
-    def _against(self, action: Costly, case: Case, view: View) -> Iterator[tuple[str, str]]:
-        if case.identity is Identity.MISMATCH:
-            yield IDENTITY, "the writer is not the buyer of the order"
-        if action.worth is None:
-            yield LIMIT, "what it costs is not known"
-            return
-        try:
-            yield from self._above(action.worth, action.key, case, view)
-        except NoRate as error:
-            yield LIMIT, f"{action.worth} cannot be compared with the limit: {error}"
-
-    def _above(self, worth: Money, key: str, case: Case, view: View) -> Iterator[tuple[str, str]]:
-        on = view.now.date()
-        total = self.table.total([*given(case, view, key), worth], self.limit.currency, on)
-        if total > self.limit:
-            yield LIMIT, f"with {worth} the case costs {total.rounded()}; {self.limit} pass without an approval"
-        most = self.daily if view.proposer.startswith(OPERATOR) else self.daily_of_policies
-        if most is None or (listed := view.facts.get("given")) is None:
-            return
-        total = self.table.total([*listed(view.proposer, key), worth], most.currency, on)
-        if total > most:
-            who = view.proposer.removeprefix(OPERATOR)
-            yield DAILY, f"with {worth} {who} gives {total.rounded()} in 24 hours; {most} pass without an approval"
-
-    def _excluded(self, action: Costly, case: Case, view: View) -> str | None:
-        choice = _agreed(case)
-        operation = self.known.get(named(choice) or "")
-        if choice is None or operation is None or not isinstance(action, PayRefund) or action.part == INTERIM:
-            return None
-        return None if operation.refunds else f"{named(choice)} was agreed, and it pays no refund"
-
-    def _settled(self, case: Case, view: View) -> Money | None:
-        """The most that a policy's refund may come to; None where nothing says so."""
-        choice = _agreed(case)
-        if choice is not None and choice.amount is not None and not (case.offered and case.offered.interim):
-            return choice.amount
-        interim = any(key.rpartition(":")[2] == INTERIM and key.startswith(GIVING) for key in view.ledger)
-        try:
-            return settlement(case, view, self._purse(view)) if interim else None
-        except NoRate:
-            return None
-
     # -- offering -------------------------------------------------------------------------------------------------
-
-    def _purse(self, view: View) -> Purse:
-        return Purse(self.table, self.limit, self.floor, view.now.date())
 
     def _offer(self, case: Case, view: View) -> Iterator[Proposal]:
         if not self.offering or case.issue is None or case.identity is Identity.MISMATCH:
@@ -250,7 +105,7 @@ class Compensation(Policy):
             yield from self._at_once(case, view)
 
     def _by_rule(self, rule: Rule, case: Case, view: View) -> Iterator[Proposal]:
-        found = choices(f"{NAME}.{rule.id}", rule.offers, self.known, case, view, self._purse(view))
+        found = choices(f"{NAME}.{rule.id}", rule.offers, self.known, case, view, self.purse(view))
         if not found:
             return
         key = f"offer:{NAME}:{rule.id}:{case.id}:{case.round}"
@@ -261,7 +116,7 @@ class Compensation(Policy):
     def _at_once(self, case: Case, view: View) -> Iterator[Proposal]:
         for one in self.all_interim:
             rule = f"{NAME}.{one.id}"
-            found = choices(rule, (one.offer,), self.known, case, view, self._purse(view)) if one.fits(case) else []
+            found = choices(rule, (one.offer,), self.known, case, view, self.purse(view)) if one.fits(case) else []
             if found:
                 yield RemedyOffered(
                     key=f"interim:{one.id}:{case.id}:{case.round}",
@@ -278,7 +133,7 @@ class Compensation(Policy):
         offered = case.offered
         if isinstance(event, RemedyDeclined):
             yield from tell_colleagues(case, view, f"offer-declined:{case.round}", "compensation.declined")
-        if offered is None or not _ours(offered.choices) or offered.interim or offered.declined_at:
+        if offered is None or not ours(offered.choices) or offered.interim or offered.declined_at:
             return
         if not isinstance(event, MessageReceived) or event.message.author is not Author.BUYER:
             return
@@ -293,12 +148,12 @@ class Compensation(Policy):
     # -- carrying out ---------------------------------------------------------------------------------------------
 
     def _course(self, case: Case, view: View) -> Course | None:
-        choice = _agreed(case)
+        choice = agreed(case)
         name = named(choice)
         if choice is None or name is None or name not in self.known:
             return None
         interim = bool(case.offered and case.offered.interim)
-        return Course(name, self.known[name], choice, case, view, self._purse(view), interim)
+        return Course(name, self.known[name], choice, case, view, self.purse(view), interim)
 
     def _carry_out(self, course: Course, event: Event) -> Iterator[Proposal]:
         view, case = course.view, course.case
@@ -340,10 +195,6 @@ def _told(rule: Rule, found: list[Choice], case: Case, view: View) -> Iterator[P
         yield message
 
 
-def _ours(found: tuple[Choice, ...]) -> bool:
-    return any((one.rule or "").startswith(f"{NAME}.") for one in found)
-
-
 def _chosen(found: tuple[Choice, ...], number: int | None, case: Case, view: View) -> Choice | None:
     """The choice that the buyer named; a bare yes counts where only one was put to them."""
     if number is not None:
@@ -351,21 +202,6 @@ def _chosen(found: tuple[Choice, ...], number: int | None, case: Case, view: Vie
     message = view.action(f"offer:{case.round}")
     template = getattr(message, "template", None)
     return found[0] if len(found) == 1 or (template and template.id != "proposal.choice") else None
-
-
-def _agreed(case: Case) -> Choice | None:
-    """The choice of ours that both sides agreed to, or that a rule grants by itself."""
-    offered, agreed = case.offered, case.agreed
-    if offered is None or not _ours(offered.choices):
-        return None
-    if agreed is not None and agreed.accepted_at is not None:
-        fits = [
-            one
-            for one in offered.choices
-            if one.remedy is agreed.kind and (agreed.amount is None or agreed.amount == one.amount)
-        ]
-        return fits[0] if fits else None
-    return offered.choices[0] if offered.automatic else None
 
 
 def _over(case: Case, view: View) -> bool:

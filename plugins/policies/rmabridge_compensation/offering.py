@@ -9,7 +9,8 @@ from rmabridge.abilities import View
 from rmabridge.core.rates import NoRate
 from rmabridge.model import Case, Choice, Money
 
-from .operations import Course, Operation
+from .course import Course
+from .operations import Operation
 from .rules import Offer
 from .spending import Purse, interim, left, worth
 
@@ -70,8 +71,6 @@ def _costly(course: Course) -> Iterator[Money | None]:
         if step.do not in {"credit", "reship"} or (step.do == "credit" and not step.on_top):
             continue
         action = course.action(step, number)
-        if action is None and step.do == "credit":
-            continue  # nothing that could be given on top of this order
         if action is None or (step.do == "reship" and action.amount is None and step.goods != "other"):
             yield None
         elif action.amount is not None:
