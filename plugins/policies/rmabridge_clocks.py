@@ -22,8 +22,10 @@ from rmabridge.core import clocks
 from rmabridge.core.calendars import calendar_of
 from rmabridge.core.clocks import DUE, WARN, Clock
 from rmabridge.core.reach import note, shown, tell
+from rmabridge.core.reduce import GIVING
 from rmabridge.core.terms import CHAT, FIRST, MARKETPLACE, SOCIAL, SOLUTION, Terms
 from rmabridge.model import (
+    NEWS,
     Case,
     Classified,
     CommentTicket,
@@ -33,7 +35,11 @@ from rmabridge.model import (
     Form,
     Noted,
     RefKind,
+    RemedyAccepted,
+    RemedyDeclined,
+    RemedyOffered,
     SendMessage,
+    Settled,
 )
 
 
@@ -46,6 +52,13 @@ class Clocks(Policy, Terms):
     """Deadlines, warnings and escalations."""
 
     title: ClassVar[str] = "Clocks"
+    hears: ClassVar[frozenset[type[Any]]] = NEWS | {
+        DeadlineReached,
+        RemedyAccepted,
+        RemedyDeclined,
+        RemedyOffered,
+        Settled,
+    }
 
     skip_sources: tuple[str, ...] = Field(("operator", "import"), description="sources of cases without clocks")
     automatic: tuple[str, ...] = Field(
@@ -65,6 +78,10 @@ class Clocks(Policy, Terms):
         """Start and stop clocks, warn, and escalate what ran out."""
         if case.source in self.skip_sources:
             return
+        if isinstance(event, Settled) and event.action_type not in GIVING:
+            if clocks.sent(event):
+                yield from _stop(case, clocks.ANSWERS & set(self.automatic))
+            return
         if not case.open:
             yield from _stop(case, {clocks.kind_of(one) for one in _running(case)})
             return
@@ -78,8 +95,6 @@ class Clocks(Policy, Terms):
         if (at := clocks.answered(event)) is not None:
             yield from _stop(case, clocks.ANSWERS)
             fresh = list(clocks.again(case, at, view.shop, self))
-        elif clocks.sent(event):
-            yield from _stop(case, clocks.ANSWERS & set(self.automatic))
         elif case.status not in clocks.WAITING:
             yield from _stop(case, {FIRST})
         elif sooner := clocks.tightened(case, view.shop, self):

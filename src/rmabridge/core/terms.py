@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,12 +43,14 @@ class Tier(BaseModel):
         said = [*(case.order.tags if case.order else ()), (case.buyer.tier if case.buyer else None) or ""]
         if not any(said):
             return False
-        wanted = {one.casefold() for one in self.words}
-        return any(one in wanted for text in said for one in (text.casefold(), *_tokens(text)))
+        return any(_says(text, self.words) for text in said)
 
 
-def _tokens(text: str) -> list[str]:
-    return [one.rstrip("0123456789") for one in re.findall(r"[^\W_]+", text.casefold())]
+@lru_cache(maxsize=4096)
+def _says(text: str, words: tuple[str, ...]) -> bool:
+    """Whether a tier or tag is one of the words, or contains one (``VIP2``, ``svip-customer``)."""
+    wanted, folded = {one.casefold() for one in words}, text.casefold()
+    return folded in wanted or any(one.rstrip("0123456789") in wanted for one in re.findall(r"[^\W_]+", folded))
 
 
 class Terms(BaseModel):
