@@ -45,6 +45,11 @@ def test_a_right_configuration_is_taken(config: dict[str, Any]) -> None:
         (("shops", "one", "timezone"), "Mars/Base", "[shops.one] timezone: 'Mars/Base' is not an IANA time zone"),
         (("shops", "one", "helpdesk"), "nobody", "[shops.one] 'nobody': no account of that name"),
         (("shops", "one", "helpdesk"), "shop", "[shops.one] helpdesk: [marketplaces.shop] keeps no tickets"),
+        (
+            ("shops", "one", "reach"),
+            "amazn",
+            "[shops.one] reach: no rules for 'amazn'; there are amazon, taobao and none",
+        ),
         (("shops", "one", "channels"), ["shop"], "[shops.one] channels: 'shop' sends no messages"),
         (("helpdesks", "desk", "plugin"), "zendusk", "[helpdesks.desk] plugin: 'zendusk' is not installed; there are "),
         (("helpdesks", "desk", "plugin"), "smtp", "[helpdesks.desk] plugin: 'smtp' offers no helpdesks"),

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, View
-from rmabridge.core.reach import note, send, shown, ways
+from rmabridge.core.reach import Reach, note, send, shown, ways
 from rmabridge.model import (
     NEWS,
     Action,
@@ -184,7 +184,11 @@ def _line(line: Any, goods: tuple[OrderLine, ...]) -> dict[str, Any]:
 
 def _unreached(case: Case, view: View) -> list[str]:
     found = ways(case, view.shop)
-    return [] if found.ways else [f"{way}: {reason}" for way, reason in found.fallen]
+    return [] if found.ways else _fallen(found)
+
+
+def _fallen(found: Reach) -> list[str]:
+    return [f"{way}: {reason}" for way, reason in found.fallen]
 
 
 def _status(case: Case) -> Iterable[Proposal]:
@@ -225,14 +229,13 @@ def _reply(case: Case, event: Event, view: View) -> Iterable[Proposal]:
     said = event.message
     if not said.public:
         return
-    found = ways(case, view.shop)
-    fitting = [one for one in found.ways if one.way.limit is None or one.way.limit.fits(said.text)]
-    for reached in (fitting or found.ways)[:1]:
+    found = ways(case, view.shop, said.text)
+    for reached in found.ways[:1]:
         subject = (said.subject or f"[{case.id}]") if reached.way.form is Form.MAIL else None
         answer = send(case, f"answer:{said.id}", reached, said.text, subject=subject)
         yield answer.model_copy(update={"attachments": said.attachments})
     if not found.ways:
-        text = note(case, view, "ticket.unsent", unreached=_unreached(case, view)).text
+        text = note(case, view, "ticket.unsent", unreached=_fallen(found)).text
         yield CommentTicket(origin=f"unsent:{said.id}", text=text, needs=_needs(case))
 
 

@@ -34,9 +34,8 @@ class SecondWay(Policy):
                 yield from self._once_more(case, said, view)
 
     def _once_more(self, case: Case, said: SendMessage, view: View) -> Iterable[Proposal]:
-        found = ways(case, view.shop)
-        fitting = (one for one in found.ways if one.way.limit is None or one.way.limit.fits(said.text))
-        if reached := next(fitting, None):
+        found = ways(case, view.shop, said.text)
+        if reached := next(iter(found.ways), None):
             subject = (said.subject or f"[{case.id}]") if reached.way.form is Form.MAIL else None
             again = send(case, AGAIN + said.purpose, reached, said.text, subject=subject)
             kept = ("locale", "template", "values", "attachments", "not_after")

@@ -31,6 +31,7 @@ from .abilities import (
 )
 from .config import Config, Section, explain, placed
 from .core.judge import Asked
+from .core.rules import NONE, tables
 from .errors import ConfigError
 from .model import Action, Form
 
@@ -157,6 +158,7 @@ def build(config: Config) -> Registry:
     registry = _wire(config, accounts, [one for one in policies if isinstance(one, Policy)])
     for shop in config.shops.values():
         shop._ways = tuple(_ways(shop, accounts))  # noqa: SLF001
+        shop._platform = config.accounts[shop.marketplace].plugin if shop.marketplace else ""  # noqa: SLF001
     return registry
 
 
@@ -203,6 +205,8 @@ NEEDS: Final[tuple[tuple[str, type[Any], str], ...]] = (
 
 def _shop_problems(config: Config, accounts: dict[str, Plugin]) -> Iterable[str]:
     for shop in config.shops.values():
+        if shop.reach not in {None, NONE, *tables()}:
+            yield f"[shops.{shop.name}] reach: no rules for {shop.reach!r}; there are {', '.join(tables())} and {NONE}"
         for slot, ability, reason in NEEDS:
             name = getattr(shop, slot)
             if name and not isinstance(accounts.get(name), ability):

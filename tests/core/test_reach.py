@@ -4,13 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rmabridge.abilities import Shop, View, Way
+from rmabridge.abilities import Limit, Shop, View, Way
 from rmabridge.core.reach import tell, ways
+from rmabridge.core.rules import tables
 from rmabridge.core.templates import Catalogue
 from rmabridge.model import Buyer, Case, Form, Money, Order
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
-RENDER = Catalogue().render
+CATALOGUE = Catalogue()
+RENDER = CATALOGUE.render
 
 
 def reached_by(form: Form, **buyer) -> tuple[Case, View]:
@@ -53,3 +55,79 @@ def test_a_masked_phone_is_no_way_and_the_reason_is_told(phone):
     case, view = reached_by(Form.SMS, phone=phone)
     assert ways(case, view.shop) == ([], [("acc/sms", "the address is masked")])
     assert tell(case, view, "p", "progress.cancelled") is None
+
+
+TOLD = {"first_reply", "greeting", "progress", "tracking", "clarify", "verification"}
+
+
+def shop_of(platform, *forms, limit=None):
+    shop = Shop(name="one", prefer=forms, locale="zh-CN")
+    shop._platform = platform
+    shop._ways = tuple(Way(account=form.value, form=form, limit=limit) for form in forms)
+    return shop
+
+
+@pytest.mark.row("P61")
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("abc123@marketplace.amazon.com", None),
+        ("ABC@Marketplace.Amazon.co.uk", None),
+        ("li@example.com", "amazon takes mails to its own relay addresses only"),
+        ("x@marketplace.amazon.com.evil.example", "amazon takes mails to its own relay addresses only"),
+        ("x@evil-marketplace.amazon.com", "amazon takes mails to its own relay addresses only"),
+        ("Invalid Request", "it is no mail address"),
+    ],
+)
+def test_an_amazon_buyer_gets_no_mail_outside_the_relay_address(address, reason):
+    case, _ = reached_by(Form.MAIL, email=address)
+    found = ways(case, shop_of("amazon", Form.MAIL))
+    assert [one.address for one in found.ways] == ([] if reason else [address])
+    assert found.fallen == ([("mail/mail", reason)] if reason else [])
+
+
+def test_an_amazon_buyer_gets_no_text_message_unless_the_shop_keeps_other_rules():
+    case, _ = reached_by(Form.SMS)
+    shop = shop_of("amazon", Form.SMS)
+    assert ways(case, shop).fallen == [("sms/sms", "amazon lets nobody reach its buyers by sms")]
+    shop.reach = "none"
+    assert len(ways(case, shop).ways) == 1
+
+
+@pytest.mark.row("P61")
+@pytest.mark.parametrize(
+    ("phone", "reason"),
+    [
+        ("138****5678", "the address is masked"),
+        ("138＊＊＊＊5678", "the address is masked"),
+        ("138xxxx5678", "the address is masked"),
+        ("13812345678-1234", "it is no number that takes text messages"),
+        ("13812345678转1234", "it is no number that takes text messages"),
+        ("+86 138 1234 5678", None),
+        ("(415) 555-0132", None),
+    ],
+)
+def test_a_masked_or_virtual_number_is_never_dialled(phone, reason):
+    case, _ = reached_by(Form.SMS, phone=phone)
+    assert [why for _, why in ways(case, shop_of("taobao", Form.SMS)).fallen] == ([reason] if reason else [])
+
+
+@pytest.mark.row("P61")
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "en"])
+def test_a_taobao_reply_fits_400_bytes_whatever_carries_it(locale):
+    case, _ = reached_by(Form.THREAD, thread="T1", locale=locale)
+    view = View(NOON, shop_of("taobao", Form.THREAD), render=lambda *which, **_: CATALOGUE.preview(*which, "worst"))
+    for template in (one for one in CATALOGUE.ids() if one.partition(".")[0] in TOLD):
+        said = tell(case, view, "p", template)
+        assert len(said.text.encode()) <= 400, (template, said.text)
+
+
+def test_words_that_are_too_long_for_every_way_fall_out_with_their_length():
+    case, _ = reached_by(Form.THREAD, thread="T1")
+    found = ways(case, shop_of("taobao", Form.THREAD, limit=Limit(characters=1000)), "好" * 134)
+    assert found.fallen == [("thread/thread", "the words are too long for it: 134 characters, 402 bytes")]
+    assert len(ways(case, shop_of("taobao", Form.THREAD), "好" * 133).ways) == 1
+
+
+def test_every_rule_table_is_known_by_a_name_and_read():
+    assert {"amazon", "taobao"} <= set(tables())

@@ -55,6 +55,11 @@ class Shop(BaseModel):
     prefer: tuple[Form, ...] = Field(
         (Form.THREAD, Form.CHAT, Form.MAIL, Form.SMS), description="ways to the buyer, the best first"
     )
+    reach: str | None = Field(
+        None,
+        description="whose rules on reaching buyers are kept ('amazon', 'taobao', 'none'); left out, the "
+        "marketplace's own",
+    )
     locale: str = Field("en", description="language for buyers whose own is not known")
     timezone: str = Field("UTC", description="IANA name")
     hours: tuple[str, ...] = Field(
@@ -88,6 +93,7 @@ class Shop(BaseModel):
     dispatch_days: int = Field(2, ge=0, description="working days until an exchange is sent")
 
     _ways: tuple[Way, ...] = PrivateAttr(default=())
+    _platform: str = PrivateAttr(default="")
 
     @field_validator("timezone")
     @classmethod
@@ -128,6 +134,11 @@ class Shop(BaseModel):
     def zone(self) -> ZoneInfo:
         """The shop's time zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def platform(self) -> str:
+        """Whose rules on reaching buyers the shop keeps."""
+        return self.reach or self._platform
 
     @property
     def ways(self) -> tuple[Way, ...]:

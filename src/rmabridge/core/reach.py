@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from ..abilities import Shop, View, Way
+from ..errors import ConfigError
 from ..model import Case, Form, Money, Parcel, RefKind, SendMessage
 from ..model.case import Arrival, Sent
+from .rules import forbidden, rules, tightest
 from .templates import Rendered
 
 # Forms whose vendors may carry templates of their own only: their plugins need the values beside the words.
@@ -28,12 +31,14 @@ class Reach(NamedTuple):
     fallen: list[tuple[str, str]]
 
 
-def ways(case: Case, shop: Shop) -> Reach:
-    """All ways to the case's buyer, in the shop's order of preference, and why the others fall out."""
+def ways(case: Case, shop: Shop, text: str | None = None) -> Reach:
+    """All ways to the case's buyer (that take the text), the best first, and why the others fall out."""
     found, failed = Reach([], []), lost(case)
-    for way in sorted(shop.ways, key=lambda one: _rank(one.form, shop)):
+    limits = rules(shop.platform).limits
+    for one in sorted(shop.ways, key=lambda one: _rank(one.form, shop)):
+        way = one.model_copy(update={"limit": tightest(one.limit, limits[one.form])}) if one.form in limits else one
         address = _address(case, way)
-        if reason := _unfit(case, shop, way, address) or _failed(failed.get(way.account)):
+        if reason := _unfit(case, shop, way, address) or _failed(failed.get(way.account)) or _long(way, text):
             found.fallen.append((f"{way.account}/{way.form}", reason))
         elif address:
             found.ways.append(Reached(way, address))
@@ -56,7 +61,7 @@ def tell(case: Case, view: View, purpose: str, template: str, **values: Any) -> 
     """A message to the buyer from a template, on the best way that it fits on; None where nothing reaches the buyer."""
     locale, best = language(case, view.shop), None
     for way, address in ways(case, view.shop).ways:
-        said = _say(case, view, template, locale, way.form, values)
+        said = _fitting(case, view, template, locale, way, values)
         made = send(case, purpose, Reached(way, address), said.text, subject=said.subject)
         plain = _plain(case, view.shop, values) if way.form in APPROVED else {}
         made = made.model_copy(update={"locale": locale, "template": said.template, "values": plain})
@@ -64,6 +69,16 @@ def tell(case: Case, view: View, purpose: str, template: str, **values: Any) -> 
             return made
         best = best or made
     return best
+
+
+def _fitting(case: Case, view: View, template: str, locale: str, way: Way, values: dict[str, Any]) -> Rendered:
+    """The words for the way; where they are too long for it, the template's shortest ones."""
+    said = _say(case, view, template, locale, way.form, values)
+    if _long(way, said.text):
+        with suppress(ConfigError):  # not every template has words for a text message
+            short = _say(case, view, template, locale, Form.SMS, values)
+            return said if _long(way, short.text) else Rendered(short.text, said.subject, short.template)
+    return said
 
 
 def send(case: Case, purpose: str, reached: Reached, text: str, *, subject: str | None = None) -> SendMessage:
@@ -150,8 +165,9 @@ def _rank(form: Form, shop: Shop) -> int:
 def _address(case: Case, way: Way) -> str | None:
     if way.form is Form.THREAD:
         threads = [one for one in case.refs if one.kind is RefKind.THREAD]
-        ours = next((one.value for one in threads if one.account == way.account), None)
+        here = [one.value for one in threads if one.account == way.account]
         known = case.buyer.thread if case.buyer else None
+        ours = known if known in here else next(iter(here), None)
         # A thread id means something at its own account only.
         return ours or (known if known not in {one.value for one in threads} else None)
     return case.buyer.way(way.form) if case.buyer else None
@@ -162,7 +178,13 @@ def _unfit(case: Case, shop: Shop, way: Way, address: str | None) -> str | None:
         return f"the shop does not prefer {way.form}"
     if not address:
         return "the buyer's address on it is not known" if case.buyer else "nothing is known of the buyer"
-    return "the address is masked" if "*" in address else None
+    return forbidden(shop.platform, way.form, address)
+
+
+def _long(way: Way, text: str | None) -> str | None:
+    if text is None or way.limit is None or way.limit.fits(text):
+        return None
+    return f"the words are too long for it: {len(text)} characters, {len(text.encode())} bytes"
 
 
 def _failed(what: tuple[Sent, Arrival] | None) -> str | None:

@@ -86,7 +86,8 @@ def _claim(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 
 def _reply(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     work = _work(router, batch, row, row.case_id)
-    text, found = _text(command), ways(work.case, work.shop)
+    text = _text(command)
+    found = ways(work.case, work.shop, text)
     if not found.ways:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.fallen) or "the shop has no channel"
         raise CommandError(f"nothing reaches the buyer of {work.case.id}: {reasons}")
