@@ -24,6 +24,7 @@ from rmabridge.core.claims import goods_value, refusal, standing
 from rmabridge.core.colleagues import tell_colleagues
 from rmabridge.core.evidence import proven
 from rmabridge.model import (
+    NEWS,
     Action,
     AppealClaim,
     Case,
@@ -32,10 +33,13 @@ from rmabridge.model import (
     ClaimSeen,
     ClaimStatus,
     Classified,
+    DeadlineReached,
     Event,
+    EvidenceAdded,
     FileClaim,
     Parcel,
     RequestProof,
+    Settled,
     Verdict,
     deny,
     hold,
@@ -55,6 +59,7 @@ class Claims(Following):
 
     title: ClassVar[str] = "Claims"
     requires: ClassVar[tuple[str, ...]] = ("order",)
+    hears: ClassVar[frozenset[type[Any]]] = NEWS | {ClaimSeen, DeadlineReached, EvidenceAdded, Settled}
 
     kinds: tuple[ClaimKind, ...] = Field(
         (ClaimKind.DAMAGE, ClaimKind.LOSS, ClaimKind.PARTIAL_LOSS),

@@ -19,15 +19,21 @@ from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, View
 from rmabridge.core.colleagues import tell_colleagues
 from rmabridge.model import (
+    NEWS,
     Author,
     Case,
     Classified,
+    CoverageSeen,
+    DeadlineReached,
     Direction,
     Event,
     Issue,
     MessageReceived,
     ParcelException,
     ParcelStatus,
+    RemedyAccepted,
+    RemedyOffered,
+    Settled,
 )
 
 from .choosing import Choosing, is_wrong
@@ -48,6 +54,13 @@ class Logistics(Watching, Dispatching, Choosing):
 
     title: ClassVar[str] = "Logistics"
     requires: ClassVar[tuple[str, ...]] = ("order",)
+    hears: ClassVar[frozenset[type[Any]]] = NEWS | {
+        CoverageSeen,
+        DeadlineReached,
+        RemedyAccepted,
+        RemedyOffered,
+        Settled,
+    }
 
     regions: tuple[Region, ...] = Field((), description="your own days by region; they go first")
     regions_file: FilePath | None = Field(None, description="the same as a file, like regions.toml")
@@ -86,7 +99,9 @@ class Logistics(Watching, Dispatching, Choosing):
 
     def way(self, case: Case, view: View) -> Journey:
         """What is known of the way to the buyer."""
-        return journey(case.order.ship_to if case.order else None, view.now, self.regions, self.weather)
+        under_way = any(one.direction is Direction.OUT and not one.final for one in case.parcels)
+        to = case.order.ship_to if case.order and under_way else None
+        return journey(to, view.now, self.regions, self.weather)
 
     def _classify(self, case: Case, way: Journey, view: View) -> Iterable[Proposal]:
         found = self._cause(case, way, view)

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
@@ -103,19 +103,28 @@ def stalls_at(case: Case, parcel: Parcel, own: Iterable[Limit], extra: timedelta
     """When the parcel has rested too long on its leg; None where it may rest."""
     if parcel.final or parcel.status in RESTING:
         return None
-    leg = leg_of(parcel)
-    fitting = (one for one in (*own, *shipped()["limits"]) if one.leg is leg and serves(one.carriers, parcel.carrier))
-    limit = next(fitting, None)
-    return heard(case, parcel) + timedelta(hours=limit.hours) + extra if limit else None
+    rest = _rest(tuple(own), leg_of(parcel), parcel.carrier)
+    return heard(case, parcel) + rest + extra if rest else None
 
 
 def lost_at(case: Case, parcel: Parcel, own: Iterable[Silence], extra: timedelta) -> datetime | None:
     """When the parcel is presumed lost; None where the carrier never had it, or it may rest."""
     if parcel.final or parcel.status in RESTING or leg_of(parcel) is Leg.PICKUP:
         return None
-    fitting = (one for one in (*own, *shipped()["silences"]) if serves(one.carriers, parcel.carrier))
-    silence = next(fitting, None)
-    return heard(case, parcel) + timedelta(days=silence.days) + extra if silence else None
+    quiet = _quiet(tuple(own), parcel.carrier)
+    return heard(case, parcel) + quiet + extra if quiet else None
+
+
+@lru_cache(maxsize=1024)
+def _rest(own: tuple[Limit, ...], leg: Leg, carrier: str | None) -> timedelta | None:
+    found = (one for one in (*own, *shipped()["limits"]) if one.leg is leg and serves(one.carriers, carrier))
+    return next((timedelta(hours=one.hours) for one in found), None)
+
+
+@lru_cache(maxsize=1024)
+def _quiet(own: tuple[Silence, ...], carrier: str | None) -> timedelta | None:
+    found = (one for one in (*own, *shipped()["silences"]) if serves(one.carriers, carrier))
+    return next((timedelta(days=one.days) for one in found), None)
 
 
 def troubles(case: Case, parcel: Parcel, now: datetime, own: Iterable[Limit], extra: timedelta) -> Iterator[Trouble]:

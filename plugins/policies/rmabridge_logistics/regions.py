@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -86,8 +86,13 @@ def journey(to: Address | None, now: datetime, regions: Iterable[Region], notice
 
 
 def _at(names: tuple[str, ...], where: str) -> bool:
-    return not names or any(one.casefold() in where for one in names)
+    return not names or any(one in where for one in _folded(names))
 
 
 def _in(countries: tuple[str, ...], country: str | None) -> bool:
-    return not countries or (country or "").casefold() in {one.casefold() for one in countries}
+    return not countries or (country or "").casefold() in _folded(countries)
+
+
+@lru_cache(maxsize=1024)
+def _folded(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(one.casefold() for one in names)

@@ -45,12 +45,17 @@ def wish(note: str | None) -> Wish:
 def asks_for_help(text: str | None) -> bool:
     """Whether the buyer asks us to talk to the carrier."""
     words = (text or "").casefold()
-    return any(one.casefold() in words for one in _data()["help"]["phrases"])
+    return any(one in words for one in _pleas())
 
 
 @cache
 def _data() -> dict[str, Any]:
     return tomllib.loads((resources.files(__package__) / "requests.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _pleas() -> tuple[str, ...]:
+    return tuple(one.casefold() for one in _data()["help"]["phrases"])
 
 
 @cache
