@@ -162,3 +162,35 @@ async def test_a_wrong_item_on_a_running_bridge_brings_new_goods_a_coupon_and_pr
         assert (kinds["buyer.tag"]["buyer"], kinds["buyer.tag"]["tag"]) == ("B1", "priority")
         assert any(one["body"].get("purpose", "").startswith("code:") for one in sink.books["posts"])
         assert state(world, f"reship:{case}:all") == "done"
+
+
+TOYS = Path(__file__).parents[1] / "flow" / "toys"
+
+
+@pytest.mark.row("S083")
+async def test_a_part_of_the_price_agreed_in_words_is_paid_once_whatever_the_marketplace_does(
+    tmp_path: Path, sink: Sink
+) -> None:
+    config = approving(tmp_path, sink.url, "returns")
+    config["bridge"]["plugins_dir"] = str(TOYS)
+    config["marketplaces"] = {"shop": {"plugin": "toy", "allow_private": True}}
+    async with running(config, sink) as world:
+
+        async def tell(type_: str, key: str, **facts: object) -> None:
+            at = world.bridge.store.clock.now().isoformat()
+            refs = [{"kind": "return", "value": "R1"}, {"kind": "order", "value": "O1"}]
+            await world.post({"events": [{"type": type_, "key": key, "at": at, "refs": refs, **facts}]})
+            await world.settle()
+
+        data = a_return()["data"]
+        asked = {"kind": "refund", "issue": "late_delivery", "buyer": data["buyer"], "order": data["order_doc"]}
+        await tell("case.requested", "asked", **asked, amount={"amount": "120.00", "currency": "CNY"})
+        words = {"id": "m1", "author": "buyer", "form": "chat", "text": "2", "at": a_return()["time"]}
+        await tell("message.received", "yes", message=words)
+        await tell("request.changed", "approved", status="approved")
+        await tell("message.received", "again", message=words | {"id": "m2"})
+        await later(world, days=1)
+        paid = world.rows("SELECT key, state, amount FROM outbox WHERE type = 'refund.pay'")
+        assert paid == [("refund:R1:all", "done", "12.00")]
+        assert world.rows("SELECT status FROM cases") == [("closed",)]
+        assert not [one for one in sink.books["posts"] if one["body"]["type"] == "return.approve"]
