@@ -61,6 +61,7 @@ class Wording(Policy):
     """Puts words to buyers right, and stops those that no words mend."""
 
     title: ClassVar[str] = "Wording"
+    hears: ClassVar[frozenset[type[Any]]] = frozenset({MessageReceived})
 
     rules: Path | None = Field(None, description="a file of your own rules: it adds to, changes or removes the shipped")
     severity: dict[str, Severity] = Field(

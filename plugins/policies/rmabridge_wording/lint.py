@@ -8,7 +8,7 @@ same place the longest counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -76,22 +76,27 @@ class Linter:
             if not _is_latin(phrase):
                 self._pairs.setdefault(phrase[:2], []).append(phrase)
         self._compiled = [re.compile(one.pattern) for one in self._patterns]
+        self._known = lru_cache(maxsize=64)(self._look)  # what was amended is reviewed next, with the same words
 
-    def lint(self, text: str, locale: str = "en") -> list[Finding]:
+    def lint(self, text: str, locale: str = "en") -> Sequence[Finding]:
         """Everything in the text that a rule speaks of, in order."""
+        return self._known(text, locale)
+
+    def _look(self, text: str, locale: str) -> tuple[Finding, ...]:
         folded, script = fold(text), script_of(locale)
         hits = [*self._hits(folded), *self._abbreviations(text)]
         if not hits:
-            return []
+            return ()
         hits += [Hit(*one.span(), ADDRESS) for one in _ADDRESS.finditer(folded)]
-        found, end = [], 0
+        found: list[Finding] = []
+        end = 0
         for hit in sorted(hits, key=lambda one: (one.start, one.source)):
             if hit.start >= end and hit.end > hit.start:
                 end = hit.end
                 rule, say = self._meant(text[hit.start : end], folded[hit.start : end], hit.source, script)
                 if rule:
                     found.append(Finding(rule, hit.start, end, text[hit.start : end], say))
-        return found
+        return tuple(found)
 
     def _hits(self, folded: str) -> Iterator[Hit]:
         for match in self._latin.finditer(folded):
@@ -147,7 +152,7 @@ def default() -> Linter:
     return Linter(load())
 
 
-def lint(text: str, locale: str = "en") -> list[Finding]:
+def lint(text: str, locale: str = "en") -> Sequence[Finding]:
     """What the shipped lists find in a text."""
     return default().lint(text, locale)
 
