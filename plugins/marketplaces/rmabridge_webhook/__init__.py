@@ -25,7 +25,8 @@ Ten lines make a source. JMESPath expressions (https://jmespath.org) say where t
     set = { "message.text" = "message.text", "buyer.name" = "buyer.name" }
 
 Signature families: ``standard`` (Standard Webhooks), ``hmac`` (over any parts, or a plain digest with the secret in
-it), ``sorted`` (all parameters sorted by name), ``token`` (a shared token), ``none``. Two secrets may be live.
+it), ``sorted`` (all parameters sorted by name), ``token`` (a shared token), ``none``. Two secrets may be live. A
+sender's challenge (``challenge``: ``ebay``, ``wecom``, ``lark``) is answered before anything is stored.
 
 Reference: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
@@ -46,6 +47,7 @@ from rmabridge.errors import Unverified, WrongType
 from rmabridge.model import Event
 
 from .bodies import Format, Parts, document, format_of
+from .handshakes import Handshake
 from .mapping import Rule
 from .queries import Query, framed
 from .signatures import Signature, Standard, Unsigned
@@ -62,6 +64,9 @@ class Webhook(Plugin, ReceivesWebhooks):
     )
 
     signature: Signature = Field(description="how the sender signs; its 'family' names the kind")
+    challenge: Handshake | None = Field(
+        None, description="how the sender's challenge is answered; its 'family' names the kind"
+    )
     secret: Secrets | None = Field(None, description="the shared secret; two while one replaces the other")
     format: Literal["auto", "json", "form", "xml", "multipart"] = Field("auto", description="auto: by content type")
     events: tuple[Rule, ...] = Field(description="what a body means: at least one mapping to an event")
@@ -85,6 +90,10 @@ class Webhook(Plugin, ReceivesWebhooks):
                 parts = Parts("POST", "", {}, {}, b"")
                 self.signature.seal(parts, one.value.get_secret_value(), datetime.fromtimestamp(0, UTC))
         return self
+
+    def handshake(self, request: WebRequest) -> Reply | None:
+        """The answer to the sender's challenge."""
+        return self.challenge.answer(request) if self.challenge else None
 
     def verify(self, request: WebRequest, now: datetime) -> Receipt:
         """Check the content type and the signature, and find the delivery's id and lane."""
