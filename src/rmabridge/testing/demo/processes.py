@@ -3,57 +3,140 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
+
+PATIENCE: Final = 60.0
 
 
 class Failed(Exception):
     """The demo cannot go on, or found a difference."""
 
 
-class Child:
-    """One process with its own group; what it says goes to a log file."""
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it said."""
 
-    def __init__(self, name: str, command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
-        self.name = name
-        self.log = folder / f"{name}.log"
-        with self.log.open("ab") as log:
+    code: int
+    out: str
+    err: str
+
+
+class Nursery:
+    """The process that all others are forked from."""
+
+    def __init__(self, folder: Path, config: Path) -> None:
+        self.folder, self.config = folder, config
+        self.control, theirs = socket.socketpair()
+        self.lock = threading.Lock()
+        with theirs, (folder / "nursery.log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-m", *command],
-                stdin=subprocess.PIPE,
+                [sys.executable, "-m", "rmabridge.testing.demo.nursery", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                env={**os.environ, **(env or {})},
+                pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
 
-    def check(self) -> None:
-        """Raise ``Failed`` if the process has ended."""
-        if self.process.poll() is not None:
-            raise Failed(f"{self.name} ended with {self.process.returncode}:\n{self.tail()}")
+    def fork(self, run: str, argv: list[str], log: Path | None = None) -> socket.socket:
+        """A new process, running this module with these arguments; the connection to it."""
+        asked = {"run": run, "argv": argv, "folder": str(self.folder), "config": str(self.config)}
+        ours, theirs = socket.socketpair()
+        ours.settimeout(PATIENCE)
+        try:
+            with theirs, self.lock:
+                socket.send_fds(self.control, [b"+"], [theirs.fileno()])
+                ours.sendall(json.dumps(asked | {"log": str(log) if log else None}).encode() + b"\n")
+        except OSError as error:
+            ours.close()
+            raise Failed(f"the nursery is gone: {error}\n{self.tail()}") from error
+        return ours
+
+    def command(self, argv: list[str]) -> Done:
+        """Run a command of the bridge to its end."""
+        with self.fork("rmabridge", argv) as connection, connection.makefile("rb") as answers:
+            try:
+                answers.readline()
+                told = json.loads(answers.readline() or b"{}")
+            except TimeoutError:
+                told = {}
+        return Done(told.get("code", 1), told.get("out", ""), told.get("err", f"it ended at once\n{self.tail()}"))
 
     def tail(self) -> str:
         """The last lines that it said."""
-        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-15:])
+        return _tail(self.folder / "nursery.log")
 
-    def signal(self, which: signal.Signals) -> None:
-        """Signal the whole group."""
+    def stop(self) -> None:
+        """End it, and with it all that is left of what it forked."""
+        self.control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, which)
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Child:
+    """One server: a process with its own group; what it says goes to a log file."""
+
+    def __init__(self, name: str, nursery: Nursery, run: str, argv: list[str]) -> None:
+        self.name, self.nursery = name, nursery
+        self.log = nursery.folder / f"{name}.log"
+        self.connection = nursery.fork(run, argv, self.log)
+        self._pid = 0
+
+    @property
+    def pid(self) -> int:
+        """Its process id, once it lives."""
+        if not self._pid:
+            with contextlib.suppress(TimeoutError):
+                line = b""
+                while not line.endswith(b"\n") and (one := self.connection.recv(1)):
+                    line += one
+                self._pid = int(json.loads(line or b"{}").get("pid", 0))
+        return self._pid
+
+    def check(self) -> None:
+        """Raise ``Failed`` if the process has ended."""
+        if self.connection.fileno() < 0 or (self.pid and self._ended()):
+            raise Failed(f"{self.name} ended:\n{self.tail()}")
+        if not self._pid:
+            raise Failed(f"{self.name} did not start:\n{self.nursery.tail()}")
+
+    def _ended(self) -> bool:
+        """Nobody sends anything more on the connection, so whatever can be read is its end."""
+        return bool(select.select([self.connection], [], [], 0)[0])
+
+    def tail(self) -> str:
+        """The last lines that it said."""
+        return _tail(self.log)
 
     def kill(self) -> None:
-        """``kill -9`` the whole group, and wait for its end."""
-        self.signal(signal.SIGKILL)
-        self.process.wait()
-        if self.process.stdin:
-            self.process.stdin.close()
+        """``kill -9`` the whole group, and wait for its end, which closes the connection."""
+        if self.connection.fileno() < 0:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if self.pid:
+                os.killpg(self.pid, signal.SIGKILL)
+        with self.connection, contextlib.suppress(OSError):
+            while self.connection.recv(4096):
+                pass
+
+
+def _tail(log: Path) -> str:
+    said = log.read_text("utf-8", "replace") if log.exists() else ""
+    return "\n".join(said.splitlines()[-15:])
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
@@ -65,19 +148,3 @@ def free_ports(names: tuple[str, ...]) -> dict[str, int]:
             held.bind(("127.0.0.1", 0))
             found[name] = int(held.getsockname()[1])
         return found
-
-
-def run(command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[Any]:
-    """Run a command of our own to its end."""
-    return subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", *command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        cwd=folder,
-        env={**os.environ, **(env or {})},
-        timeout=60,
-        check=False,
-        text=True,
-        encoding="utf-8",
-        start_new_session=True,
-    )

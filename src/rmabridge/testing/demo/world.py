@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from . import settings
-from .processes import Child, Failed, free_ports, run
+from .processes import Child, Failed, Nursery, free_ports
 
 T = TypeVar("T")
 PORTS: Final = ("bridge", "shopify", "zendesk", "kdniao", "mail", "smtp", "sink")
@@ -41,10 +40,11 @@ class World:
 
     def __enter__(self) -> Self:
         self.config.write_text(settings.document(self.ports), encoding="utf-8")
+        self.nursery = Nursery(self.folder, self.config)
         try:
-            self.serve()
             for name, arguments in settings.servers(self.ports).items():
-                self.children[name] = Child(name, ["rmabridge.testing.simulators", *arguments], self.folder)
+                self.children[name] = Child(name, self.nursery, "rmabridge.testing.simulators", arguments)
+            self.serve()
         except BaseException:
             self.stop()
             raise
@@ -65,16 +65,14 @@ class World:
         """Kill everything."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         for child in self.children.values():
-            child.signal(signal.SIGKILL)
-        for child in self.children.values():
             child.kill()
+        self.nursery.stop()
 
     # The bridge
 
     def serve(self) -> None:
         """Start the bridge."""
-        command = ["rmabridge", "serve", "--config", str(self.config)]
-        self.children["bridge"] = Child("bridge", command, self.folder)
+        self.children["bridge"] = Child("bridge", self.nursery, "rmabridge", ["serve", "--config", str(self.config)])
 
     def kill(self) -> None:
         """``kill -9``: no goodbye, no clean-up."""
@@ -87,10 +85,10 @@ class World:
 
     def cli(self, *arguments: str) -> Any:
         """What a command of the bridge says, asked for with ``--json``."""
-        done = run(["rmabridge", *arguments, "--config", str(self.config), "--json"], self.folder)
-        if done.returncode:
-            raise Failed(f"rmabridge {' '.join(arguments)}: exit {done.returncode}: {done.stderr or done.stdout}")
-        return json.loads(done.stdout or "null")
+        done = self.nursery.command([*arguments, "--config", str(self.config), "--json"])
+        if done.code:
+            raise Failed(f"rmabridge {' '.join(arguments)}: exit {done.code}: {done.err or done.out}")
+        return json.loads(done.out or "null")
 
     def advance(self, hours: int) -> None:
         """Move the clocks of the bridge and of the world forward."""
