@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from rmabridge_compensation import Compensation
 from rmabridge_compensation.course import Course
+from rmabridge_compensation.spending import left
 from rmabridge_returns import Returns
 
 from rmabridge.abilities import View
@@ -532,3 +533,19 @@ def test_a_refund_seen_from_outside_is_not_offered_again(world, desk):
     refund = RefundSeen(key="r", at=world.MONDAY, refund="X1", amount=Money.of("700 CNY"))
     one = desk().feed(refund, trouble(world, Issue.LATE_DELIVERY), world.order())
     assert [kind for kind, _ in offered(one)] == [RemedyKind.PRIORITY]
+
+
+def test_what_is_on_its_way_is_not_left_to_be_offered(world, desk):
+    refunded = {"total": Money.of("100 CNY"), "refunded": Money.of("50 CNY")}
+    one = desk().feed(world.order(**refunded))
+    refund = PayRefund(order="O1", amount=Money.of("30 CNY"), part="first")
+    one.ledger[refund.key], one.actions[refund.key] = "sending", refund
+    assert left(one.case, one.view()) == Money.of("20 CNY")
+    one.ledger[refund.key] = "done"
+    assert left(one.case, one.view()) == Money.of("50 CNY")
+
+
+def test_where_no_rate_is_known_nothing_is_offered_that_costs_money(world, desk):
+    taiwan = {"total": Money.of("900 TWD"), "lines": (OrderLine(id="L1", sku="KETTLE", price=Money.of("900 TWD")),)}
+    one = desk().feed(trouble(world, Issue.QUALITY_DEFECT), world.order(**taiwan))
+    assert offered(one) == [(RemedyKind.RETURN_REFUND, None), (RemedyKind.EXCHANGE, None)]

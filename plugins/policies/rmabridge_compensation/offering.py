@@ -28,11 +28,11 @@ def _choice(rule: str, offer: Offer, operation: Operation, case: Case, view: Vie
     course = Course(offer.operation, operation, choice, case, view, purse)
     beside = _beside(course)
     room = purse.room(case, view)
-    if beside is None or (beside and (room is None or sum(beside, Decimal(0)) > room.amount)):
+    if beside is None or (beside > 0 and (room is None or beside > room.amount)):
         return None
     if not operation.priced:
         return choice
-    amount = _amount(offer, case, view, purse, _rest(room, sum(beside, Decimal(0)), left(case, view)))
+    amount = _amount(offer, case, view, purse, _rest(room, beside, left(case, view)))
     return choice.model_copy(update={"amount": amount}) if amount else None
 
 
@@ -54,13 +54,13 @@ def _amount(offer: Offer, case: Case, view: View, purse: Purse, room: Money | No
     return None if whole and amount and amount < whole and not offer.most else amount
 
 
-def _beside(course: Course) -> list[Decimal] | None:
+def _beside(course: Course) -> Decimal | None:
     """What the steps cost beside the agreed amount, in the order's currency; None where that cannot be told."""
-    found: list[Decimal] = []
-    for action in _costly(course):
-        if action is None:
+    found = Decimal(0)
+    for amount in _costly(course):
+        if amount is None:
             return None
-        found.append(action.amount)
+        found += amount.amount
     return found
 
 

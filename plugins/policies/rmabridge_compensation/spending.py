@@ -44,9 +44,12 @@ def left(case: Case, view: View) -> Money | None:
     if order is None or order.total is None:
         return None
     currency = order.total.currency
-    ours = [one for key, one in _given(case, view).items() if key.startswith("refund:") and one]
+    ours = {key: one for key, one in _given(case, view).items() if key.startswith("refund:") and one}
+    coming = _sum((one for key, one in ours.items() if view.ledger.get(key, "done") != "done"), currency)
     seen = [one.amount for one in case.refunds if one.amount and one.status is not RefundStatus.FAILED]
-    paid = max(_sum(ours, currency), _sum(seen, currency), _sum([order.refunded] if order.refunded else [], currency))
+    told = [order.refunded] if order.refunded else []
+    # What the marketplace shows as paid may or may not hold our own refunds already; what is on its way it cannot.
+    paid = max(_sum(ours.values(), currency) - coming, _sum(seen, currency), _sum(told, currency)) + coming
     return Money(amount=max(Decimal(0), order.total.amount - paid), currency=currency)
 
 

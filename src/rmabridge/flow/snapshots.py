@@ -33,8 +33,11 @@ def _conversation(router: Router, batch: Batch, case_id: str) -> list[str]:
     rows = [(one.at, one.id, one.author, one.public, one.key_id, one.doc) for one in stored]
     fresh = [one for one in batch.changes.messages if one["case_id"] == case_id]
     rows += [(one["at"], one["id"], one["author"], one["public"], one["key_id"], one["doc"]) for one in fresh]
+    router.store.keys_for({one[4] for one in rows})
     vault, found = router.store.vault, []
     for at, _, author, public, key_id, doc in sorted(rows, key=lambda one: one[:2]):
+        if not vault.knows(key_id):
+            continue  # erased
         said = str(json.loads(vault.open(key_id, doc)).get("text") or "")[:SHOWN]
         found.append(f"{moment(at):%Y-%m-%d %H:%M} {author}{'' if public else ' (internal)'}: {said}")
     return found
