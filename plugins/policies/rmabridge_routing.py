@@ -39,6 +39,7 @@ class When(BaseModel):
 
     shop: Values | None = None
     level: Values | None = None
+    anger: Values | None = None
     kind: Values | None = None
     issue: Values | None = None
     status: Values | None = None
@@ -155,6 +156,7 @@ def _facts(case: Case, view: View) -> dict[str, tuple[str, ...]]:
     return {
         "shop": (case.shop,),
         "level": (str(case.level),),
+        "anger": (str(case.anger),),
         "kind": (case.kind,),
         "issue": tuple(filter(None, (case.issue, *case.also))),
         "status": (case.status,),

@@ -30,6 +30,7 @@ from ..model import (
     Status,
 )
 from .calendars import Calendar, calendar_of
+from .lifecycle import enquiry
 from .terms import CHAT, FIRST, MARKETPLACE, NEXT, REVIEW, SOCIAL, SOLUTION, STEP, THEIRS, Terms, tier_of
 
 DUE: Final = "due:"
@@ -78,12 +79,12 @@ def running(case: Case, name: str, stage: str = DUE) -> datetime | None:
 
 
 def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
-    """The clocks that follow from the case as it is; none once it is closed."""
+    """The clocks that follow from the case as it is; none once it is closed. An enquiry has nothing to solve."""
     if not case.open:
         return
     if case.request and case.request.status is RequestStatus.REQUESTED:
         yield _timed(REVIEW, written(case, "request.status"), terms.return_review, case, shop, terms)
-    if not solved(case):
+    if not solved(case) and not enquiry(case):
         limit = terms.solution[case.level - 1]
         yield _timed(f"{SOLUTION}:{case.level}", written(case, "said.level"), limit, case, shop, terms)
     if (step := _step(case)) and (clock := _of_step(*step, shop, terms)):

@@ -92,9 +92,11 @@ class Judge:
             found = self._hearing[kind] = heard
         return found
 
-    def proposals(self, case: Case, event: Event, view: View) -> Iterator[tuple[str, Proposal | Failure]]:
-        """What the policies want done for the case as it is. What they wait for is left in ``needed``."""
-        lacking = self.lacking(case)
+    def proposals(self, case: Callable[[], Case], event: Event, view: View) -> Iterator[tuple[str, Proposal | Failure]]:
+        """What the policies want done for the case as it is when each is asked: the later ones know what an earlier
+        one found out. What they wait for is left in ``needed``.
+        """
+        lacking = self.lacking(case())
         self.needed = {}
         for asked in self.hearing(event):
             if lacking and (waits := [one for one in asked.policy.requires if one in lacking]):
@@ -103,7 +105,7 @@ class Judge:
             started = perf_counter()
             assert asked.decide is not None  # noqa: S101 - ``hearing`` checked it
             try:
-                found = list(asked.decide(case=case, event=event, view=view) or ())
+                found = list(asked.decide(case=case(), event=event, view=view) or ())
             except Exception as error:  # noqa: BLE001 - a policy's own fault; told as an alert, run again on demand
                 yield asked.by, Failure(asked.name, error)
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..model import Case, Direction, ParcelStatus, RefundStatus, RequestStatus, Status
+from ..model import Case, CaseKind, Direction, Issue, ParcelStatus, RefundStatus, RequestStatus, Status
 
 _REQUEST: Final = {
     RequestStatus.REQUESTED: Status.REQUESTED,
@@ -44,3 +44,8 @@ def status(case: Case) -> Status:
     if any(one.status in _MOVING for one in back):
         return Status.RETURNING
     return asked
+
+
+def enquiry(case: Case) -> bool:
+    """Whether the buyer only asks about goods: an answer is owed, but there is nothing to settle and no complaint."""
+    return case.kind is CaseKind.QUESTION and case.issue is Issue.PRODUCT_QUESTION and case.request is None

@@ -67,16 +67,9 @@ class Work(Books):
         before, first = self.case, self.seq + 1 if self.seq == 0 else 0
         if isinstance(event, Settled) and event.action_type in GIVING and event.amount is None:
             event = self._priced(event)
-        if not self.record(event, account, by):
+        # What a policy derived was folded when it said so.
+        if event.key not in self.derived and not self._fold(event, account, by, queue):
             return
-        if isinstance(event, Settled):
-            self._settled(event)
-        elif isinstance(event, Delivered) and not event.ok:
-            self._lost(event, account)
-        elif isinstance(event, DeadlineReached) and self._timer(event, queue):
-            return
-        if before.status is not self.case.status:
-            self._review_pending()
         self._ask_policies(event, queue)
         judge = self.world.judge
         for fact in list(judge.needed):
@@ -85,8 +78,23 @@ class Work(Books):
             for missed in self.world.messages(self.case.id):
                 self._ask_policies(missed, queue)
 
+    def _fold(self, event: Event, account: str, by: str, queue: deque[tuple[Event, str, str]]) -> bool:
+        """Put the event on the case; False where the policies need not hear of it."""
+        before = self.case
+        if not self.record(event, account, by):
+            return False
+        if isinstance(event, Settled):
+            self._settled(event)
+        elif isinstance(event, Delivered) and not event.ok:
+            self._lost(event, account)
+        elif isinstance(event, DeadlineReached) and self._timer(event, queue):
+            return False
+        if before.status is not self.case.status:
+            self._review_pending()
+        return True
+
     def _ask_policies(self, event: Event, queue: deque[tuple[Event, str, str]]) -> None:
-        for policy, proposal in self.world.judge.proposals(self.case, event, self.view()):
+        for policy, proposal in self.world.judge.proposals(lambda: self.case, event, self.view()):
             self._take(policy, proposal, queue)
 
     def record(self, event: Event, account: str, by: str) -> bool:
@@ -163,7 +171,7 @@ class Work(Books):
             case Timer():
                 self.set_timer(proposal)
             case AnyEvent():
-                if proposal.key not in self.derived:
+                if proposal.key not in self.derived and self._fold(proposal, "bridge", policy, queue):
                     self.derived.add(proposal.key)
                     queue.append((proposal, "bridge", policy))
             case _:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, not_, or_, select, update
 
+from ..model import CaseKind, Issue
 from .bulk import adding, ignoring, many, replacing, rows_of
 from .inbox import Conflict
 from .tables import approvals, buyer_keys, case_keys, cases, deadlines, messages, seen, timeline
@@ -91,9 +92,10 @@ def history(conn: Connection, marks: Sequence[bytes], most: int = 20) -> dict[by
 
 
 def rate(conn: Connection, shop: str, since: int, column: str) -> dict[str, int]:
-    """How many cases the shop had since then, for each value of a column."""
+    """How many cases the shop had since then, for each value of a column; who only asks about goods is none of them."""
     by = cases.c[column]
-    query = select(by, func.count()).where(cases.c.shop == shop, cases.c.opened_at >= since).group_by(by)
+    enquiry = and_(cases.c.kind == CaseKind.QUESTION, func.coalesce(cases.c.issue, "") == Issue.PRODUCT_QUESTION)
+    query = select(by, func.count()).where(cases.c.shop == shop, cases.c.opened_at >= since, not_(enquiry)).group_by(by)
     return {str(value): int(count) for value, count in conn.execute(query) if value is not None}
 
 

@@ -1,0 +1,102 @@
+"""Triage on a running bridge: what it finds in a buyer's words reaches every policy after it at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toybox import cases, event, requested, said, send, shift, toybox
+
+from rmabridge.model import Case, CaseKind, Issue
+from rmabridge.store import cases as case_store
+from rmabridge.testing.simulators.sink import Sink
+from worlds import World, running
+
+ROUTES = [
+    {"when": {"anger": 2}, "then": {"group": "senior"}},
+    {"when": {"issue": "product_question", "kind": "question"}, "then": {"group": "presale"}},
+]
+
+
+def config(tmp_path: Path, sink: Sink, *policies: str, **set_: Any) -> dict[str, Any]:
+    """The toy shop with triage before these policies."""
+    shop = {"locale": "zh-CN"}
+    found = toybox(tmp_path, sink.url, "triage", "routing", *policies, shop=shop, fetch_patience="PT1M")
+    return found | {"routes": ROUTES, "policies": set_}
+
+
+def says(text: str, number: int = 1, form: str = "mail") -> dict[str, Any]:
+    """A buyer writes, and has no order."""
+    buyer = {"id": f"B{number}", "name": "李雷", "email": f"b{number}@example.com", "locale": "zh-CN"}
+    one = {"id": f"m{number}", "author": "buyer", "form": form, "text": text, "at": event("noted", "x")["at"]}
+    return event("message.received", f"m{number}", refs={"buyer": f"B{number}"}, message=one, buyer=buyer)
+
+
+async def tell(world: World, *events: dict[str, Any]) -> list[Case]:
+    """Buyers write, and no order is found; their cases."""
+    assert await send(world, *events) == 200
+    await world.settle()
+    shift(world, minutes=2)
+    await world.until(lambda: all("order" in one.missing for one in cases(world)))
+    await world.settle()
+    return sorted(cases(world), key=lambda one: one.buyer.id or "" if one.buyer else "")
+
+
+def posted(world: World, kind: str) -> list[dict[str, Any]]:
+    """What of one kind reached the sink."""
+    return [one["body"] for one in world.sink.books["posts"] if one["body"].get("type") == kind]
+
+
+@pytest.mark.row("S013")
+@pytest.mark.parametrize("text", ["请问这件外套有大码吗，170穿什么码", "請問這款防水嗎", "what size should I get?"])
+async def test_an_enquiry_goes_to_presale_starts_no_clock_of_a_case_and_is_no_complaint(
+    tmp_path: Path, sink: Sink, text: str
+) -> None:
+    async with running(config(tmp_path, sink, "helpdesk_sync", "clocks"), sink) as world:
+        asks, complains = await tell(world, says(text), says("水壶坏了，根本没法用，漏水", number=2))
+        assert (asks.issue, asks.kind, asks.sub) == (Issue.PRODUCT_QUESTION, CaseKind.QUESTION, "presale")
+        assert asks.route.group == "presale"
+        assert [one for one in posted(world, "ticket.update") if one["add_tags"] == ["presale"]]
+        # An answer is owed to whoever asks; review, solution and steps belong to a return or a complaint.
+        assert {one.name for one in asks.deadlines if one.name.startswith("due:")} == {"due:first_response"}
+        assert [one for one in complains.deadlines if one.name.startswith("due:solution:")]
+        rates = [
+            world.bridge.store.read(lambda conn, by=by: case_store.rate(conn, "one", 0, by)) for by in ("issue", "kind")
+        ]
+        assert rates == [{"quality_defect": 1}, {"complaint": 1}]
+
+
+@pytest.mark.row("S028")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "气死我了，什么垃圾东西！！用两天就坏了",
+        "氣死我了，什麼爛東西，太離譜，用兩天就壞了",
+        "This is RIDICULOUS, I am furious, it broke after two days!!",
+    ],
+)
+async def test_an_angry_buyer_is_answered_in_a_calm_tone_and_goes_to_the_seniors(
+    tmp_path: Path, sink: Sink, text: str
+) -> None:
+    async with running(config(tmp_path, sink, "first_reply", "plays", "helpdesk_sync"), sink) as world:
+        angry, calm = await tell(world, says(text), says("耳机坏了，没声音", number=2))
+        assert (angry.anger, angry.route.group) == (2, "senior")
+        assert calm.anger < 2
+        assert calm.route.group is None
+        first = {one["to"]: one["template"]["id"] for one in posted(world, "message.send")}
+        assert first == {"b1@example.com": "calming.quality", "b2@example.com": "first_reply.complaint"}
+        groups = {one["external"]: one["group"] for one in posted(world, "ticket.open")}
+        assert groups[angry.id] == "senior"
+        assert groups[calm.id] != "senior"
+
+
+async def test_later_policies_know_at_once_what_an_earlier_one_has_found_out(tmp_path: Path, sink: Sink) -> None:
+    set_ = {"scripted": {"shows_level": True}}
+    async with running(config(tmp_path, sink, "first_reply", "scripted", **set_), sink) as world:
+        buyer = {"id": "B1", "email": "b1@example.com"}
+        assert await send(world, requested(note="充电器冒烟起火了", order={"id": "O1"}, buyer=buyer)) == 200
+        await world.settle()
+        assert said(world) == ["reply:first:1 at level 3"]
+        types = [one for (one,) in world.rows("SELECT type FROM timeline ORDER BY seq")]
+        assert types.count("case.classified") == 1
