@@ -113,7 +113,8 @@ def _changes(case: Case, found: Triage) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     named = found.issue if _may_name(case, found.issue) else None
     if named and named != case.issue:
-        changes |= {"issue": named, "sub": found.sub} | _kind(case, named, found.family)
+        sub = None if named is Issue.PRODUCT_QUESTION and not _presale(case) else found.sub
+        changes |= {"issue": named, "sub": sub} | _kind(case, named, found.family)
         if found.family and case.cause is None:
             changes["cause"] = found.family
     primary = named or case.issue

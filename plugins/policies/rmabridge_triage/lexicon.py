@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import add
 from typing import Final, NamedTuple
 
 from .words import lines, normal
@@ -84,9 +85,8 @@ class Lexicon:
     def _begun(self, text: str) -> Iterator[tuple[int, Phrase]]:
         """Places where a phrase may stand, and the phrase."""
         if not text.isascii():
-            han = self._han
-            for start in range(len(text) - 1):
-                for phrase in han.get(text[start : start + _KEY], ()):
+            for start, begun in enumerate(map(self._han.get, map(add, text, text[1:]))):
+                for phrase in begun or ():
                     yield start, phrase
         latin = self._latin
         for word in _WORD.finditer(text):

@@ -23,11 +23,11 @@ from .words import language, lines, normal, read
 # How much a phrase's weight says beside the model's log probability, as measured on the development set.
 TRUST: Final = 0.35
 CEILING: Final = 12.0
-# Where nine of ten answers were right on templates that were kept out of training: harder than what buyers write.
+# Where 95 of 100 answers were right, and a little over half were given, on templates that were kept out of training.
 MARGIN: Final = 2.0
 CRISIS: Final = frozenset({"SC", "MM"})
 CRISIS_WEIGHT: Final = 7.0
-# There, this finds 96 of 100 crises for 5 false alarms in 100.
+# There, the model alone finds 80 of 100 crises by this, for 4 false alarms in 100; with the phrases it finds 86.
 CRISIS_ODDS: Final = 0.2
 SERIOUS: Final = frozenset({"LP", "CF", "NR", "MX"})
 REQUESTS: Final = frozenset({"RR", "ER", "RS", "CO"})
@@ -89,7 +89,7 @@ def classify(text: str, *, margin: float = MARGIN, extra: tuple[str, ...] = ()) 
     weights = _weights(hits, plain)
     logs = _linear().logs(plain)
     scores = {code: log + TRUST * min(weights.get(code, 0.0), CEILING) for code, log in logs.items()}
-    best, second = sorted(scores, key=lambda code: -scores[code])[:2]
+    best, second = sorted(scores, key=scores.__getitem__, reverse=True)[:2]
     gap = scores[best] - scores[second] if plain else 0.0
     crisis = _crisis(weights, logs)
     sure = gap >= margin

@@ -1,7 +1,8 @@
 """A linear model over hashed character n-grams, whose classes are added up side by side in one integer.
 
 The file (made by ``train.py``) holds one signed byte for each bucket and class. A row of 26 bytes becomes one integer
-of 26 lanes, so that adding a message's rows costs one addition for each n-gram, without any numeric library.
+of 26 lanes, so that adding a message's rows costs one addition for each n-gram, without any numeric library. A lane
+more counts the rows that there were.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ _OFFSET: Final = 128
 # Beyond these a message says nothing new.
 MOST: Final = 400
 MOST_WORDS: Final = 80
+_MASK: Final = (1 << BITS) - 1
+# The slices of the n-grams by their length in bytes, made once.
+_CUTS: Final = {size: [slice(at, at + size) for at in range(0, 2 * MOST, 2)] for size in (2, 4, 6, 8)}
 
 
 def buckets(text: str) -> list[int]:
@@ -27,15 +31,15 @@ def buckets(text: str) -> list[int]:
     marked = [f"w{one}" for one in words if one.isascii()] + [f"p{one} {other}" for one, other in pairwise(words)]
     # Two bytes for each character, so that an n-gram is a slice of the same bytes.
     octets = f" {text} ".encode("utf-16-le", "replace")[: 2 * MOST]
-    crc, mask, whole = crc32, (1 << BITS) - 1, len(octets)
-    found = {crc(one.encode()) & mask for one in marked}
+    pieces = [one.encode() for one in marked]
     for size in (6, 8) if text.isascii() else (2, 4, 6):
-        found |= {crc(octets[at : at + size]) & mask for at in range(0, whole - size + 1, 2)}
-    return list(found)
+        pieces += map(octets.__getitem__, _CUTS[size][: max(0, (len(octets) - size) // 2 + 1)])
+    return list({one & _MASK for one in map(crc32, pieces)})
 
 
 def _lanes(row: bytes) -> int:
-    return int.from_bytes(b"".join(byte.to_bytes(LANE, "little") for byte in row), "little")
+    """The row's lanes, and a lane that counts it."""
+    return int.from_bytes(b"".join(byte.to_bytes(LANE, "little") for byte in (*row, 1)), "little")
 
 
 class Linear:
@@ -49,9 +53,10 @@ class Linear:
         self._bias: tuple[float, ...] = tuple(facts["bias"])
         self._rows = self._read(decompress(body))
 
-    def _read(self, body: bytes) -> dict[int, int]:
+    def _read(self, body: bytes) -> list[int]:
+        """The row of each bucket; of one that says nothing, 0."""
         size = 2 + len(self.classes)
-        rows = {}
+        rows = [0] * (1 << BITS)
         for start in range(0, len(body), size):
             row = body[start : start + size]
             rows[int.from_bytes(row[:2], "big")] = _lanes(bytes((byte + _OFFSET) & 0xFF for byte in row[2:]))
@@ -60,10 +65,11 @@ class Linear:
     def logs(self, text: str) -> dict[str, float]:
         """The logarithm of each class's probability."""
         found = buckets(text)
-        rows = [row for row in map(self._rows.get, found) if row]
-        lanes = unpack(f"<{len(self.classes)}I", sum(rows).to_bytes(LANE * len(self.classes), "little"))
-        off, norm = _OFFSET * len(rows), self._scale / max(1, len(found)) ** 0.5
+        total = sum(map(self._rows.__getitem__, found))
+        size = len(self.classes) + 1
+        *lanes, rows = unpack(f"<{size}I", total.to_bytes(LANE * size, "little"))
+        off, norm = _OFFSET * rows, self._scale / max(1, len(found)) ** 0.5
         scores = [(lane - off) * norm + bias for lane, bias in zip(lanes, self._bias, strict=True)]
         most = max(scores)
-        whole = most + log(sum(exp(one - most) for one in scores))
-        return {name: score - whole for name, score in zip(self.classes, scores, strict=True)}
+        whole = most + log(sum([exp(one - most) for one in scores]))
+        return dict(zip(self.classes, [score - whole for score in scores], strict=True))

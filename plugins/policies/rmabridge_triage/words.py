@@ -65,8 +65,8 @@ def language(text: str) -> str:
     han = len(_HAN.findall(short))
     if han == 0 or han * 12 < len(short):
         return "en"
-    traditional = sum(char in _only_traditional() for char in short)
-    return "zh-Hant" if traditional > sum(char in _only_simplified() for char in short) else "zh-Hans"
+    traditional = sum(map(_only_traditional().__contains__, short))
+    return "zh-Hant" if traditional > sum(map(_only_simplified().__contains__, short)) else "zh-Hans"
 
 
 LOCALES: Final = {"zh-Hans": "zh-CN", "zh-Hant": "zh-TW", "en": "en"}
