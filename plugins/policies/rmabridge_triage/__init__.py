@@ -31,7 +31,6 @@ from rmabridge.model import (
 )
 
 from .entities import Entities
-from .lexicon import Lexicon
 from .triage import MARGIN, Triage, classify, kinds
 from .words import LOCALES, read
 
@@ -62,9 +61,9 @@ class TriagePolicy(Policy):
     _solutions: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Read the shop's own files once; a line that cannot be read stops the start."""
+        """Read all files once, before the first message; a line of the shop's that cannot be read stops the start."""
         self._extra = (self.lexicon.read_text("utf-8"),) if self.lexicon else ()
-        Lexicon(*self._extra)
+        classify("", extra=self._extra)
         self._solutions = tomllib.loads(self.solutions.read_text("utf-8") if self.solutions else read("solutions.toml"))
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:

@@ -17,6 +17,7 @@ from zlib import crc32, decompress
 BITS: Final = 16
 LANE: Final = 4
 _OFFSET: Final = 128
+_UNSIGNED: Final = bytes((byte + _OFFSET) & 0xFF for byte in range(256))
 # Beyond these a message says nothing new.
 MOST: Final = 400
 MOST_WORDS: Final = 80
@@ -39,7 +40,9 @@ def buckets(text: str) -> list[int]:
 
 def _lanes(row: bytes) -> int:
     """The row's lanes, and a lane that counts it."""
-    return int.from_bytes(b"".join(byte.to_bytes(LANE, "little") for byte in (*row, 1)), "little")
+    spread = bytearray(LANE * (len(row) + 1))
+    spread[::LANE] = row.translate(_UNSIGNED) + b"\x01"
+    return int.from_bytes(spread, "little")
 
 
 class Linear:
@@ -58,8 +61,7 @@ class Linear:
         size = 2 + len(self.classes)
         rows = [0] * (1 << BITS)
         for start in range(0, len(body), size):
-            row = body[start : start + size]
-            rows[int.from_bytes(row[:2], "big")] = _lanes(bytes((byte + _OFFSET) & 0xFF for byte in row[2:]))
+            rows[int.from_bytes(body[start : start + 2], "big")] = _lanes(body[start + 2 : start + size])
         return rows
 
     def logs(self, text: str) -> dict[str, float]:
