@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from . import PROBLEM
 from .app import App, command
 from .asking import Order, ask, asks
-from .output import document, dumped, stamp, table, when
+from .output import document, dumped, said, stamp, table, when
 from .values import pairs
 
 if TYPE_CHECKING:
@@ -238,6 +239,27 @@ def export(app: App, case: str) -> None:
     from .exporting import exported
 
     click.echo(dumped(exported(app, load(app, case))))
+
+
+@cases.command()
+@click.argument("case")
+@click.option("--format", "form", type=click.Choice(("csv", "pdf", "json")), default="csv", show_default=True)
+@click.option("--locale", help="Language of the headings; the shop's where it is left out.")
+@click.option("--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="A file; none: stdout.")
+@command
+def record(app: App, case: str, form: str, locale: str | None, output: Path | None) -> None:
+    """The communication record: time, side, words, cause, action and result of everything that was said and done."""
+    from ..core.templates import nearest
+    from . import recording
+
+    found = load(app, case)
+    shop = app.config.shops.get(found.shop)
+    data = recording.rendered(recording.record(app, found), form, nearest(locale or (shop.locale if shop else "en")))
+    if output is None:
+        click.echo(data, nl=False)
+    else:
+        output.write_bytes(data)
+        said(app, f"{output}: {len(data)} bytes", file=str(output))
 
 
 @cases.command()

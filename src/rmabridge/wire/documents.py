@@ -4,7 +4,8 @@ A claim dossier lives in the ledger as the JSON text of an attachment, so that i
 like any words. Whoever sends the attachment asks here for its bytes: the PDF is made from the same JSON at that moment,
 and the same JSON always makes the same bytes. No PDF is stored, and no policy has to make one.
 
-Chinese is set in STSong-Light, a font that PDF readers bring with them and the file does not have to carry.
+Chinese is set in STSong-Light (traditional forms in MSung-Light), fonts that PDF readers bring with them and the file
+does not have to carry.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
@@ -23,7 +24,9 @@ from rmabridge.model import Attachment
 
 PDF: Final = "application/pdf"
 FONT: Final = "STSong-Light"
+TRADITIONAL: Final = "MSung-Light"
 MOST_CELL: Final = 2000
+MOST_ROW: Final = 400
 
 
 def content(file: Attachment) -> bytes:
@@ -54,17 +57,58 @@ def pdf(document: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
+def form(
+    title: str, facts: dict[str, str], columns: Sequence[str], rows: Sequence[Sequence[str]], *, locale: str
+) -> bytes:
+    """A heading, facts by name, and a table whose cells break over lines and pages; ``locale`` chooses the font."""
+    from reportlab.lib.pagesizes import A4, landscape
+    from reportlab.lib.units import mm
+    from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer
+
+    heading, label, line = _styles(TRADITIONAL if locale == "zh-TW" else FONT)
+    story: list[Any] = [Paragraph(_clean(title), heading)]
+    story += [Paragraph(f"{_clean(name)}: {_clean(value)}", line) for name, value in facts.items()]
+    story.append(Spacer(1, 4 * mm))
+    cells = [[Paragraph(_clean(one), label) for one in columns]]
+    cells += [[Paragraph(_clean(one), line) for one in row] for whole in rows for row in _short(whole)]
+    widths = [share * 265 * mm for share in _shares(len(columns))]
+    story.append(LongTable(cells, colWidths=widths, repeatRows=1, style=_grid()))
+    out = BytesIO()
+    margins = {"leftMargin": 15 * mm, "rightMargin": 15 * mm, "topMargin": 15 * mm, "bottomMargin": 15 * mm}
+    page = SimpleDocTemplate(out, pagesize=landscape(A4), invariant=1, title=title, author="rmabridge", **margins)
+    page.build(story)
+    return out.getvalue()
+
+
+def _shares(columns: int) -> list[float]:
+    """How wide the columns are: the third, of the words, is the widest."""
+    parts = [3.0 if number == 2 else 1.0 for number in range(columns)]
+    return [one / sum(parts) for one in parts]
+
+
+def _short(row: Sequence[str]) -> Iterator[list[str]]:
+    """A row as rows that fit on a page."""
+    for start in range(0, max([1, *map(len, row)]), MOST_ROW):
+        yield [one[start : start + MOST_ROW] for one in row]
+
+
+def _grid() -> list[tuple[Any, ...]]:
+    from reportlab.lib.colors import grey
+
+    return [("GRID", (0, 0), (-1, -1), 0.4, grey), ("VALIGN", (0, 0), (-1, -1), "TOP")]
+
+
 @cache
-def _styles() -> tuple[Any, Any, Any]:
+def _styles(font: str = FONT) -> tuple[Any, Any, Any]:
     from reportlab.lib.styles import ParagraphStyle
     from reportlab.pdfbase.cidfonts import UnicodeCIDFont
     from reportlab.pdfbase.pdfmetrics import registerFont
 
-    registerFont(UnicodeCIDFont(FONT))
+    registerFont(UnicodeCIDFont(font))
 
     def style(name: str, size: int, before: int) -> Any:
         return ParagraphStyle(
-            name, fontName=FONT, fontSize=size, leading=size * 1.4, spaceBefore=before, wordWrap="CJK"
+            name, fontName=font, fontSize=size, leading=size * 1.4, spaceBefore=before, wordWrap="CJK"
         )
 
     return style("heading", 15, 0), style("label", 11, 6), style("line", 9, 0)
