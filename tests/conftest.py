@@ -2,13 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
+from rmabridge import log
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, document, running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at the logs of all other tests comes last."""
+    items.sort(key=lambda one: one.get_closest_marker("last") is not None)
+
+
+@pytest.fixture(scope="session")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every log line of the test run, as an operator would read it."""
+    return tmp_path_factory.mktemp("logs") / "run.jsonl"
+
+
+class Tee(logging.Handler):
+    """Writes lines down as the bridge's own formatter makes them: the standard library's and structlog's."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.file = path.open("a", encoding="utf-8")
+        self.setFormatter(log._formatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line of the standard library."""
+        self.file.write(self.format(record) + "\n")
+
+    def __call__(self, logger: Any, method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """One line of structlog, which goes on as it was."""
+        told = structlog.processors.format_exc_info(logger, method, {"level": method, **entry})
+        self.file.write(log._line(logger, method, log.safe(logger, method, told)) + "\n")
+        return entry
+
+
+@pytest.fixture(scope="session")
+def tee(logged: Path) -> Iterator[Tee]:
+    """Where all tests log to, besides."""
+    one = Tee(logged)
+    yield one
+    logging.getLogger().removeHandler(one)
+    one.file.close()
+
+
+@pytest.fixture(autouse=True)
+def _teed(tee: Tee) -> None:
+    root = logging.getLogger()
+    if tee not in root.handlers:
+        root.addHandler(tee)
+    if not structlog.is_configured():
+        structlog.configure(processors=[tee, *structlog.get_config()["processors"]])
 
 
 @pytest.fixture
