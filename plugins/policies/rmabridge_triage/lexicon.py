@@ -48,9 +48,7 @@ class Phrase:
     open: bool
 
     def at(self, text: str, start: int) -> int:
-        """Where the phrase ends that begins at ``start``; -1 where it does not stand there."""
-        if not text.startswith(self.head, start):
-            return -1
+        """Where the phrase ends whose head stands at ``start``; -1 where the rest does not follow."""
         end = start + len(self.head)
         for part in self.rest:
             place = text.find(part, end, end + NEAR[self.latin] + len(part))
@@ -83,17 +81,19 @@ class Lexicon:
         return list(_outermost(found.values()))
 
     def _begun(self, text: str) -> Iterator[tuple[int, Phrase]]:
-        """Places where a phrase may stand, and the phrase."""
+        """Places where the head of a phrase stands, and the phrase."""
         if not text.isascii():
             for start, begun in enumerate(map(self._han.get, map(add, text, text[1:]))):
                 for phrase in begun or ():
-                    yield start, phrase
+                    if text.startswith(phrase.head, start):
+                        yield start, phrase
         latin = self._latin
         for word in _WORD.finditer(text):
             start = word.start()
             for size in range(_KEY, _LATIN_KEY + 1):
                 for phrase in latin.get(text[start : start + size], ()):
-                    yield start, phrase
+                    if text.startswith(phrase.head, start):
+                        yield start, phrase
 
 
 def phrases(text: str) -> Iterator[Phrase]:
