@@ -12,7 +12,7 @@ import pytest
 from cli_desk import Desk, desk
 
 from rmabridge.cli.recording import COLUMNS
-from rmabridge.model import Classified
+from rmabridge.model import Classified, EvidenceAdded
 from rmabridge.store import inbox as inbox_store
 from rmabridge.wire.documents import form
 from worlds import a_return, ago
@@ -89,6 +89,23 @@ async def test_the_cause_that_was_known_stands_beside_what_followed(desk: Desk) 
     causes = {one["words"] or one["action"]: one["cause"] for one in rows}
     assert causes["after it"] == causes["case.classified"] == "defect / shop (0.8): rule"
     assert rows[0]["cause"] == ""
+
+
+async def test_stored_files_are_listed_and_written_out_to_be_looked_at(desk: Desk, tmp_path: Path) -> None:
+    await desk.world.post(a_return(1))
+    await desk.world.settle()
+    case, bridge = await desk.case(), desk.world.bridge
+    name = await bridge.dispatcher.context("mail", "k", case).keep(b"\xff\xd8\xff photo")
+    facts = {"evidence": "x:1", "kind": "photo", "name": "../a photo.jpg", "sha256": name, "size": 9}
+    added = EvidenceAdded(key="e", at=bridge.store.clock.now(), **facts)  # type: ignore[arg-type]
+    row = bridge.router.event_row([added], "bridge", "e", case_id=case)
+    await bridge.store.write(lambda conn: inbox_store.add(conn, [row]))
+    bridge.router.wake.set()
+    await desk.world.settle()
+    ((one,), folder) = (await desk.answer("cases", "evidence", case, "--save", str(tmp_path / "out")), tmp_path / "out")
+    (file,) = folder.iterdir()
+    assert file.read_bytes() == b"\xff\xd8\xff photo" and one["file"] == str(file) and one["sha256"] == name
+    assert file.name == f"{name[:8]}-.._a_photo.jpg"
 
 
 @pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "en"])

@@ -106,8 +106,9 @@ class Ticketing(Calls, KeepsTickets):
         return f"{words}\n\n{self.marker}" if self.marker else words
 
     def _told(self, action: CommentTicket) -> str:
-        """The comment's words, with the addresses of its attachments below."""
-        return self._signed("\n".join([action.text, *map(_link, (one for one in action.attachments if one.url))]))
+        """The comment's words, with the names of its attachments below, and where they are."""
+        there = [one for one in action.attachments if one.url or one.sha256 or one.text]
+        return self._signed("\n".join([action.text, *map(_link, there)]))
 
     def _settable(self, priority: str | None, fields: dict[str, str]) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -127,4 +128,6 @@ class Ticketing(Calls, KeepsTickets):
 
 
 def _link(one: Attachment) -> str:
-    return f"{one.name}: {one.url}"
+    if one.url:
+        return f"{one.name}: {one.url}"
+    return f"{one.name} (SHA-256 {one.sha256})" if one.sha256 else one.name

@@ -19,6 +19,7 @@ from pydantic import Field, PrivateAttr
 from rmabridge import hookimpl
 from rmabridge.abilities import AsksForEvidence, Need, Policy, Proposal, Timer, View
 from rmabridge.core.colleagues import tell_colleagues, told
+from rmabridge.core.dossier import evidence_files
 from rmabridge.core.evidence import need_of, proven
 from rmabridge.core.quiet import wait
 from rmabridge.core.reach import note, tell
@@ -268,7 +269,10 @@ def _compare(case: Case, ask: Ask, found: Matrix, event: Event, view: View) -> I
     sources = found.sources()
     marks = {name: one.mark.value for name, one in sources.items()}
     missing = [one.name for one in counted(case, ask) if one.left]
-    yield from tell_colleagues(case, view, origin, "evidence.matrix", marks=marks, needs=missing, liable=case.liable)
+    files, liable_ = evidence_files(case), case.liable
+    yield from tell_colleagues(
+        case, view, origin, "evidence.matrix", attachments=files, marks=marks, needs=missing, liable=liable_
+    )
     text = "; ".join(f"{name}: {one.mark} ({one.why})" for name, one in sources.items())
     yield Noted(key=f"{origin}:{case.id}:{event.key}"[:512], at=view.now, text=text, values=dict(marks))
 

@@ -243,6 +243,22 @@ def export(app: App, case: str) -> None:
 
 @cases.command()
 @click.argument("case")
+@click.option(
+    "--save", type=click.Path(file_okay=False, path_type=Path), help="Write the stored files into a directory."
+)
+@command
+def evidence(app: App, case: str, save: Path | None) -> None:
+    """The evidence of a case, with its hashes; --save writes the files out to be looked at."""
+    from . import recording
+
+    found = [recording.piece(one) for one in load(app, case).evidence]
+    if save is not None:
+        recording.save(app, app.case(case), found, save)
+    table(app, found, ("id", "kind", "name", "size", "source", "at", "sha256", *(("file",) if save else ())))
+
+
+@cases.command()
+@click.argument("case")
 @click.option("--format", "form", type=click.Choice(("csv", "pdf", "json")), default="csv", show_default=True)
 @click.option("--locale", help="Language of the headings; the shop's where it is left out.")
 @click.option("--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="A file; none: stdout.")

@@ -14,6 +14,8 @@ from .exporting import messages
 from .output import dumped, plain, stamp, when
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..model import Case
     from .app import App
 
@@ -57,7 +59,7 @@ def record(app: App, case: Case) -> dict[str, Any]:
         "title": "title",
         **_facts(case),
         "lines": lines(app, case.id),
-        "evidence": [_piece(one) for one in case.evidence],
+        "evidence": [piece(one) for one in case.evidence],
         "chain": chain(app, case.id),
     }
 
@@ -101,9 +103,36 @@ def _facts(case: Case) -> dict[str, Any]:
     }
 
 
-def _piece(one: Any) -> dict[str, Any]:
+def piece(one: Any) -> dict[str, Any]:
+    """A piece of evidence as it is listed."""
     names = ("id", "kind", "name", "media_type", "size", "sha256", "url", "source")
     return {**{name: getattr(one, name) for name in names}, "at": stamp(one.at) if one.at else None}
+
+
+def save(app: App, case_id: str, found: list[dict[str, Any]], folder: Path) -> None:
+    """Write the stored files of a case out, each under its name and the beginning of its hash."""
+    from ..errors import CommandError
+    from ..store import blobs
+    from ..store.vault import Erased
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = {one.sha256: one.key_id for one in app.read(lambda conn: blobs.kept(conn, case_id))}
+    for one in found:
+        if (key_id := keys.get(one["sha256"])) is None:
+            continue
+        app.store.keys_for({key_id})
+        try:
+            data = app.store.blobs.get(key_id, one["sha256"])
+        except (blobs.NoFile, Erased) as error:
+            raise CommandError(f"{one['name'] or one['id']}: {error}") from error
+        file = folder / f"{one['sha256'][:8]}-{_safe(one['name'] or 'file')}"
+        file.write_bytes(data)
+        one["file"] = str(file)
+
+
+def _safe(name: str) -> str:
+    """A name that is a name and no path."""
+    return "".join(one if one.isalnum() or one in "._-" else "_" for one in name)[-80:]
 
 
 def _line(time: str | None, side: str, action: str, order: int, **facts: Any) -> dict[str, Any]:
