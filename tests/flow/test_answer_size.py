@@ -1,0 +1,70 @@
+"""An answer beyond eight megabytes is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from aiohttp import web
+from rmabridge_http import Http
+
+from rmabridge.flow.client import MOST_ANSWER, Sessions
+from rmabridge.flow.gate import Gate
+from rmabridge.testing.contexts import account
+
+CHUNK = b"x" * (1 << 16)
+
+
+class Flood:
+    """Streams ``size`` bytes, with their length in the header or in chunks, and counts what it got rid of."""
+
+    def __init__(self, size: int, *, told: bool) -> None:
+        self.size, self.told, self.sent = size, told, 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if self.told:
+            response.content_length = self.size
+        await response.prepare(request)
+        while self.sent < self.size:
+            part = CHUNK[: self.size - self.sent]
+            await response.write(part)
+            self.sent += len(part)
+        await response.write_eof()
+        return response
+
+
+@asynccontextmanager
+async def asked(flood: Flood) -> AsyncIterator[httpx.AsyncClient]:
+    app = web.Application()
+    app.router.add_get("/", flood.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    plugin, sessions = account(Http, url="http://127.0.0.1", allow_private=True), Sessions()
+    client = sessions.client(plugin, Gate.of(plugin, lambda: datetime.now(UTC)))
+    client.base = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        await sessions.close()
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its length", "in chunks"])
+async def test_nine_megabytes_are_refused(told: bool) -> None:
+    flood = Flood(9 << 20, told=told)
+    async with asked(flood) as client, asyncio.timeout(20):
+        with pytest.raises(ValueError, match="larger than 8 MB: is the configured URL the right one"):
+            await client.get(client.base)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its length", "in chunks"])
+async def test_eight_megabytes_to_the_byte_are_read(told: bool) -> None:
+    async with asked(Flood(MOST_ANSWER, told=told)) as client, asyncio.timeout(20):
+        assert len((await client.get(client.base)).content) == MOST_ANSWER
