@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from rmabridge import hookimpl
-from rmabridge.abilities import Policy, Proposal, Timer, View
+from rmabridge.abilities import Policy, Proposal, RuleText, Say, Shop, Timer, View
 from rmabridge.core.reach import note
 from rmabridge.model import (
     Action,
@@ -83,6 +83,35 @@ class Returns(Policy):
             return _of_refund(action, case, view)
         return None
 
+    def describe(self, locale: str, shop: Shop, say: Say, case: Case | None = None) -> Iterable[RuleText]:
+        """Conditions, process and times, each with its rule's id; for a case with the dates of its order."""
+        days, spans = shop.return_window.days, ", ".join(f"{way} {days}" for way, days in shop.refund_days.items())
+        yes, no = ("是", "否") if locale.startswith("zh") else ("yes", "no")
+        window = say("rule.returns_window", days=days) if case is None else _window_of(case, shop, say)
+        approved = "returns.auto" if shop.auto_approve else "returns.person"
+        hours = round(self.close_after.total_seconds() / 3600)
+        texts: tuple[tuple[str, str, str, tuple[tuple[str, str], ...], bool], ...] = (
+            ("returns.request", say("rule.returns_request"), "", (("", WINDOW),), False),
+            (WINDOW, window, "return_window", ((yes, approved), (no, "returns.person")), True),
+            ("returns.auto", say("rule.returns_auto"), "auto_approve", (("", "returns.back"),), False),
+            ("returns.person", say("rule.returns_person"), "auto_approve", (("", "returns.back"),), False),
+            ("returns.back", say("rule.returns_back"), "return_address", (("", AGREEMENT),), False),
+            (AGREEMENT, say("rule.returns_agreement"), "", ((yes, LIMIT), (no, "returns.approval")), False),
+            (
+                LIMIT,
+                say("rule.returns_limit", limits=shop.refund_limit),
+                "refund_limit",
+                ((yes, "returns.pay"), (no, "returns.approval")),
+                False,
+            ),
+            ("returns.approval", say("rule.returns_approval"), "", (("", "returns.pay"),), False),
+            ("returns.pay", say("rule.returns_pay", spans=spans), "refund_days", (("", "returns.close"),), True),
+            ("returns.close", say("rule.returns_close", hours=hours), "", (), True),
+        )
+        for id_, text, setting, then, deadline in texts:
+            if id_ != "returns.auto" or shop.auto_approve:
+                yield RuleText(id_, text, "set" if setting in shop.model_fields_set else "default", then, deadline)
+
     def _close(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         told = view.ledger.get(f"progress:refunded:{case.round}")
         waited = isinstance(event, DeadlineReached) and event.name == CLOSE
@@ -91,6 +120,15 @@ class Returns(Policy):
                 yield Timer(CLOSE, view.now + self.close_after)
         elif told not in UNSENT:
             yield Closed(key=f"closed:refunded:{case.id}:{case.round}", at=view.now, result="refunded")
+
+
+def _window_of(case: Case, shop: Shop, say: Say) -> str:
+    """The window of the case's order: when it began, when it ends, and whether the customer asked inside it."""
+    began, window = delivered_at(case), shop.return_window
+    until = began + window if began else None
+    inside = until is not None and case.opened_at <= until
+    dates = {name: at.astimezone(shop.zone) if at else None for name, at in (("from", began), ("until", until))}
+    return say("rule.returns_window_case", days=window.days, inside=inside, **dates)
 
 
 def _reopened_since(case: Case) -> bool:

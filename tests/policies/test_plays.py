@@ -22,7 +22,6 @@ from rmabridge.model import (
     PlayMoved,
     RemedyKind,
     RemedyOffered,
-    Ruling,
     SendMessage,
     TemplateRef,
     TicketSeen,
@@ -191,18 +190,6 @@ def test_the_angry_get_the_calming_tone_and_the_senior_queue(desk, world):
     assert (ticket.group, ticket.tags, ticket.priority) == ("senior", ("queue-senior",), "urgent")
     calm = desk(case={**case, "anger": 1})
     assert calm.policies[0].amend(greeting(), calm.case, calm.view()) is None
-
-
-def test_the_first_answer_waits_a_moment_until_the_words_are_read(desk, world):
-    one = desk().feed(world.says("垃圾！"))
-    policy = one.policies[0]
-    verdict = policy.review(greeting(), one.case, one.view())
-    assert (verdict.ruling, verdict.until) == (Ruling.HOLD, one.now)
-    one.ledger["reply:first:1"] = "held"
-    assert policy.review(greeting(), one.case, one.view()) is None, "once"
-    read = one.case.model_copy(update={"language": "zh-CN"})
-    one.ledger.clear()
-    assert policy.review(greeting(), read, one.view()) is None
 
 
 def test_a_case_whose_place_changes_takes_its_ticket_along(desk, world):

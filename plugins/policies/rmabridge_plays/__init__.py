@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 from pydantic import Field, model_validator
 
 from rmabridge import hookimpl
-from rmabridge.abilities import Fact, Policy, Proposal, View
+from rmabridge.abilities import Fact, Policy, Proposal, RuleText, Say, Shop, View
 from rmabridge.core.colleagues import tell_colleagues
 from rmabridge.core.plays import Flow, flow_of
 from rmabridge.core.ranking import Grade, Queue, Ranking, Sign
@@ -41,11 +41,10 @@ from rmabridge.model import (
     Settled,
     TicketSeen,
     UpdateTicket,
-    Verdict,
-    hold,
 )
 
 from . import noting
+from .describing import describe
 from .incident import Page, Watch, facts
 from .moving import Mover
 from .reading import Grant, IncidentRule, Solution, flows, shipped
@@ -94,7 +93,7 @@ class Plays(Policy):
         2, ge=1, le=4, description="complaints of this level close only after a reply with both promises; 4: never"
     )
     suggest: bool = Field(True, description="put the solution that fits on the ticket, as a note")
-    calm: bool = Field(True, description="answer an angry buyer in the calming tone")
+    calm: bool = Field(True, description="answer an angry buyer in the calming tone; ask triage before this policy")
     skip_sources: tuple[str, ...] = Field(("operator", "import"), description="sources of cases without a play")
 
     @model_validator(mode="after")
@@ -161,12 +160,10 @@ class Plays(Policy):
             return self._calmed(action, case, view)
         return None
 
-    def review(self, action: Action, case: Case, view: View) -> Verdict | None:
-        """The first answer waits a moment where the buyer's words were not read yet, so that its tone can fit."""
-        unread = self.calm and case.language is None and case.talk.last_text is not None
-        if unread and isinstance(action, SendMessage) and _first(action) and not view.proposed(action.key):
-            return hold("plays.tone", "the tone is chosen once the buyer's words are read", until=view.now)
-        return None
+    def describe(self, locale: str, shop: Shop, say: Say, case: Case | None = None) -> Iterable[RuleText]:
+        """The machines, the matrix, queues, incidents and tiers; for a case only the machine that it runs on."""
+        chosen = self.flow(case) if case else None
+        return describe(self, locale, say, (chosen,) if chosen else self.mover.flows)
 
     def _concerned(self, case: Case, event: Event, view: View) -> Iterator[Proposal]:
         """A complaint about an agent: who that is, and that the ticket is not theirs."""

@@ -17,7 +17,7 @@ from .effects import (
 from .evidence import AsksForEvidence, Need
 from .giving import GrantsCredit, ShipsReplacements, TagsBuyers
 from .plugin import Plugin, per_second, performs
-from .policy import Fact, Policy, Proposal, Timer, View
+from .policy import Fact, Policy, Proposal, RuleText, Say, Timer, View
 from .polling import Item, Page, Polls, Reconciles
 from .secrets import Secret, Secrets, live
 from .shop import Shop, Way
@@ -55,6 +55,8 @@ __all__ = [
     "Reconciles",
     "Reply",
     "Result",
+    "RuleText",
+    "Say",
     "Secret",
     "Secrets",
     "SendsMessages",

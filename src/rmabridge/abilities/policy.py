@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from pydantic import TypeAdapter
 
 from ..model import Action, Case, Event, Verdict
 from .plugin import Plugin
 
 if TYPE_CHECKING:
     from .shop import Shop
+
+MOST_SHOWN: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,24 @@ class View:
         return key in self.ledger
 
 
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """One active rule in words. ``then`` are (condition, id) of the rules that it leads to; ``deadline`` marks a time.
+
+    ``source`` says whether the rule is shipped or was set by the operator.
+    """
+
+    id: str
+    text: str
+    source: Literal["default", "set"] = "default"
+    then: tuple[tuple[str, str], ...] = ()
+    deadline: bool = False
+
+
+# Renders a template's words in the language asked for: ``say("rule.returns_window", days=30)``.
+Say = Callable[..., str]
+
+
 class Policy(Plugin):
     """The base of policy plugins. ``decide`` looks at the case as it is; the event is a hint, not a command."""
 
@@ -94,3 +117,30 @@ class Policy(Plugin):
     def review(self, action: Action, case: Case, view: View) -> Verdict | None:
         """Allow, hold or deny, with a rule id and a reason; None has no opinion."""
         return None
+
+    def describe(self, locale: str, shop: Shop, say: Say, case: Case | None = None) -> Iterable[RuleText]:
+        """The active rules in words of the locale, for a shop or one case of it; left as it is, settings and values."""
+        for name, field_ in type(self).model_fields.items():
+            if name not in Plugin.model_fields:
+                value = getattr(self, name)
+                yield RuleText(
+                    id=f"{self.account or type(self).__name__.lower()}.{name}",
+                    text=f"{field_.description}: {_plain(value)}",
+                    source="set" if name in self.model_fields_set else "default",
+                    deadline=isinstance(value, timedelta),
+                )
+
+
+def _plain(value: Any) -> str:
+    """A setting's value in one line; secrets stay hidden."""
+    found = TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
+    if found in (None, "", [], {}):
+        return "-"
+    text = (
+        str(value)
+        if isinstance(value, timedelta)
+        else found
+        if isinstance(found, str)
+        else json.dumps(found, ensure_ascii=False)
+    )
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

@@ -46,6 +46,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "alerts": ("alerts", "alerts", "What an operator should look at."),
     "plugins": ("plugins", "plugins", "Which plugins there are and what they can do."),
     "config": ("config", "config", "Show the configuration, secrets masked."),
+    "policy": ("policy", "policy", "The active rules, in words and as a flow chart."),
     "templates": ("templates", "templates", "List and preview message templates."),
     "listen": ("listen", "listen", "Show what arrives, as it arrives."),
     "trigger": ("trigger", "trigger", "Send a signed sample webhook to the running bridge."),
