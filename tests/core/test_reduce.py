@@ -1,6 +1,7 @@
 """Any order of the same events ends in the same case."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -44,6 +45,7 @@ from rmabridge.model import (
     Settled,
     TicketSeen,
 )
+from rmabridge.model.parcel import Silence
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 RETURN = Ref(kind=RefKind.RETURN, value="R1")
@@ -56,6 +58,12 @@ parcels = st.builds(
     carrier=st.sampled_from([None, "SF", "YTO"]),
     direction=st.sampled_from(Direction),
     status=st.sampled_from(ParcelStatus),
+    silence=st.none()
+    | st.builds(
+        lambda minute, status: Silence(since=START + timedelta(minutes=minute), status=status),
+        minutes,
+        st.sampled_from([ParcelStatus.IN_TRANSIT, ParcelStatus.DELAYED]),
+    ),
     scans=st.lists(
         st.builds(
             lambda minute, scan: Scan(at=START + timedelta(minutes=minute), status=scan[0], text=scan[1]),
@@ -239,3 +247,35 @@ def test_a_message_fills_the_gaps_and_the_first_one_stays():
     first, second = _writes("m1", 5, Buyer(id="B1", email="a@example.com")), _writes("m2", 6, STRANGER)
     for case in (fold([seen, first, second]), fold([second, first, seen])):
         assert (case.buyer.id, case.buyer.email, case.buyer.phone) == ("B1", "a@example.com", "13899999999")
+
+
+def _snapshot(key, at, scanned, status=ParcelStatus.IN_TRANSIT):
+    scans = tuple(Scan(at=START + timedelta(days=day), status=ParcelStatus.IN_TRANSIT) for day in scanned)
+    return ParcelSeen(key=key, at=START + timedelta(days=at), parcel=Parcel(waybill="YT1", status=status, scans=scans))
+
+
+def _silence(at, since):
+    lost = Silence(since=START + timedelta(days=since), status=ParcelStatus.IN_TRANSIT)
+    return ParcelSeen(key=f"lost:{since}", at=START + timedelta(days=at), parcel=Parcel(waybill="YT1", silence=lost))
+
+
+@pytest.mark.parametrize(
+    ("later", "status"),
+    [
+        ((), ParcelStatus.LOST),
+        ((_snapshot("b", 8, [0]),), ParcelStatus.LOST),
+        ((_snapshot("b", 8, [0, 8]),), ParcelStatus.IN_TRANSIT),
+        ((_snapshot("b", 8, [0], ParcelStatus.DELIVERED),), ParcelStatus.DELIVERED),
+        ((_snapshot("b", 8, [0, 8]), _silence(15, 8)), ParcelStatus.LOST),
+        ((_snapshot("b", 8, [0, 8]), _silence(15, 8), _snapshot("c", 16, [0, 8, 16])), ParcelStatus.IN_TRANSIT),
+    ],
+)
+def test_a_presumed_loss_holds_until_something_new_is_heard_in_any_order(later, status):
+    events = (_snapshot("a", 0, [0]), _silence(7, 0), *later)
+    for order in permutations(events):
+        case = Case(id="C1", shop="acme", opened_at=START, updated_at=START)
+        for event in order:
+            case = reduce(case, event, "car")
+        (parcel,) = case.parcels
+        assert parcel.status is status
+        assert (parcel.told is not None) is (status is ParcelStatus.LOST)

@@ -209,6 +209,30 @@ def test_a_scan_that_came_late_finds_the_parcel_again(desk):
     assert one.case.parcels[0].status is P.OUT_FOR_DELIVERY
 
 
+def test_a_snapshot_without_news_finds_no_lost_parcel_and_a_second_silence_loses_it_again(desk):
+    one = desk()
+    first = scan(one.now, P.IN_TRANSIT)
+    one.feed(seen(first)).advance(days=7)
+    again = seen(first).model_copy(update={"key": "again", "at": one.now})
+    assert one.feed(again).advance(days=1).case.parcels[0].status is P.LOST
+    one.feed(seen(first, scan(one.now, P.IN_TRANSIT)))
+    assert one.case.parcels[0].status is P.IN_TRANSIT
+    assert one.advance(days=6).case.parcels[0].status is P.IN_TRANSIT
+    assert one.advance(days=1).case.parcels[0].status is P.LOST
+    assert len(one.proposed("logistics:lost")) == 1
+
+
+def test_a_word_of_the_carrier_without_a_scan_counts_as_heard(desk):
+    one = desk()
+    one.feed(moving(one, hours=0)).advance(days=7)
+    said = Parcel(waybill="YT1", status=P.OUT_FOR_DELIVERY)
+    one.feed(ParcelSeen(key="said", at=one.now, parcel=said))
+    assert one.case.parcels[0].status is P.OUT_FOR_DELIVERY
+    one.advance(days=6)
+    assert one.case.parcels[0].status is P.OUT_FOR_DELIVERY
+    assert one.advance(days=1).case.parcels[0].status is P.LOST
+
+
 def test_nobody_is_lost_where_nobody_tracks_or_the_goods_have_come(world, desk):
     one = desk(the_shop=world.shop(carrier=None))
     one.feed(ParcelSeen(key="p", at=one.now, parcel=Parcel(waybill="YT1", status=P.IN_TRANSIT))).advance(days=40)

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rmabridge.core.clocks import written
 from rmabridge.model import Case, Parcel, ParcelException, ParcelStatus
 from rmabridge.wire import carriers
 
@@ -39,6 +40,7 @@ LEGS: Final = {
 # Where a parcel may rest: with the customs or in a locker it waits for somebody else than the carrier.
 RESTING: Final = frozenset({ParcelStatus.CUSTOMS, ParcelStatus.AVAILABLE_FOR_PICKUP, ParcelStatus.RETURNING})
 STALLED: Final = "stalled"
+LOST: Final = ParcelStatus.LOST
 
 
 class Limit(BaseModel):
@@ -94,9 +96,13 @@ def leg_of(parcel: Parcel) -> Leg:
 def heard(case: Case, parcel: Parcel) -> datetime:
     """When the parcel was last heard of."""
     if parcel.last:
-        return parcel.last.at
-    placed = case.order.placed_at if case.order else None
-    return parcel.shipped_at or max(filter(None, (placed, case.opened_at)))
+        at = parcel.last.at
+    else:
+        placed = case.order.placed_at if case.order else None
+        at = parcel.shipped_at or max(filter(None, (placed, case.opened_at)))
+    # Presumed lost once, and then the carrier said something else without a scan: that was heard when it was said.
+    spoke = parcel.silence and at <= parcel.silence.since and parcel.status not in {parcel.silence.status, LOST}
+    return max(at, written(case, f"parcel.{parcel.waybill}.status")) if spoke else at
 
 
 def stalls_at(case: Case, parcel: Parcel, own: Iterable[Limit], extra: timedelta) -> datetime | None:

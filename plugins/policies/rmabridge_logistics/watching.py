@@ -29,6 +29,7 @@ from rmabridge.model import (
     RemedyKind,
     RemedyOffered,
 )
+from rmabridge.model.parcel import Silence as Presumed
 
 from .legs import Limit, Silence, Trouble, heard, lost_at, stalls_at, troubles
 from .regions import Journey
@@ -59,27 +60,11 @@ class Watching(Policy):
         if gone and view.now >= gone:
             yield _presumed(case, parcel, gone, view.now)
             return
-        if revived := self._revived(case, parcel, way, view):
-            yield revived
-            return
         for one in troubles(case, parcel, view.now, self.limits, way.extra):
             if parcel.final and one.type not in LASTING:
                 continue
             yield from self._report(case, parcel, one, view)
         yield from _clock(case, parcel, [stall, gone, arrives_by(case, parcel, way)], view)
-
-    def _revived(self, case: Case, parcel: Parcel, way: Journey, view: View) -> ParcelSeen | None:
-        """A scan that came late shows that a parcel was presumed lost too soon."""
-        if parcel.status is not ParcelStatus.LOST or parcel.last is None:
-            return None
-        if any(ParcelStatus.LOST is one.status or one.exception is ParcelException.LOST for one in parcel.scans):
-            return None
-        moving = parcel.model_copy(update={"status": parcel.last.status})
-        due = lost_at(case, moving, self.silences, way.extra)
-        if due is None or view.now < due:
-            seen = Parcel(waybill=parcel.waybill, status=parcel.last.status, exception=ParcelException.DELAYED)
-            return ParcelSeen(key=f"found:{case.id}:{parcel.waybill}:{parcel.last.at}", at=view.now, parcel=seen)
-        return None
 
     def _report(self, case: Case, parcel: Parcel, one: Trouble, view: View) -> Iterable[Proposal]:
         about: dict[str, Any] = {"waybill": parcel.waybill, "carrier": _name(parcel)}
@@ -199,8 +184,9 @@ def _followed(case: Case, parcel: Parcel, view: View) -> bool:
 
 
 def _presumed(case: Case, parcel: Parcel, at: datetime, now: datetime) -> ParcelSeen:
-    gone = Parcel(waybill=parcel.waybill, status=ParcelStatus.LOST, exception=ParcelException.LOST)
-    return ParcelSeen(key=f"lost:{case.id}:{parcel.waybill}:{int(at.timestamp())}", at=now, parcel=gone)
+    silence = Presumed(since=heard(case, parcel), status=parcel.status)
+    key = f"lost:{case.id}:{parcel.waybill}:{int(at.timestamp())}:{parcel.status}"
+    return ParcelSeen(key=key, at=now, parcel=Parcel(waybill=parcel.waybill, silence=silence))
 
 
 def _clock(case: Case, parcel: Parcel, times: list[datetime | None], view: View) -> Iterable[Timer]:

@@ -64,6 +64,7 @@ from ..model.case import Arrival, Said, Sent, Writer
 from .claims import fold as fold_claim
 from .identity import names
 from .lifecycle import status
+from .silence import as_told, presumed
 
 MOST_SCANS = 60
 MOST_REFS = 60
@@ -298,8 +299,8 @@ def _parcel(fold: Fold, event: ParcelSeen) -> None:
 
 def _put_parcel(fold: Fold, seen: Parcel) -> None:
     parcels = {one.waybill: one for one in fold.get("parcels")}
-    old = parcels.get(seen.waybill) or Parcel(waybill=seen.waybill)
-    leave = {"waybill", "direction", "scans"} | ({"status"} if seen.status is ParcelStatus.PENDING else set())
+    old = as_told(parcels.get(seen.waybill) or Parcel(waybill=seen.waybill))
+    leave = {"waybill", "direction", "scans", "told"} | ({"status"} if seen.status is ParcelStatus.PENDING else set())
     new = fold.merge(old, seen, f"parcel.{seen.waybill}", leave=frozenset(leave))
     update: dict[str, Any] = {}
     if seen.scans:
@@ -308,7 +309,7 @@ def _put_parcel(fold: Fold, seen: Parcel) -> None:
         update["scans"] = tuple(ordered[-MOST_SCANS:])
     if seen.direction is Direction.BACK:
         update["direction"] = Direction.BACK
-    parcels[seen.waybill] = new.model_copy(update=update) if update else new
+    parcels[seen.waybill] = presumed(new.model_copy(update=update) if update else new)
     fold.changes["parcels"] = tuple(sorted(parcels.values(), key=lambda one: one.waybill))
 
 

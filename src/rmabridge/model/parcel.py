@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from .stored import Value
 
@@ -83,6 +83,20 @@ class Scan(Value):
     code: str | None = None
 
 
+class Silence(Value):
+    """What a presumed loss rests on: nothing was heard ``since``, and ``status`` was the carrier's last word."""
+
+    since: AwareDatetime
+    status: ParcelStatus
+
+
+class Told(Value):
+    """What the carrier said last of a parcel that is presumed lost."""
+
+    status: ParcelStatus
+    exception: ParcelException | None = None
+
+
 class Parcel(Value):
     """A parcel. ``carrier`` is the bridge's code (Kdniao's where it has one), ``waybill`` the normalised number."""
 
@@ -97,6 +111,8 @@ class Parcel(Value):
     delivered_at: AwareDatetime | None = None
     url: str | None = None
     scans: tuple[Scan, ...] = ()
+    silence: Silence | None = Field(None, description="why the parcel is presumed lost, or once was")
+    told: Told | None = Field(None, description="the carrier's own word, while the parcel is presumed lost")
 
     @property
     def last(self) -> Scan | None:
