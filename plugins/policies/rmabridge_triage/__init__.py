@@ -1,14 +1,16 @@
 """Triage: reads what buyers write and says what the case is about, how serious and how angry it is, and why.
 
-Simplified, Traditional and English. Phrases and a small linear model vote; where they are not sure they abstain, and
-level and anger are set all the same. What a person or the marketplace said stays: triage adds to it, and raises. It
-calls nobody and needs no network; ``classify`` is a pure function of the text.
+Simplified, Traditional and English. Phrases and a small linear model vote; where they are not sure they abstain. Level
+and anger are set all the same, and the shop's ``classifier`` is asked where it has one. What a person or the
+marketplace said stays: triage adds to it, and raises. It calls nobody and needs no network; ``classify`` is a pure
+function of the text.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from datetime import timedelta
 from math import exp
 from typing import Any, ClassVar, Final
 
@@ -22,6 +24,7 @@ from rmabridge.model import (
     CaseKind,
     CaseRequested,
     Classified,
+    ClassifyText,
     CommentTicket,
     Event,
     Issue,
@@ -31,21 +34,22 @@ from rmabridge.model import (
 )
 
 from .entities import Entities
-from .triage import MARGIN, Triage, classify, kinds
-from .words import LOCALES, read
+from .triage import MARGIN, Kind, Triage, classify, kinds
+from .words import LOCALES, read, shorten
 
 __all__ = ["Entities", "Triage", "TriagePolicy", "classify"]
 
 # Said by triage itself, these give way to what a later message makes clear.
 SOFT: Final = frozenset({Issue.OTHER, Issue.PRODUCT_QUESTION, Issue.TRACKING_QUERY, Issue.HUMAN_AGENT})
 MOST_REASONS: Final = 8
+ASKED: Final = "triage:text:"
 
 
 class TriagePolicy(Policy):
     """A first classification before anybody looks, from the buyer's own words."""
 
     title: ClassVar[str] = "Triage"
-    hears: ClassVar[frozenset[type[Any]]] = frozenset({CaseRequested, MessageReceived})
+    hears: ClassVar[frozenset[type[Any]]] = frozenset({CaseRequested, MessageReceived, Classified})
 
     margin: float = Field(
         MARGIN, ge=0, description="how far the best guess must lead for an issue to be named; higher abstains more"
@@ -54,6 +58,10 @@ class TriagePolicy(Policy):
     solutions: FilePath | None = Field(
         None, description="a file of the shop's own solutions, in the form of solutions.toml"
     )
+    second_stage: bool = Field(
+        True, description="have the shop's classifier, where it has one, read what is not sure here"
+    )
+    second_within: timedelta = Field(timedelta(hours=24), description="age past which a second reading is left out")
     suggest: bool = Field(True, description="put the solution for the issue on the ticket, as a note")
     presale_tag: str = Field("presale", description="tag of tickets that ask before they buy; empty sets none")
 
@@ -68,6 +76,8 @@ class TriagePolicy(Policy):
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """What the event's words add to the case, and the solution that fits."""
+        if isinstance(event, Classified):
+            yield from self._second(case, event, view)
         if not case.open or not (text := words(event)):
             return
         found = classify(text, margin=self.margin, extra=self._extra)
@@ -75,20 +85,40 @@ class TriagePolicy(Policy):
         if changes:
             confidence = round(1 / (1 + exp(-found.margin)), 3)
             yield Classified(key=f"triage:{event.key}"[:512], at=view.now, confidence=confidence, **changes)
-        yield from self._tell(case, changes.get("issue", case.issue), found, view)
+        yield from self._tell(case, changes.get("issue", case.issue), found.also, view)
+        if found.issue is None and _names(case):
+            yield from self._ask(event, text, view)
 
     def solution(self, issue: Issue, locale: str) -> str | None:
         """The note for agents on how such a case is solved."""
         row: dict[str, str] = self._solutions.get(issue, {})
         return row.get(locale) or row.get("en")
 
-    def _tell(self, case: Case, issue: Issue | None, found: Triage, view: View) -> Iterable[Proposal]:
+    def _ask(self, event: Event, text: str, view: View) -> Iterable[Proposal]:
+        """Have the second stage read the words, where there is one."""
+        asked = ClassifyText(
+            event=event.key, asked_at=view.now, text=shorten(text), not_after=view.now + self.second_within
+        )
+        if self.second_stage and view.can(asked):
+            yield asked
+
+    def _second(self, case: Case, event: Classified, view: View) -> Iterable[Proposal]:
+        """What follows from the second stage's word, where it was not overtaken by another."""
+        if not case.open or not event.key.startswith(ASKED) or event.issue is None or event.issue is not case.issue:
+            return
+        kind = _kinds_by_issue()[event.issue]
+        why = (_mark(event.issue), *event.why, *case.why)
+        more = _named(case, kind) | {"why": tuple(dict.fromkeys(why))[:MOST_REASONS]}
+        yield Classified(key=f"more:{event.key}"[:512], at=view.now, **more)
+        yield from self._tell(case, event.issue, (), view)
+
+    def _tell(self, case: Case, issue: Issue | None, also: tuple[Issue, ...], view: View) -> Iterable[Proposal]:
         if view.shop.helpdesk is None or issue is None:
             return
         needs = None if case.ticket.id or case.ref(RefKind.TICKET) else "ticket:open"
         if issue is Issue.PRODUCT_QUESTION and _presale(case) and self.presale_tag:
             yield UpdateTicket(origin=f"presale:{case.round}", add_tags=(self.presale_tag,), needs=needs)
-        for one in dict.fromkeys((issue, *found.also)) if self.suggest else ():
+        for one in dict.fromkeys((issue, *also)) if self.suggest else ():
             if text := self.solution(one, view.shop.locale):
                 yield CommentTicket(origin=f"solution:{one}:{case.round}", text=text, needs=needs)
 
@@ -112,10 +142,7 @@ def _changes(case: Case, found: Triage) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     named = found.issue if _may_name(case, found.issue) else None
     if named and named != case.issue:
-        sub = None if named is Issue.PRODUCT_QUESTION and not _presale(case) else found.sub
-        changes |= {"issue": named, "sub": sub} | _kind(case, named, found.family)
-        if found.family and case.cause is None:
-            changes["cause"] = found.family
+        changes |= {"issue": named} | _named(case, Kind(named, found.family, found.sub))
     primary = named or case.issue
     also = tuple(dict.fromkeys((*case.also, *filter(None, (found.issue,)), *found.also)))
     also = tuple(one for one in also if one != primary and one not in SOFT)
@@ -131,7 +158,23 @@ def _changes(case: Case, found: Triage) -> dict[str, Any]:
 
 def _may_name(case: Case, issue: Issue | None) -> bool:
     """A first word, or one in the place of a soft word of triage's own."""
-    return issue is not None and (case.issue is None or (case.issue in SOFT and _mark(case.issue) in case.why))
+    return issue is not None and _names(case)
+
+
+def _names(case: Case) -> bool:
+    """Whether nobody has said what the case is about, or triage itself in a soft word."""
+    return case.issue is None or (case.issue in SOFT and _mark(case.issue) in case.why)
+
+
+def _kinds_by_issue() -> dict[Issue, Kind]:
+    return {one.issue: one for one in kinds().values()}
+
+
+def _named(case: Case, kind: Kind) -> dict[str, Any]:
+    """What a named issue says beside itself: the sub-cause, the kind of case and the family of complaints."""
+    sub = None if kind.issue is Issue.PRODUCT_QUESTION and not _presale(case) else kind.sub
+    cause = {"cause": kind.family} if kind.family and case.cause is None else {}
+    return {"sub": sub} | _kind(case, kind.issue, kind.family) | cause
 
 
 def _kind(case: Case, issue: Issue, family: str | None) -> dict[str, CaseKind]:

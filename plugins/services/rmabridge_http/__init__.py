@@ -58,6 +58,7 @@ from rmabridge.abilities import (
 from rmabridge.errors import Rejected
 from rmabridge.model import (
     Action,
+    ClassifyText,
     CommentTicket,
     FetchOrder,
     Form,
@@ -75,8 +76,9 @@ from rmabridge.wire.signing import standard_sign
 
 from .calls import LENT, Call, fields_of, fill_path
 
-# Orders and parcels are wanted for what the answer says of them, and no table of paths reads that.
-KINDS: dict[str, Any] = {one.kind: one for one in get_args(Action) if one not in {FetchOrder, QueryParcel}}
+# These are wanted for what the answer says, and no table of paths reads that.
+ASKED: frozenset[Any] = frozenset({FetchOrder, QueryParcel, ClassifyText})
+KINDS: dict[str, Any] = {one.kind: one for one in get_args(Action) if one not in ASKED}
 DEFAULT = Call()
 
 

@@ -19,6 +19,7 @@ from .giving import GrantsCredit, ShipsReplacements, TagsBuyers
 from .plugin import Plugin, per_second, performs
 from .policy import Fact, Policy, Proposal, RuleText, Say, Timer, View
 from .polling import Item, Page, Polls, Reconciles
+from .reading import ClassifiesText
 from .secrets import Secret, Secrets, live
 from .shop import Shop, Way
 from .webhooks import Inbound, Parses, Receipt, ReceivesWebhooks, Reply, WebRequest
@@ -26,6 +27,7 @@ from .webhooks import Inbound, Parses, Receipt, ReceivesWebhooks, Reply, WebRequ
 __all__ = [
     "AnswersEnquiries",
     "AsksForEvidence",
+    "ClassifiesText",
     "Connects",
     "Context",
     "DecidesReturns",

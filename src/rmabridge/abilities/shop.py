@@ -47,6 +47,7 @@ class Shop(BaseModel):
     )
     credits: str | None = Field(None, description="the account that issues coupons; the marketplace where left out")
     replacements: str | None = Field(None, description="the account that reships; the marketplace where left out")
+    classifier: str | None = Field(None, description="the account that reads buyers' words where triage abstains")
     channels: tuple[str, ...] = Field((), description="accounts that reach buyers: mail, SMS, chat")
     staff: tuple[str, ...] = Field((), description="accounts that alert colleagues when a case comes in")
     staff_to: str = Field("staff", description="where the staff channels send: an address, a group, a number")
@@ -147,7 +148,7 @@ class Shop(BaseModel):
 
     def accounts(self) -> Iterator[str]:
         """Every account that belongs to the shop."""
-        for one in (self.marketplace, self.helpdesk, self.carrier, self.credits, self.replacements):
+        for one in (self.marketplace, self.helpdesk, self.carrier, self.credits, self.replacements, self.classifier):
             if one:
                 yield one
         yield from self.claims.values()

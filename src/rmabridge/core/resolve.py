@@ -12,6 +12,7 @@ from ..model import (
     ApproveReturn,
     AskCarrier,
     CheckCoverage,
+    ClassifyText,
     CommentTicket,
     DeclineReturn,
     FetchOrder,
@@ -44,6 +45,7 @@ SLOTS: Final[dict[type[Action], str]] = {
     AskCarrier: "carrier",
     RequestProof: "carrier",
     CheckCoverage: "carrier",
+    ClassifyText: "classifier",
 }
 
 

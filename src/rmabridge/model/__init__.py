@@ -74,6 +74,7 @@ from .order import Order, OrderLine
 from .parcel import FINAL, Direction, Parcel, ParcelException, ParcelStatus, Scan
 from .people import Address, Buyer, Form
 from .playing import Closing, Incident, Play, PlayStep, Rank, Rights
+from .reading import ClassifyText
 from .refs import Ref, RefKind
 from .verdict import Ruling, Verdict, allow, deny, hold
 from .words import (
@@ -113,6 +114,7 @@ __all__ = [
     "ClaimStatus",
     "ClaimStep",
     "Classified",
+    "ClassifyText",
     "Closed",
     "Closing",
     "Commanded",

@@ -17,6 +17,7 @@ from .giving import GiveCredit, Reship, TagBuyer
 from .message import Attachment, TemplateRef
 from .money import Money
 from .people import Form
+from .reading import ClassifyText
 
 
 class OpenTicket(Base):
@@ -280,6 +281,7 @@ Action = (
     | RequestProof
     | AskCarrier
     | CheckCoverage
+    | ClassifyText
     | Forward
 )
 ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="type")])
