@@ -56,9 +56,9 @@ def desk(world):
                 able=lambda action: type(action) in self.can,
             )
 
-    def make(issue=Issue.QUALITY_DEFECT, *can, shop=None, order=None, **settings):
+    def make(issue=Issue.QUALITY_DEFECT, *can, shop=None, order=None, base=BASE, **settings):
         made = Linked(world.policy(EvidencePolicy, **settings), the_shop=shop or world.shop())
-        made.can = can
+        made.can, made.links = can, Links(Linked.links._sign, base)
         return made.feed(world.requested(issue=issue), world.order(**(order or {})))
 
     return make
@@ -314,6 +314,19 @@ def test_every_word_of_the_data_is_in_every_language():
                 "evidence.steps", locale, Form.THREAD, cause=rule.cause, steps=rule.steps, case="C", name=None, shop="A"
             ).text
             assert "step " not in text and "cause " not in text, text
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:80"])
+def test_a_buyer_is_not_sent_to_an_address_of_this_machine(desk, address):
+    one = desk(base=address)
+    text = one.sent(ASKED).text
+    assert "/l/" not in text and "回复发送" in text
+
+
+def test_another_issue_does_not_ask_again(world, desk):
+    one = desk()
+    one.feed(Classified(key="c", at=one.now, issue=Issue.WRONG_ITEM))
+    assert one.proposed("evidence:ask") == [ASKED]
 
 
 def test_nothing_is_asked_where_nothing_reaches_the_buyer(world):

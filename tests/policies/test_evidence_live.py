@@ -44,6 +44,7 @@ class Prover(Plugin, GivesProof, TracksParcels):
 def register_carriers():
     return [Prover]
 '''
+HERE = "https://service.example.com"
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 
 
@@ -53,7 +54,7 @@ def config(tmp_path: Path, sink: str, *policies: str, **shop: Any) -> dict[str, 
     toys.mkdir(exist_ok=True)
     shutil.copy(TOYS / "rmabridge_toy.py", toys)
     (toys / "rmabridge_prover.py").write_text(PROVER, encoding="utf-8")
-    found = document(tmp_path, sink, plugins_dir=str(toys), policies=["evidence", *policies])
+    found = document(tmp_path, sink, plugins_dir=str(toys), policies=["evidence", *policies], public_url=HERE)
     found["marketplaces"] = {"shop": {"plugin": "toy", "allow_private": True}}
     found["carriers"] = {"prover": {"plugin": "prover"}}
     found["shops"]["one"] |= shop

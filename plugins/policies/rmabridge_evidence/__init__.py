@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr
 
@@ -60,6 +61,7 @@ OPEN: Final = frozenset({Status.NEW, Status.REQUESTED})
 GRANTS: Final = (ApproveReturn, PayRefund, GiveCredit, Reship)
 OTHER: Final = Need("other", (EvidenceKind.PHOTO, EvidenceKind.VIDEO, EvidenceKind.DOCUMENT), 0)
 OURS: Final = "liability."
+LOCAL: Final = frozenset({"localhost", "::1", "0.0.0.0"})  # noqa: S104 - addresses that lead nowhere
 LONGEST: Final = 48  # bytes of an item's name in a short message
 
 
@@ -136,13 +138,13 @@ class EvidencePolicy(Policy, AsksForEvidence):
 
     def _ask(self, case: Case, ask: Ask, event: Event, view: View) -> Iterator[Proposal]:
         missing = [one for one in counted(case, ask) if one.left]
-        key = f"evidence:ask:{case.round}:{ask.id}"
+        prefix = f"evidence:ask:{case.round}:"
         if isinstance(event, Noted) and event.key.startswith(CLOSED):
             yield from (Timer(REMIND, None), Timer(DUE, None))
         elif not missing:
             yield from (Timer(one.name, None) for one in case.deadlines if one.name in {REMIND, DUE})
-        elif not view.proposed(key):
-            yield from self._first(case, ask, key, missing, view)
+        elif not any(one.startswith(prefix) for one in view.ledger):
+            yield from self._first(case, ask, prefix + ask.id, missing, view)
         elif isinstance(event, DeadlineReached) and event.name == REMIND:
             yield from self._again(case, ask, missing, view)
 
@@ -162,7 +164,7 @@ class EvidencePolicy(Policy, AsksForEvidence):
     def _again(self, case: Case, ask: Ask, missing: list[Need], view: View) -> Iterator[Proposal]:
         due = next((one.due_at for one in case.deadlines if one.name == DUE), None)
         key = f"evidence:remind:{case.round}:{ask.id}"
-        if due and not view.proposed(key):
+        if due and case.status in OPEN and not view.proposed(key):
             message = self._tell(case, ask, key, "evidence.reminder", missing, due, view)
             yield from (message,) if message else ()
 
@@ -178,7 +180,7 @@ class EvidencePolicy(Policy, AsksForEvidence):
             needs=[one.name for one in missing],
             count=sum(one.left for one in missing),
             due=due,
-            upload=view.link("evidence", f"{ask.id}:{case.round}", due) or "",
+            upload=_page(view.link("evidence", f"{ask.id}:{case.round}", due)),
         )
         return said.model_copy(update={"not_after": due}) if said else None
 
@@ -219,6 +221,12 @@ class EvidencePolicy(Policy, AsksForEvidence):
         steps = note(case, view, "evidence.steps", cause=rule.cause, steps=list(rule.steps)).text
         values = {"liable": rule.liable, "cause": rule.cause, "confidence": str(rule.confidence), "rule": rule.id}
         yield Noted(key=f"{key}:why", at=view.now, text=steps, by="bridge", values=values)
+
+
+def _page(address: str | None) -> str:
+    """The page's address; none where the bridge has only one of its own machine, which no buyer can open."""
+    host = urlsplit(address or "").hostname or ""
+    return address if address and host not in LOCAL and not host.startswith("127.") else ""
 
 
 def _attached(case: Case, event: MessageReceived) -> Iterator[Proposal]:

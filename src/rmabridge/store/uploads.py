@@ -43,6 +43,7 @@ class Uploads:
 
     def __init__(self, blobs: Blobs) -> None:
         self.blobs, self.folder = blobs, blobs.folder / "partial"
+        self._left: dict[str, int] = {}  # how long a part was when we last wrote it: so long, it needs no counting
 
     @property
     def vault(self) -> Vault:
@@ -88,10 +89,12 @@ class Uploads:
 
     def append(self, upload: Upload, data: bytes) -> None:
         """Add what has arrived; a piece that a crash cut off is written over."""
-        _, size = self._measured(upload)
         with roomy(), self._part(upload).open("r+b") as file:
-            file.truncate(size)
-            file.seek(size)
+            size = file.seek(0, os.SEEK_END)
+            if self._left.pop(upload.id, None) != size:
+                _, size = self._measured(upload)
+                file.truncate(size)
+                file.seek(size)
             try:
                 for start in range(0, len(data), PIECE):
                     file.write(frame(self.vault, upload.key_id, data[start : start + PIECE]))
@@ -99,6 +102,7 @@ class Uploads:
             except OSError:
                 os.ftruncate(file.fileno(), size)
                 raise
+            self._left[upload.id] = file.tell()
 
     def hashed(self, upload: Upload) -> str:
         """The hash of what has arrived, once it is on disk; may run in a thread of its own."""
@@ -120,6 +124,7 @@ class Uploads:
 
     def drop(self, upload: Upload) -> None:
         """It is over: finished, refused or given up."""
+        self._left.pop(upload.id, None)
         self._part(upload).unlink(missing_ok=True)
         (self.folder / f"{upload.id}.facts").unlink(missing_ok=True)
 

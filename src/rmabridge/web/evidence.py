@@ -101,8 +101,8 @@ class EvidenceDoor:
             return None
         (row,) = self.store.read(lambda conn: case_store.rows(conn, [living]))
         case = self._with_files(Case.model_validate_json(self.store.vault.open(key_id, row.doc)))
-        needs = policy.needs(case, link.subject)
-        return Desk(link, tag, case, self.running.registry.shops[case.shop], key_id, policy, needs) if needs else None
+        needs, shop = policy.needs(case, link.subject), self.running.registry.shops.get(case.shop)
+        return Desk(link, tag, case, shop, key_id, policy, needs) if needs and shop else None
 
     def _with_files(self, case: Case) -> Case:
         """The case with files whose events are still on their way to it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -94,8 +93,7 @@ class Tus:
         """One sender for each upload: who comes back over a new connection ends the dead one."""
         if (old := self._tasks.get(upload.id)) is not None:
             old.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await asyncio.wait([old])
+            await asyncio.wait([old])
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - narrows the type
         self._tasks[upload.id] = task
