@@ -535,6 +535,15 @@ async def test_an_update_keeps_what_is_there(sim, ctx):
     assert kept["status"] == "open"
 
 
+async def test_an_update_moves_the_conversation_to_another_team(sim, ctx):
+    plugin = desk(url=sim.url, team_ids={"senior": 9})
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    assert (await plugin.update_ticket(UpdateTicket(origin="u1", ticket=ticket, group="senior"), ctx)).note is None
+    assert sim.books["conversations"][ticket]["team"] == 9
+    odd = await plugin.update_ticket(UpdateTicket(origin="u2", ticket=ticket, group="odd"), ctx)
+    assert odd.note == "not set in Chatwoot: group odd"
+
+
 @pytest.mark.parametrize("ticket", [None, "", "1/../2", "999"])
 async def test_a_conversation_that_is_none_is_rejected(sim, ctx, ticket):
     with pytest.raises(Rejected) as refused:

@@ -258,6 +258,15 @@ async def test_a_ticket_that_cannot_be_read_back_is_still_made_once(rt):
     assert (sent["Queue"], "Requestor" in sent) == ("Crisis", False)
 
 
+async def test_an_update_moves_the_ticket_to_the_queue_of_its_group(rt):
+    changed = rt.put("/ticket/4").respond(200, json=["Queue changed"])
+    rt.get("/ticket/4").respond(200, json={"id": 4})
+    lent = context()
+    await desk(queues={"senior": "Senior"}).update_ticket(UpdateTicket(origin="1", ticket="4", group="senior"), lent)
+    await lent.http.aclose()
+    assert json.loads(changed.calls.last.request.content) == {"Queue": "Senior"}
+
+
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
 async def test_other_errors_are_left_to_the_bridge(rt, status):
     rt.post("/ticket").respond(status, json={"message": "no"})

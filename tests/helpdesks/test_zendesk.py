@@ -467,6 +467,15 @@ async def test_a_ticket_is_updated(sim, ctx):
     assert kept["tags"][-1] == "d"
 
 
+async def test_an_update_moves_the_ticket_to_another_group(sim, ctx):
+    plugin = desk(url=sim.url, group_ids={"senior": 9})
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    moved = await plugin.update_ticket(UpdateTicket(origin="u1", ticket=ticket, group="senior"), ctx)
+    assert (sim.books["tickets"][ticket]["group_id"], moved.note) == (9, None)
+    odd = await plugin.update_ticket(UpdateTicket(origin="u2", ticket=ticket, group="odd"), ctx)
+    assert "group odd" in odd.note
+
+
 async def test_another_word_for_a_status_can_be_set(sim, ctx):
     plugin = desk(url=sim.url, statuses={"pending": "hold"})
     ticket = (await plugin.open_ticket(opening(), ctx)).id

@@ -305,6 +305,11 @@ def test_a_later_case_joins_the_incident_inside_the_window(desk, world, hours, j
     assert bool(one.proposed("ticket:comment:incident:I1")) == joins
 
 
+def test_similar_cases_are_counted_inside_the_window_that_is_set(world):
+    (rate, *_) = world.policy(Plays, window="PT6H").facts
+    assert (rate.name, rate.hours) == ("case_rate", 6)
+
+
 def test_without_pages_the_first_staff_channel_is_told(desk, world):
     one = desk().feed(world.says("明天上热搜见"))
     assert {one.sent(key).account for key in one.proposed("staff:incident:opened")} == {"wecom"}

@@ -64,6 +64,10 @@ class Ticketing(Speaking, KeepsTickets):
             await self._merged(path, action, ctx)
         if action.priority:
             missing = await self._ranked(path, action.priority, ctx)
+        if action.group in self.team_ids:
+            await self._call(ctx, "POST", f"{path}/assignments", {"team_id": self.team_ids[action.group]})
+        elif action.group:
+            missing.append(f"group {action.group}")
         if action.status:
             body = {"status": self.statuses.get(action.status, action.status)}
             Toggled.model_validate_json(await self._call(ctx, "POST", f"{path}/toggle_status", body))

@@ -65,6 +65,8 @@ class Ticketing(Calls, KeepsTickets):
         number, sent = _ticket(action), self._priority(action.priority)
         if action.status:
             sent["Status"] = self.statuses.get(action.status, action.status)
+        if action.group in self.queues:
+            sent["Queue"] = self.queues[action.group]
         if action.fields:
             sent["CustomFields"] = action.fields
         answer = await self._call(ctx, "PUT", f"/ticket/{number}", json=sent)

@@ -63,10 +63,13 @@ class Ticketing(Calls, KeepsTickets):
         ticket = self._settable(action.priority, action.fields)
         if action.status:
             ticket["status"] = self.statuses.get(action.status, action.status)
+        if action.group in self.group_ids:
+            ticket["group_id"] = self.group_ids[action.group]
+        left_out = self._left_out(action, action.group if action.group not in self.group_ids else None)
         if not ticket:
-            return Result(id=action.ticket, url=self._page(str(action.ticket)), note=self._left_out(action))
+            return Result(id=action.ticket, url=self._page(str(action.ticket)), note=left_out)
         answer = await self._call(ctx, "PUT", path, {"ticket": ticket})
-        return self._result(Written.model_validate_json(answer), ctx, self._left_out(action))
+        return self._result(Written.model_validate_json(answer), ctx, left_out)
 
     async def find_ticket(self, action: OpenTicket, ctx: Context) -> Finding:
         """The oldest ticket with our external id and tag: external ids are not unique there."""

@@ -69,7 +69,6 @@ class Plays(Policy):
         Settled,
         TicketSeen,
     }
-    facts: ClassVar[tuple[Fact, ...]] = (Fact("case_rate", hours=24, by="issue"), Fact("earlier"), Fact("incidents"))
 
     workflows: Path | None = Field(None, description="a directory of the shop's own workflows, over the shipped by id")
     urgency: dict[Grade, tuple[Sign, ...]] = Field(default_factory=dict, description="own signs, over the shipped")
@@ -84,7 +83,9 @@ class Plays(Policy):
         default_factory=dict, description="further words for 'compensation', 'rectification' and 'apology'"
     )
     tiers: dict[str, Grant] = Field(default_factory=dict, description="own tiers and their offers, over the shipped")
-    window: timedelta = Field(timedelta(hours=24), description="how long an incident takes in further cases")
+    window: timedelta = Field(
+        timedelta(hours=24), description="in which similar cases are counted, and join an incident"
+    )
     statement: timedelta = Field(timedelta(hours=2), description="time for the statement on an incident")
     pages: dict[str, Page] = Field(
         default_factory=dict, description="where 'legal', 'pr' and other roles are paged; else the first staff channel"
@@ -95,6 +96,12 @@ class Plays(Policy):
     suggest: bool = Field(True, description="put the solution that fits on the ticket, as a note")
     calm: bool = Field(True, description="answer an angry buyer in the calming tone; ask triage before this policy")
     skip_sources: tuple[str, ...] = Field(("operator", "import"), description="sources of cases without a play")
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:  # type: ignore[override]
+        """How often an issue came inside the window, the buyer's earlier cases, and the incidents that run."""
+        hours = max(1, round(self.window.total_seconds() / 3600))
+        return (Fact("case_rate", hours=hours, by="issue"), Fact("earlier"), Fact("incidents"))
 
     @model_validator(mode="after")
     def _readable(self) -> Plays:

@@ -44,6 +44,7 @@ class ChatwootDoors(ChatwootBooks):
             ("POST", f"{talk}/messages", self._write),
             ("POST", f"{talk}/toggle_status", self._toggle_status),
             ("POST", f"{talk}/toggle_priority", self._toggle_priority),
+            ("POST", f"{talk}/assignments", self._assign_team),
             ("GET", f"{talk}/labels", self._labels),
             ("POST", f"{talk}/labels", self._labels),
             ("POST", f"{talk}/custom_attributes", self._attributes),
@@ -156,6 +157,12 @@ class ChatwootDoors(ChatwootBooks):
         talk["priority"] = priority
         self._spawn(self._changed(talk, change))
         return web.Response(status=200)
+
+    async def _assign_team(self, request: web.Request) -> web.Response:
+        talk, team = self._talk(request.match_info["id"]), (await _read(request)).get("team_id")
+        before, talk["team"] = talk["team"], team
+        self._spawn(self._changed(talk, {"team_id": {"previous_value": before, "current_value": team}}))
+        return web.json_response({"id": team})
 
     async def _labels(self, request: web.Request) -> web.Response:
         talk = self._talk(request.match_info["id"])
