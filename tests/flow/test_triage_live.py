@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toybox import cases, event, requested, said, send, shift, toybox
+from toybox import cases, event, ledger, requested, said, send, shift, toybox
 
 from rmabridge.model import Case, CaseKind, Issue
 from rmabridge.store import cases as case_store
@@ -100,3 +100,42 @@ async def test_later_policies_know_at_once_what_an_earlier_one_has_found_out(tmp
         assert said(world) == ["reply:first:1 at level 3"]
         types = [one for (one,) in world.rows("SELECT type FROM timeline ORDER BY seq")]
         assert types.count("case.classified") == 1
+
+
+def with_reader(config: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """The same shop, with a second classifier."""
+    config["services"] = {"reader": {"plugin": "toy_reader", **settings}}
+    config["shops"]["one"]["classifier"] = "reader"
+    return config
+
+
+async def test_what_triage_cannot_place_is_read_by_the_second_stage_in_a_delivery_of_its_own(
+    tmp_path: Path, sink: Sink
+) -> None:
+    found = with_reader(config(tmp_path, sink, "helpdesk_sync"))
+    async with running(found, sink) as world:
+        known, unknown = await tell(world, says("呃 zzz 这个嘛"), says("呃 qqq 这个嘛", number=2))
+        assert ledger(world)["triage:text:m1"] == ledger(world)["triage:text:m2"] == "done"
+        assert (known.issue, known.kind, known.cause, known.sub) == (
+            Issue.WRONG_ITEM,
+            CaseKind.COMPLAINT,
+            "product",
+            "wrong_item",
+        )
+        assert known.why[:2] == ("triage: wrong_item", "toy: wrong_item")
+        assert unknown.issue is None
+        notes = [one["origin"] for one in posted(world, "ticket.comment") if one["origin"].startswith("solution:")]
+        assert notes == ["solution:wrong_item:1"]
+
+
+async def test_the_second_stage_is_asked_only_where_the_first_is_not_sure(tmp_path: Path, sink: Sink) -> None:
+    async with running(with_reader(config(tmp_path, sink)), sink) as world:
+        (case,) = await tell(world, says("你们卖假货"))
+        assert case.issue is Issue.COUNTERFEIT
+        assert not [key for key in ledger(world) if key.startswith("triage:text:")]
+    (tmp_path / "off").mkdir()
+    off = with_reader(config(tmp_path / "off", sink, triage={"second_stage": False}))
+    async with running(off, sink) as world:
+        (case,) = await tell(world, says("呃 zzz 这个嘛"))
+        assert case.issue is None
+        assert not [key for key in ledger(world) if key.startswith("triage:text:")]
