@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
+from rmabridge_claims import Claims
 from rmabridge_evidence import EvidencePolicy
 from rmabridge_evidence.rules import shipped_asks, shipped_rules
 
@@ -257,6 +258,15 @@ def test_a_stronger_rule_replaces_ours_and_a_person_s_word_stays(world, desk):
     two = desk().feed(parcel(world.MONDAY))
     two.feed(Classified(key="p", at=two.now, liable="customer", cause="customer", why=("seen by mei",)))
     assert complete(two).case.liable == "customer"
+
+
+def test_beside_the_claims_policy_and_triage_the_cause_is_still_found(world):
+    one = world.Desk(world.policy(Claims), world.policy(EvidencePolicy))
+    one.feed(world.requested(issue=Issue.DAMAGED_IN_TRANSIT), world.order())
+    one.feed(Classified(key="t", at=one.now, cause="logistics"))
+    one.advance(hours=1).feed(parcel(one.now, ParcelException.DAMAGED, ParcelStatus.EXCEPTION))
+    assert (one.case.liable, one.case.cause) == ("carrier", "transit_damage")
+    assert one.proposed("evidence:steps") == ["evidence:steps:1:transit_damage"]
 
 
 def test_another_article_than_ordered_is_the_warehouse_s(world):

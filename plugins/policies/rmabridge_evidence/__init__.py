@@ -22,6 +22,7 @@ from rmabridge.abilities import AsksForEvidence, Need, Policy, Proposal, Timer, 
 from rmabridge.core.colleagues import tell_colleagues, told
 from rmabridge.core.dossier import evidence_files
 from rmabridge.core.evidence import need_of, proven
+from rmabridge.core.plays import FAMILIES
 from rmabridge.core.quiet import wait
 from rmabridge.core.reach import note, tell
 from rmabridge.model import (
@@ -201,7 +202,7 @@ class EvidencePolicy(Policy, AsksForEvidence):
 
     def _is_new(self, case: Case, rule: Rule) -> bool:
         """Whether nobody has said so yet; a person's word stays, and ours gives way to a stronger rule only."""
-        if case.liable is None or (case.liable == rule.liable and case.cause is None):
+        if case.liable is None or (case.liable == rule.liable and case.cause in {None, *FAMILIES}):
             return True
         said = next((one.removeprefix(OURS) for one in case.why if one.startswith(OURS)), None)
         order = [one.id for one in self._rules]
