@@ -6,6 +6,9 @@ return that is paid on receipt, honours the carrier that an order's note asks fo
 
 Not verified: every time in ``legs.toml`` and ``regions.toml`` is the project's own working value, no carrier's promise;
 an operator's own go first. The promise of 48 hours until dispatch is the setting ``dispatch_within``.
+
+Where "compensation" is configured too, name it before "logistics": the cause of a case is told first, and what is done
+about it waits until all have heard the cause. So the one that can offer does, and where it has, this policy is silent.
 """
 
 from __future__ import annotations
@@ -30,7 +33,6 @@ from rmabridge.model import (
     Issue,
     MessageReceived,
     ParcelException,
-    ParcelStatus,
     RemedyAccepted,
     RemedyOffered,
     Settled,
@@ -61,6 +63,7 @@ class Logistics(Watching, Dispatching, Choosing):
         RemedyOffered,
         Settled,
     }
+    minds: ClassVar[frozenset[type[Any]]] = frozenset({Classified})
 
     regions: tuple[Region, ...] = Field((), description="your own days by region; they go first")
     regions_file: FilePath | None = Field(None, description="the same as a file, like regions.toml")
@@ -81,21 +84,23 @@ class Logistics(Watching, Dispatching, Choosing):
         if not case.open:
             return
         way = self.way(case, view)
-        yield from self.dispatch(case, event, view)
+        causes = list(self._classify(case, way, view))
+        heard = not causes or (isinstance(event, Classified) and event.key == causes[0].key)
+        yield from self.dispatch(case, event, view, heard=heard)
         for parcel in case.parcels:
             if parcel.direction is Direction.OUT:
                 yield from self.watch(case, parcel, way, view)
                 yield from self.days(case, parcel, way, view)
                 yield from self.remember(case, parcel, view)
                 yield from self.choose(case, parcel, view)
-                yield from self.lost(case, parcel, view)
+                yield from self.lost(case, parcel, view, heard=heard)
             yield from self.refused(case, parcel, view)
         if isinstance(event, MessageReceived) and event.message.author is Author.CARRIER:
             origin, words = f"carrier:{event.message.id}", event.message.text
             yield from tell_colleagues(case, view, origin, "logistics.answer", text=words)
         if self.help_buyers and asks_for_help(case.talk.last_text):
             yield from _help(case, view)
-        yield from self._classify(case, way, view)
+        yield from causes
 
     def way(self, case: Case, view: View) -> Journey:
         """What is known of the way to the buyer."""
@@ -103,7 +108,7 @@ class Logistics(Watching, Dispatching, Choosing):
         to = case.order.ship_to if case.order and under_way else None
         return journey(to, view.now, self.regions, self.weather)
 
-    def _classify(self, case: Case, way: Journey, view: View) -> Iterable[Proposal]:
+    def _classify(self, case: Case, way: Journey, view: View) -> Iterable[Classified]:
         found = self._cause(case, way, view)
         if found is None:
             return
@@ -117,7 +122,7 @@ class Logistics(Watching, Dispatching, Choosing):
     def _cause(self, case: Case, way: Journey, view: View) -> Cause | None:
         """The worst that the parcels show: lost, damaged, the wrong carrier, late dispatch, slow."""
         out = [one for one in case.parcels if one.direction is Direction.OUT]
-        if any(one.status is ParcelStatus.LOST for one in out):
+        if any(self.is_gone(case, one, way, view) for one in out):
             return Issue.LOST_PARCEL, "lost", "no scan for too long, or the carrier says so"
         ours = [one for one in case.parcels if one.direction is Direction.OUT or was_refused(one)]
         if any(ParcelException.DAMAGED in {one.exception, *(scan.exception for scan in one.scans)} for one in ours):

@@ -27,6 +27,7 @@ from rmabridge.model import (
     deny,
     hold,
 )
+from rmabridge.model.case import Remedy
 
 from .legs import code
 from .watching import left_of
@@ -35,6 +36,18 @@ from .wishes import Wish, wish
 COVERAGE: Final = "logistics.coverage"
 REQUESTED: Final = "logistics.requested_carrier"
 LOST: Final = "logistics.lost"
+GESTURES: Final = frozenset(
+    {
+        RemedyKind.COUPON,
+        RemedyKind.GIFT_CARD,
+        RemedyKind.GIFT,
+        RemedyKind.LETTER,
+        RemedyKind.NONE,
+        RemedyKind.PARTIAL_REFUND,
+        RemedyKind.PRIORITY,
+        RemedyKind.WARRANTY,
+    }
+)
 UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
 
 
@@ -45,7 +58,7 @@ class Choosing(Policy):
         "offer", description="for a lost parcel: let the buyer choose, or refund or reship by rule"
     )
     offer: bool = Field(
-        True, description="offer goods or money for a parcel that cannot arrive; off where the compensation policy does"
+        True, description="offer goods or money for a parcel that cannot arrive, where no other policy does"
     )
     carry_out: bool = Field(True, description="start the refund or replacement that was agreed on such an offer")
 
@@ -60,24 +73,27 @@ class Choosing(Policy):
         if wrong and carrier not in case.coverage:
             yield from _check(case, carrier, view)
         served = case.coverage.get(carrier)
-        if self.offer and served is False and case.offered is None:
+        if self.offer and served is False and not makes_good(case.offered):
             yield _offer(case, COVERAGE, carrier, RemedyKind.REFUND_ONLY, view)
         if wrong and not _checking(case, carrier, view):
             yield from _tell_wrong(case, parcel, served, view)
 
-    def lost(self, case: Case, parcel: Parcel, view: View) -> Iterable[Proposal]:
-        """Tell the buyer that the parcel is lost, and offer new goods or the money; start what was agreed."""
-        if parcel.status is not ParcelStatus.LOST:
+    def lost(self, case: Case, parcel: Parcel, view: View, *, heard: bool) -> Iterable[Proposal]:
+        """Tell the buyer that the parcel is lost, and offer new goods or the money; start what was agreed.
+
+        Once all have ``heard`` of it: what another policy offers for it, that policy tells.
+        """
+        if parcel.status is not ParcelStatus.LOST or not heard:
             return
-        purpose = f"logistics:lost:{parcel.waybill}"
-        if not view.proposed(purpose):
+        purpose, answered = f"logistics:lost:{parcel.waybill}", makes_good(case.offered)
+        if not view.proposed(purpose) and (not answered or _ours(case.offered)):
             plan = self.lost_remedy
             message = tell(
                 case, view, purpose, "logistics.lost", waybill=parcel.waybill, carrier=parcel.carrier, plan=plan
             )
             if message:
                 yield message.model_copy(update={"once": f"lost:{parcel.waybill}"})
-        if self.offer and case.offered is None and case.agreed is None and not case.refunds:
+        if self.offer and not answered and not makes_good(case.agreed) and not case.refunds:
             first = RemedyKind.REFUND_ONLY if self.lost_remedy == "refund" else RemedyKind.RESHIP
             automatic = None if self.lost_remedy == "offer" else LOST
             yield _offer(case, LOST, parcel.waybill, first, view, automatic)
@@ -87,7 +103,7 @@ class Choosing(Policy):
         """Start what was agreed on our own offer, once: goods or money, never both."""
         if case.offered is None or not any(one.rule == LOST for one in case.offered.choices):
             return
-        chosen = case.agreed or (case.offered if case.offered.automatic == LOST else None)
+        chosen = case.agreed if makes_good(case.agreed) else case.offered if case.offered.automatic == LOST else None
         begun = bool(case.refunds) or any(key.startswith(("refund:", "reship:")) for key in view.ledger)
         if chosen is None or begun or case.order is None or not self.carry_out or not alone(case):
             return
@@ -129,6 +145,17 @@ def is_wrong(case: Case, parcel: Parcel) -> bool:
         and parcel.direction is Direction.OUT
         and not asked(case).grants(code(parcel.carrier))
     )
+
+
+def makes_good(remedy: Remedy | None) -> bool:
+    """Whether a remedy is an answer to goods that do not arrive, or holds until there is one; a coupon is none."""
+    if remedy is None:
+        return False
+    return remedy.interim or not {remedy.kind, *(one.remedy for one in remedy.choices)} <= GESTURES
+
+
+def _ours(remedy: Remedy | None) -> bool:
+    return remedy is not None and any((one.rule or "").startswith("logistics.") for one in remedy.choices)
 
 
 def alone(case: Case) -> bool:

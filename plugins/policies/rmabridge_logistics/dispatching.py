@@ -34,14 +34,14 @@ class Dispatching(Policy):
     coupon_patience: timedelta = Field(timedelta(minutes=15), description="how long the apology waits for its coupon")
     tell_days: bool = Field(True, description="tell buyers in far regions at dispatch how long it takes")
 
-    def dispatch(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
-        """Apologise for an order that has not left in time; start the clock for one that still may."""
+    def dispatch(self, case: Case, event: Event, view: View, *, heard: bool) -> Iterable[Proposal]:
+        """Apologise, once all have ``heard`` of it, for an order that is late; start the clock for one not late yet."""
         due = self.promised(case)
         if due is None:
             return
         if view.now < due:
             yield Timer(LATE, due)
-        elif self.is_late(case, view):
+        elif heard and self.is_late(case, view):
             yield from self._apologise(case, event, view)
 
     def promised(self, case: Case) -> datetime | None:
@@ -65,6 +65,8 @@ class Dispatching(Policy):
         order, purpose = case.order, f"logistics:late_dispatch:{case.order.id}"
         credit = self._credit(case)
         given = next((one for one in case.given if credit and one.action == credit.key), None)
+        if case.offered and not view.proposed(purpose) and not (credit and view.proposed(credit.key)):
+            return  # another policy has offered something for it, and said so
         if view.proposed(purpose):
             yield from _tell_coupon(case, view, purpose, given.ref if given else None, credit)
             return

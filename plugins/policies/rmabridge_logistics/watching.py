@@ -57,7 +57,7 @@ class Watching(Policy):
             return
         stall = stalls_at(case, parcel, self.limits, way.extra)
         gone = lost_at(case, parcel, self.silences, way.extra)
-        if gone and view.now >= gone:
+        if gone and self.is_gone(case, parcel, way, view):
             yield _presumed(case, parcel, gone, view.now)
             return
         for one in troubles(case, parcel, view.now, self.limits, way.extra):
@@ -65,6 +65,12 @@ class Watching(Policy):
                 continue
             yield from self._report(case, parcel, one, view)
         yield from _clock(case, parcel, [stall, gone, arrives_by(case, parcel, way)], view)
+
+    def is_gone(self, case: Case, parcel: Parcel, way: Journey, view: View) -> bool:
+        """Whether the parcel is lost, or silent for so long that it counts as lost."""
+        gone = lost_at(case, parcel, self.silences, way.extra)
+        silent = gone is not None and view.now >= gone and _followed(case, parcel, view)
+        return silent or parcel.status is ParcelStatus.LOST
 
     def _report(self, case: Case, parcel: Parcel, one: Trouble, view: View) -> Iterable[Proposal]:
         about: dict[str, Any] = {"waybill": parcel.waybill, "carrier": _name(parcel)}
