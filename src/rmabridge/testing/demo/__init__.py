@@ -1,1 +1,1 @@
-"""The demo: a bridge among small servers that speak the vendors' wire formats, and four stories told as they happen."""
+"""The demo: a bridge among small servers that speak the vendors' formats, and eight stories told as they happen."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .people import BUYERS, MEI
-from .stories import BOT
-from .world import World
+from . import ledgers
+from .people import BUYERS, KETTLE
+from .world import SERVERS, World
 
 WRONG: Final = frozenset({"dead", "uncertain", "held", "sending", "due", "waiting"})
+# Which word counts the messages of an account.
+VOICES: Final = {"mail": "mails", "taobao": "thread", "sms": "texts", "chatwoot": "chat"}
+STAFF: Final = "staff:"
+DOSSIER: Final = "staff:claim:"
 Sheet = dict[str, dict[str, Any]]
 
 
@@ -31,15 +35,20 @@ class Closing:
 
 def read(world: World, first_replies: Mapping[str, int | None]) -> Closing:
     """Read both sides, one through the bridge's commands, the other from the servers."""
-    listed, ledger = world.together(
-        lambda: world.cli("cases", "list", "--all"), lambda: world.cli("deliveries", "list", "--limit", "1000")
+    listed, ledger, asked = world.together(
+        lambda: world.cli("cases", "list", "--all"),
+        lambda: world.cli("deliveries", "list", "--limit", "1000"),
+        lambda: world.cli("approvals", "list"),
     )
     shown = world.together(*(lambda id_=one["id"]: world.cli("cases", "show", id_) for one in listed))
     cases = sorted(shown, key=lambda one: str(one["opened_at"]))
     rows = [row(one, ledger, first_replies.get(one["id"])) for one in cases]
-    bridge = {order_of(one): of_bridge(one, ledger) for one in cases}
-    books = of_books({name: world.books(name) for name in ("shopify", "zendesk", "kdniao", "mail", "sink")})
-    problems = [*differences(bridge, books), *unexpected(books), *unfinished(ledger)]
+    bridge = {key_of(one): of_bridge(one, ledger) for one in cases}
+    bridge["staff"] = {"told": sum(one["account"] == "group" and one["state"] == "done" for one in ledger)}
+    raw = dict(zip(SERVERS, world.together(*(lambda name=name: world.books(name) for name in SERVERS)), strict=True))
+    books, pending = ledgers.read(raw), {one["delivery"] for one in asked}
+    problems = [*differences(bridge, books), *unexpected(books), *unfinished(ledger, pending)]
+    problems += [f"taobao thread: {one}, more than {ledgers.LONGEST}" for one in ledgers.too_long(raw)]
     return Closing(rows, bridge, books, problems)
 
 
@@ -52,84 +61,49 @@ def row(case: dict[str, Any], ledger: list[dict[str, Any]], first_reply_ms: int 
         "issue": case.get("issue") or case["kind"],
         "level": case["level"],
         "state": case["status"],
-        "ticket": case["ticket"].get("id"),
-        "messages": sum(one["type"] == "message.send" for one in done),
+        "ticket": _ticket(case),
+        "messages": sum(_to_buyer(one) for one in done),
         "deliveries": len(done),
         "first_reply_ms": first_reply_ms,
     }
 
 
-def order_of(case: dict[str, Any]) -> str:
-    """The order's number, by which both sides know a case."""
+def key_of(case: dict[str, Any]) -> str:
+    """By what both sides know a case: its order's number, or else the conversation that it is."""
     known = (case.get("order") or {}).get("number")
-    named = next((one["value"] for one in case["refs"] if one["kind"] == "order"), "")
-    return str(known or named).lstrip("#")
+    named = {one["kind"]: one["value"] for one in reversed(case["refs"])}
+    return str(known or named.get("order") or f"chat {named.get('thread')}").lstrip("#")
 
 
 def of_bridge(case: dict[str, Any], ledger: list[dict[str, Any]]) -> dict[str, Any]:
     """What the bridge says it has done for a case."""
     done = [one for one in ledger if one["case"] == case["id"] and one["state"] == "done"]
     kinds = [one["type"] for one in done]
-    ticket = case["ticket"].get("id")
-    return {
+    ticket = _ticket(case)
+    said = [VOICES.get(one["account"], "?") for one in done if _to_buyer(one)]
+    return ledgers.empty() | {
         "ticket": [ticket] if ticket else [],
         "solved": bool(ticket) and case["status"] == "closed",
         "comments": sum(kind in {"ticket.open", "ticket.comment"} for kind in kinds),
-        "mails": kinds.count("message.send"),
+        **{voice: said.count(voice) for voice in VOICES.values()},
         "answers": sum(one["key"].startswith("answer:") for one in done),
-        "approved": kinds.count("return.approve"),
+        "approved": sum(one["type"] == "return.approve" and one["account"] == "shopify" for one in done),
         "tracked": sorted(one["key"].rpartition(":")[2] for one in done if one["type"] == "parcel.track"),
         "refunds": sorted([one["id"], one["amount"]["amount"], one["amount"]["currency"]] for one in case["refunds"]),
+        "claims": sorted(str(one["ref"]) for one in done if one["type"] == "claim.file"),
+        "dossiers": sum(one["key"].startswith(DOSSIER) and one["account"] == "mail" for one in done),
         "forwarded": kinds.count("event.forward"),
     }
 
 
-def of_books(books: Mapping[str, dict[str, Any]]) -> Sheet:
-    """What the servers say was done, by order; what belongs to no order of the demo stands under ``?``."""
-    found = {one["name"].lstrip("#"): _of_order(one, books) for one in books["shopify"]["orders"].values()}
-    relayed = [one for one in books["sink"]["posts"] if _relayed(one) == "7001"]
-    found["7001"] = _empty() | {"forwarded": len({one["id"] for one in relayed}), "mails": _mails(books, MEI["email"])}
-    found["?"] = {
-        "tickets": len(books["zendesk"]["tickets"]) - sum(len(one["ticket"]) for one in found.values()),
-        "mails": len(books["mail"]["mails"]) - sum(one["mails"] for one in found.values()),
-        "refunds": len(books["shopify"]["refunds"]) - sum(len(one["refunds"]) for one in found.values()),
-        "tracked": len(books["kdniao"]["subscriptions"]) - sum(len(one["tracked"]) for one in found.values()),
-        "forwarded": len(books["sink"]["posts"]) - sum(one["forwarded"] for one in found.values()),
-    }
-    return found
+def _ticket(case: dict[str, Any]) -> str | None:
+    """The ticket that the bridge opened, or the conversation that the case began with."""
+    began = (str(one["value"]) for one in case["refs"] if one["kind"] == "ticket")
+    return case["ticket"].get("id") or next(began, None)
 
 
-def _empty() -> dict[str, Any]:
-    lists: dict[str, Any] = {"ticket": [], "tracked": [], "refunds": []}
-    return lists | {"solved": False, "comments": 0, "mails": 0, "answers": 0, "approved": 0, "forwarded": 0}
-
-
-def _of_order(order: dict[str, Any], books: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    shop, mail = books["shopify"], order["email"]
-    returns = [one for one in shop["returns"].values() if one["order"] == order["id"]]
-    tickets = [one for one in books["zendesk"]["tickets"].values() if (one["requester"] or {}).get("email") == mail]
-    refunds = [one for one in shop["refunds"].values() if one["order"] == order["id"]]
-    said = next((one.answer for one in BUYERS if one.email == mail), None)
-    waybills = {one["tracking"] for one in returns} & set(books["kdniao"]["subscriptions"])
-    return _empty() | {
-        "ticket": [str(one["id"]) for one in tickets],
-        "solved": bool(tickets) and all(one["status"] == "solved" for one in tickets),
-        "comments": sum(said["author_id"] == BOT for one in tickets for said in one["comments"]),
-        "mails": _mails(books, mail),
-        "answers": sum(mail in one["to"] and bool(said) and said in one["text"] for one in books["mail"]["mails"]),
-        "approved": sum(one["approved_at"] is not None for one in returns),
-        "tracked": sorted(waybills),
-        "refunds": sorted([one["id"], one["amount"], one["currency"]] for one in refunds),
-    }
-
-
-def _mails(books: Mapping[str, dict[str, Any]], address: str) -> int:
-    return sum(address in one["to"] for one in books["mail"]["mails"])
-
-
-def _relayed(post: dict[str, Any]) -> str:
-    refs = post["body"]["data"]["refs"]
-    return next((str(one["value"]) for one in refs if one["kind"] == "order"), "")
+def _to_buyer(one: dict[str, Any]) -> bool:
+    return bool(one["type"] == "message.send" and not one["key"].startswith(STAFF))
 
 
 def differences(bridge: Sheet, books: Sheet) -> list[str]:
@@ -145,7 +119,7 @@ def differences(bridge: Sheet, books: Sheet) -> list[str]:
 
 
 def unexpected(books: Sheet) -> list[str]:
-    """What both sides may agree on, and what would be wrong all the same: a second ticket, answer or refund."""
+    """What both sides may agree on, and what would be wrong all the same: a second ticket, answer, refund or claim."""
     found = []
     for one in BUYERS:
         have = books.get(one.number, {})
@@ -155,11 +129,27 @@ def unexpected(books: Sheet) -> list[str]:
         for what, number in (("ticket", len(have.get("ticket", ()))), ("answers", have.get("answers"))):
             if number != 1:
                 found.append(f"{one.number} {what}: {number}, not 1")
+    found += [f"{key} {what}: {have!r}, not {wanted!r}" for key, what, have, wanted in _wanted(books) if have != wanted]
     return found
 
 
-def unfinished(ledger: list[dict[str, Any]]) -> list[str]:
-    """Deliveries that did not end well, or not at all."""
+def _wanted(books: Sheet) -> Iterator[tuple[str, str, Any, Any]]:
+    """(case, what, what is there, what should be there) of the stories of single deeds."""
+    parcel = books.get(KETTLE["number"], {})
+    yield KETTLE["number"], "claims", len(parcel.get("claims", ())), 1
+    yield KETTLE["number"], "texts", parcel.get("texts"), 1
+    threads = [one for one in books.values() if one.get("thread")]
+    yield "taobao", "dossiers", sum(one["dossiers"] for one in threads), 1
+    yield "taobao", "refunds", [paid[1:] for one in threads for paid in one["refunds"]], [["500.01", "CNY"]]
+    for key, one in books.items():
+        if key.startswith("chat "):
+            yield key, "chat", one["chat"], 2
+
+
+def unfinished(ledger: list[dict[str, Any]], asked: Collection[int] = ()) -> list[str]:
+    """Deliveries that did not end well, or not at all; what waits for the approval that was asked for is in order."""
     return [
-        f"{one['case']} {one['key']} is {one['state']}: {one['cause'] or ''}" for one in ledger if one["state"] in WRONG
+        f"{one['case']} {one['key']} is {one['state']}: {one['cause'] or ''}"
+        for one in ledger
+        if one["state"] in WRONG and not (one["state"] == "held" and one["id"] in asked)
     ]

@@ -86,7 +86,7 @@ def _live(connection: socket.socket, asked: dict[str, Any]) -> None:
 
 def _serve(connection: socket.socket, asked: dict[str, Any]) -> int:
     """A server: what it says goes to its log, and its stdin ends with the demo."""
-    with open(asked["log"], "ab") as log:
+    with Path(asked["log"]).open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.dup2(connection.fileno(), 0)
@@ -110,7 +110,7 @@ def _run(asked: dict[str, Any]) -> int:
         importlib.import_module(f"{asked['run']}.__main__" if asked["run"] == SIMULATORS else "rmabridge.cli").main()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except BaseException:
+    except Exception:  # noqa: BLE001 - the process ends with it, as any other would
         traceback.print_exc()
         return 1
     finally:

@@ -96,11 +96,66 @@ MEI: Final[dict[str, Any]] = {
     "phone": "+8613700000077",
     "address": {"city": "杭州市", "lines": ["虚构路 18 弄 6 号 502 室"]},
 }
+YU: Final[dict[str, Any]] = {
+    "order": {
+        "nick": "小**鱼",
+        "open_uid": "AAHd-demo-yu",
+        "payment": "168.00",
+        "waybill": "SF7000000002001",
+        "company": "顺丰速运",
+        "title": "紫砂茶壶",
+        "days_ago": 3,
+    },
+    "request": {
+        "reason": "收到商品破损",
+        "desc": "茶壶碎了一地，要投诉你们，请尽快处理",
+        "pictures": ["https://img.example.com/broken.jpg"],
+    },
+}
+WANG: Final[dict[str, Any]] = {
+    "order": {
+        "nick": "老**王",
+        "open_uid": "AAHd-demo-wang",
+        "payment": "500.01",
+        "waybill": "YT7000000003001",
+        "company": "圆通速递",
+        "title": "园艺耙子 十二齿",
+        "days_ago": 4,
+        "finished": True,
+    },
+    "request": {
+        "reason": "卖家发错货",
+        "desc": "我买的是耙子，发来的却是铲子！",
+        "pictures": ["https://img.example.com/shovel.jpg"],
+    },
+    "answer": "不同意，铲子我用不上，请全额退款",
+}
+FANG: Final[dict[str, Any]] = {"id": "B-99", "name": "王芳", "phone": "+8613800000990", "locale": "zh-CN"}
+KETTLE: Final[dict[str, Any]] = {
+    "number": "9901",
+    "price": "80.00",
+    "waybill": "9400100208303109500669",
+    "carrier": "USPS",
+    "insured": "100.00",
+}
+JONAS: Final[dict[str, Any]] = {
+    "name": "Jonas Berg",
+    "email": "jonas.berg@buyers.example",
+    "identifier": "cust-77",
+    "lines": [
+        "Hello",
+        "I am looking at your oak desk",
+        "the one of 140 cm",
+        "Does it come with the screws?",
+        "and is it in stock in black?",
+    ],
+}
+DESK: Final = "claims@carrier.example"
 STREETS: Final = ("7 Imaginary Mews", "虚构路 18 弄")
 
 
 def secrets() -> list[str]:
     """Every phone number, e-mail address and street of the buyers, which no file of the bridge may hold in clear."""
-    phones = [LEI.phone, EMMA.phone, MEI["phone"]]
-    mails = [LEI.email, EMMA.email, MEI["email"]]
+    phones = [LEI.phone, EMMA.phone, MEI["phone"], FANG["phone"]]
+    mails = [LEI.email, EMMA.email, MEI["email"], JONAS["email"]]
     return [*(one[-10:] for one in phones), *mails, *STREETS]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import click
 
-from . import closing, stories
+from . import chats, closing, overseas, stories, threads
 from .people import secrets
 from .processes import Failed
 from .scan import scan
@@ -57,7 +57,7 @@ def play(language: str, folder: Path | None, *, once: bool, as_json: bool) -> in
 
 
 def _perform(world: World, show: Show, report: dict[str, Any]) -> None:
-    """All four stories, then the books."""
+    """All eight stories, then the books; those that move no clock are played side by side, and told in their order."""
     show.tell("starting")
     with show.waiting():
         world.ready()
@@ -67,10 +67,23 @@ def _perform(world: World, show: Show, report: dict[str, Any]) -> None:
         report["first_story_seconds"] = round(show.seconds, 2)
         _story(show, "story_trouble", lambda: stories.troublemakers(world, show.tell, first))
         second = _story(show, "story_kill", lambda: stories.survivor(world, show.tell))
-        _story(show, "story_relay", lambda: stories.relay(world, show.tell))
+        relayed, damaged, wrong = show.apart(), show.apart(), show.apart()
+        _, *threads_ = world.together(
+            lambda: stories.relay(world, relayed.tell),
+            lambda: threads.damaged(world, damaged.tell),
+            lambda: threads.wrong_item(world, wrong.tell),
+        )
+        show.story("story_relay")
+        relayed.read_out()
+        show.story("story_damage")
+        damaged.read_out()
+        parcel = _story(show, "story_silent", lambda: overseas.insured(world, show.tell))
+        show.story("story_wrong")
+        wrong.read_out()
+        chat = _story(show, "story_chat", lambda: chats.five_lines(world, show.tell))
         show.console.print()
         show.tell("reading")
-        read = closing.read(world, {one.case: one.reply_ms for one in (first, second)})
+        read = closing.read(world, {one.case: one.reply_ms for one in (first, second, *threads_, parcel, chat)})
         found = scan(world.folder, secrets(), [one["id"] for one in read.rows])
     show.tell("scanned_files", bytes=found.bytes, looked_for=found.looked_for, found=len(found.found))
     problems = [*read.problems, *found.found]
@@ -98,7 +111,7 @@ def _linger(world: World, show: Show, report: dict[str, Any]) -> None:
     show.console.print()
     show.tell("running", folder=world.folder)
     for name in world.children:
-        show.console.print(f"  {name:8} {world.url(name)}")
+        show.console.print(f"  {name:9} {world.url(name)}")
     show.hints(_hints(world, report["cases"]))
     while True:
         time.sleep(0.5)

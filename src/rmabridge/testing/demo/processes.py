@@ -32,13 +32,13 @@ class Done:
 
 
 class Nursery:
-    """The process that all others are forked from."""
+    """The process that others are forked from."""
 
-    def __init__(self, folder: Path, config: Path) -> None:
-        self.folder, self.config = folder, config
+    def __init__(self, folder: Path, config: Path, name: str) -> None:
+        self.folder, self.config, self.log = folder, config, folder / f"{name}.log"
         self.control, theirs = socket.socketpair()
         self.lock = threading.Lock()
-        with theirs, (folder / "nursery.log").open("ab") as log:
+        with theirs, self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 [sys.executable, "-m", "rmabridge.testing.demo.nursery", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -75,7 +75,7 @@ class Nursery:
 
     def tail(self) -> str:
         """The last lines that it said."""
-        return _tail(self.folder / "nursery.log")
+        return _tail(self.log)
 
     def stop(self) -> None:
         """End it, and with it all that is left of what it forked."""

@@ -46,7 +46,15 @@ class Show:
 
     def tell(self, key: str, **values: Any) -> None:
         """One line, with its time."""
-        self.console.print(Text(f"{self.seconds:6.2f}  ", "dim").append(self.say(key, **values), ""))
+        self.line(self.seconds, self.say(key, **values))
+
+    def apart(self) -> Apart:
+        """Lines that are kept until they are read out, for what happens beside something else."""
+        return Apart(self)
+
+    def line(self, seconds: float, text: str) -> None:
+        """One line with its time."""
+        self.console.print(Text(f"{seconds:6.2f}  ", "dim").append(text, ""))
 
     def story(self, key: str) -> None:
         """The heading of a story."""
@@ -81,3 +89,20 @@ class Show:
         for key, command in lines:
             self.console.print(Text(f"  # {self.say(key)}", "dim"))
             self.console.print(Text(f"  {command}"))
+
+
+class Apart:
+    """What is told of one story while another one is being told."""
+
+    def __init__(self, show: Show) -> None:
+        self.show = show
+        self.lines: list[tuple[float, str]] = []
+
+    def tell(self, key: str, **values: Any) -> None:
+        """Keep one line, with its time."""
+        self.lines.append((self.show.seconds, self.show.say(key, **values)))
+
+    def read_out(self) -> None:
+        """Tell what was kept."""
+        for seconds, text in self.lines:
+            self.show.line(seconds, text)

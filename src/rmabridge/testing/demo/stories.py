@@ -1,4 +1,4 @@
-"""The four stories: each step acts at one server, waits until the others' books show what follows, and tells it."""
+"""The first four stories: each step acts at one server, waits until others' books show what follows, and tells it."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ class Matter:
     ticket: str = ""
     reply_ms: int | None = None
     begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def key(self) -> str:
+        """By which both sides know the case."""
+        return self.who.number
 
     # What the servers' books say of this matter
 
@@ -191,7 +196,7 @@ def survivor(world: World, tell: Tell) -> Matter:
     tell("caught_up", times=len(matter.answers()))
     matter.send_back()
     world.settle()
-    world.advance(48)
+    world.advance("48h")
     tell("days", hours=48)
     expect(matter.scan(0), "the carrier's push was not taken")
     world.kill()
@@ -216,12 +221,14 @@ def relay(world: World, tell: Tell) -> int:
     }
     body = json.dumps(said, ensure_ascii=False).encode()
     began = time.monotonic()
-    status = world.hook("ownshop", body, signed("msg-1", now, body))
+    status = world.hook("ownshop", body, signed("msg-1", now, body, RELAY_SECRET))
     expect(status == 200, f"the own shop's webhook was answered {status}")
     tell("relay_in")
     posts = world.until("the forwarded event", lambda: world.books("sink")["posts"])
     tell("relay_out", event=posts[0]["body"]["type"], ms=round((time.monotonic() - began) * 1000))
-    expect(world.hook("ownshop", body, signed("msg-1", now, body)) == 200, "the repeated webhook was refused")
+    expect(
+        world.hook("ownshop", body, signed("msg-1", now, body, RELAY_SECRET)) == 200, "the repeated webhook was refused"
+    )
     world.settle()
     books = world.books("sink")
     expect(books["refused"] == 0, "the integrator refused a signature")
@@ -230,9 +237,9 @@ def relay(world: World, tell: Tell) -> int:
     return len(books["posts"])
 
 
-def signed(name: str, at: datetime, body: bytes) -> dict[str, str]:
+def signed(name: str, at: datetime, body: bytes, secret: str) -> dict[str, str]:
     """Standard Webhooks headers, as the shop's own system makes them."""
-    key, stamp = base64.b64decode(RELAY_SECRET.removeprefix("whsec_")), str(int(at.timestamp()))
+    key, stamp = base64.b64decode(secret.removeprefix("whsec_")), str(int(at.timestamp()))
     mark = hmac.new(key, f"{name}.{stamp}.".encode() + body, hashlib.sha256).digest()
     return {
         "Content-Type": "application/json",

@@ -1,4 +1,4 @@
-"""The demo's world: five servers, the bridge between them, and ways to act in it and to look at it."""
+"""The demo's world: ten servers, the bridge between them, and ways to act in it and to look at it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from . import settings
 from .processes import Child, Failed, Nursery, free_ports
 
 T = TypeVar("T")
-PORTS: Final = ("bridge", "shopify", "zendesk", "kdniao", "mail", "smtp", "sink")
-CLOCKED: Final = ("shopify", "zendesk", "kdniao", "sink")
+SERVERS: Final = ("shopify", "zendesk", "kdniao", "mail", "sink", "taobao", "wecom", "easypost", "aliyun", "chatwoot")
+PORTS: Final = ("bridge", "smtp", *SERVERS)
 PATIENCE: Final = 60.0
 LOOKED_EVERY: Final = 0.03
 BUSY: Final = re.compile(
@@ -40,11 +40,12 @@ class World:
 
     def __enter__(self) -> Self:
         self.config.write_text(settings.document(self.ports), encoding="utf-8")
-        self.nursery = Nursery(self.folder, self.config)
+        # Two of them, so that the bridge's imports and the servers' share the processors.
+        self.nursery, self.town = (Nursery(self.folder, self.config, name) for name in ("nursery", "town"))
         try:
-            for name, arguments in settings.servers(self.ports).items():
-                self.children[name] = Child(name, self.nursery, "rmabridge.testing.simulators", arguments)
             self.serve()
+            for name, arguments in settings.servers(self.ports).items():
+                self.children[name] = Child(name, self.town, "rmabridge.testing.simulators", arguments)
         except BaseException:
             self.stop()
             raise
@@ -67,6 +68,7 @@ class World:
         for child in self.children.values():
             child.kill()
         self.nursery.stop()
+        self.town.stop()
 
     # The bridge
 
@@ -90,9 +92,9 @@ class World:
             raise Failed(f"rmabridge {' '.join(arguments)}: exit {done.code}: {done.err or done.out}")
         return json.loads(done.out or "null")
 
-    def advance(self, hours: int) -> None:
-        """Move the clocks of the bridge and of the world forward."""
-        self.cli("clock", "advance", f"{hours}h")
+    def advance(self, span: str) -> None:
+        """Move the clocks of the bridge and of the world forward by ``90s``, ``15m``, ``2h`` or ``3d``."""
+        self.cli("clock", "advance", span)
         self.follow()
         self.settle()
 
@@ -103,7 +105,7 @@ class World:
         offset = float(row[0] or 0) if row else 0.0
         if offset != self.offset:
             self.offset = offset
-            for name in CLOCKED:
+            for name in SERVERS:
                 self.post(name, "/_clock", {"offset": offset})
 
     def now(self) -> datetime:
