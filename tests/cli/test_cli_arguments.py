@@ -176,6 +176,13 @@ def test_check_names_rules_that_never_match_and_channels_that_are_not_there(tmp_
     assert any("'nobody': no account of that name" in one for one in problems)
 
 
+def test_check_names_a_classifier_that_classifies_nothing(tmp_path: Path) -> None:
+    doc = document(tmp_path, "http://127.0.0.1:9/")
+    doc["shops"]["one"]["classifier"] = "mail"
+    result = run(write(tmp_path / "rmabridge.toml", doc), "check", "--offline", json_=True)
+    assert "[shops.one] classifier: 'mail' classifies no texts" in json.loads(result.stdout)["problems"]
+
+
 def test_check_tells_which_account_does_not_answer(config: Path) -> None:
     result = run(config, "check", json_=True)
     found = json.loads(result.stdout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -83,6 +84,7 @@ def found_wrong(app: App) -> Iterator[str]:
     yield from (str(one) for one in Catalogue(app.config.bridge.templates_dir).lint())
     for shop in app.registry.shops.values():
         yield from _forwards(app, shop)
+        yield from _classifier(app, shop)
     yield from _key_file(app)
 
 
@@ -100,6 +102,14 @@ def _forwards(app: App, shop: Shop) -> Iterator[str]:
     for name in shop.forwards:
         if app.registry.handler(name, Forward(account=name, origin="check", event="check", body="{}")) is None:
             yield f"[shops.{shop.name}] forwards: {name!r} cannot take events"
+
+
+def _classifier(app: App, shop: Shop) -> Iterator[str]:
+    from ..model import ClassifyText
+
+    name = shop.classifier
+    if name and app.registry.handler(name, ClassifyText(event="e", asked_at=datetime.now(UTC), text="check")) is None:
+        yield f"[shops.{shop.name}] classifier: {name!r} classifies no texts"
 
 
 def _key_file(app: App) -> Iterator[str]:
