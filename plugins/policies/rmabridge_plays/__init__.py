@@ -69,6 +69,7 @@ class Plays(Policy):
         Settled,
         TicketSeen,
     }
+    minds: ClassVar[frozenset[type[Any]]] = frozenset({Classified})
 
     workflows: Path | None = Field(None, description="a directory of the shop's own workflows, over the shipped by id")
     urgency: dict[Grade, tuple[Sign, ...]] = Field(default_factory=dict, description="own signs, over the shipped")

@@ -104,6 +104,8 @@ class Policy(Plugin):
     facts: ClassVar[tuple[Fact, ...]] = ()
     # After which kinds of events ``decide`` can have something new to say; empty: after any.
     hears: ClassVar[frozenset[type[Any]]] = frozenset()
+    # Which of them it must hear of by themselves, though it saw the case with them when an earlier policy said so.
+    minds: ClassVar[frozenset[type[Any]]] = frozenset()
     version: ClassVar[str] = "1"
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:

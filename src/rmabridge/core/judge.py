@@ -13,10 +13,12 @@ from time import perf_counter
 from typing import Any, Final
 
 from ..abilities import Policy, Proposal, View
-from ..model import Action, Case, Event, Ruling, Verdict
+from ..model import Action, Case, Classified, Event, RemedyOffered, Routed, Ruling, Verdict
 from .masking import mask
 
 Caller = Callable[..., Any]
+# What changes the case and tells nothing else: who sees the case after it knows all of it.
+STATES: Final = (Classified, RemedyOffered, Routed)
 STRICTNESS: Final = {Ruling.ALLOW: 0, Ruling.HOLD: 1, Ruling.DENY: 2}
 
 
@@ -92,13 +94,24 @@ class Judge:
             found = self._hearing[kind] = heard
         return found
 
-    def proposals(self, case: Callable[[], Case], event: Event, view: View) -> Iterator[tuple[str, Proposal | Failure]]:
+    def later(self, event: Event, by: str, said: Event) -> frozenset[str]:
+        """The policies that are asked of ``event`` after ``by``, and so see what it ``said`` without being told."""
+        if not isinstance(said, STATES):
+            return frozenset()
+        names = [one.name for one in self.hearing(event) if type(said) not in one.policy.minds]
+        return frozenset(names[names.index(by) + 1 :]) if by in names else frozenset()
+
+    def proposals(
+        self, case: Callable[[], Case], event: Event, view: View, skip: frozenset[str] = frozenset()
+    ) -> Iterator[tuple[Asked, Proposal | Failure]]:
         """What the policies want done for the case as it is when each is asked: the later ones know what an earlier
         one found out. What they wait for is left in ``needed``.
         """
         lacking = self.lacking(case())
         self.needed = {}
         for asked in self.hearing(event):
+            if asked.name in skip:
+                continue
             if lacking and (waits := [one for one in asked.policy.requires if one in lacking]):
                 self.needed.update(dict.fromkeys(waits))
                 continue
@@ -107,13 +120,13 @@ class Judge:
             try:
                 found = list(asked.decide(case=case(), event=event, view=view) or ())
             except Exception as error:  # noqa: BLE001 - a policy's own fault; told as an alert, run again on demand
-                yield asked.by, Failure(asked.name, error)
+                yield asked, Failure(asked.name, error)
                 continue
             finally:
                 asked.seconds += perf_counter() - started
                 asked.calls += 1
             for one in found:
-                yield asked.by, one
+                yield asked, one
 
     def weigh(self, action: Action, case: Case, view: View, granted: frozenset[str] = frozenset()) -> Weighed:
         """Amend in order, then let all judge the same thing; ``granted`` are rules that a person has approved."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic_core import to_json
 
-from ..abilities import Proposal, Timer
+from ..abilities import Timer
 from ..core.judge import Failure
 from ..core.masking import mask
 from ..core.reduce import GIVING, reduce
 from ..model import (
     EVENTS,
+    Action,
     Author,
     DeadlineReached,
     Delivered,
@@ -35,6 +36,22 @@ from .ledger import RELEASE, Books
 from .world import BAD, key_row
 
 MOST_DERIVED: Final = 40
+
+
+class News(NamedTuple):
+    """An event of a case on its way to the policies.
+
+    ``folded``: a policy said so and the case shows it already, so that the policies in ``seen`` know it.
+    """
+
+    event: Event
+    account: str
+    by: str
+    folded: bool = False
+    seen: frozenset[str] = frozenset()
+
+
+Queue = deque[News]
 PATIENCE: Final = "patience:"
 
 
@@ -45,11 +62,11 @@ class Work(Books):
 
     def apply(self, event: Event, account: str, by: str = "") -> None:
         """Fold the event, then everything that follows from it."""
-        queue: deque[tuple[Event, str, str]] = deque([(event, account, by or account)])
+        queue: Queue = deque([News(event, account, by or account)])
         for _ in range(MOST_DERIVED):
             if not queue:
                 return
-            self._step(*queue.popleft(), queue)
+            self._step(queue.popleft(), queue)
             self._tell_held(queue)
         self._alert("bridge.derived", f"{len(queue)} events were left after {MOST_DERIVED} that followed from one")
 
@@ -59,18 +76,17 @@ class Work(Books):
             one = self.asked.pop(0)
             self.apply(one, "bridge")
 
-    def _tell_held(self, queue: deque[tuple[Event, str, str]]) -> None:
-        queue.extend((one, "bridge", "bridge") for one in self.asked)
+    def _tell_held(self, queue: Queue) -> None:
+        queue.extend(News(one, "bridge", "bridge") for one in self.asked)
         self.asked.clear()
 
-    def _step(self, event: Event, account: str, by: str, queue: deque[tuple[Event, str, str]]) -> None:
-        before, first = self.case, self.seq + 1 if self.seq == 0 else 0
+    def _step(self, news: News, queue: Queue) -> None:
+        event, before, first = news.event, self.case, self.seq + 1 if self.seq == 0 else 0
         if isinstance(event, Settled) and event.action_type in GIVING and event.amount is None:
             event = self._priced(event)
-        # What a policy derived was folded when it said so.
-        if event.key not in self.derived and not self._fold(event, account, by, queue):
+        if not news.folded and not self._fold(event, news.account, news.by, queue):
             return
-        self._ask_policies(event, queue)
+        self._ask_policies(event, queue, news.seen)
         judge = self.world.judge
         for fact in list(judge.needed):
             self._fetch(fact, queue)
@@ -78,7 +94,7 @@ class Work(Books):
             for missed in self.world.messages(self.case.id):
                 self._ask_policies(missed, queue)
 
-    def _fold(self, event: Event, account: str, by: str, queue: deque[tuple[Event, str, str]]) -> bool:
+    def _fold(self, event: Event, account: str, by: str, queue: Queue) -> bool:
         """Put the event on the case; False where the policies need not hear of it."""
         before = self.case
         if not self.record(event, account, by):
@@ -93,9 +109,14 @@ class Work(Books):
             self._review_pending()
         return True
 
-    def _ask_policies(self, event: Event, queue: deque[tuple[Event, str, str]]) -> None:
-        for policy, proposal in self.world.judge.proposals(lambda: self.case, event, self.view()):
-            self._take(policy, proposal, queue)
+    def _ask_policies(self, event: Event, queue: Queue, seen: frozenset[str] = frozenset()) -> None:
+        judge = self.world.judge
+        for asked, proposal in judge.proposals(lambda: self.case, event, self.view(), seen):
+            if not isinstance(proposal, AnyEvent):
+                self._take(asked.by, proposal)
+            elif proposal.key not in self.derived and self._fold(proposal, "bridge", asked.by, queue):
+                self.derived.add(proposal.key)
+                queue.append(News(proposal, "bridge", asked.by, True, judge.later(event, asked.name, proposal) - seen))
 
     def record(self, event: Event, account: str, by: str) -> bool:
         """Fold the event and append it to the timeline; False for a timer of an older generation."""
@@ -162,7 +183,7 @@ class Work(Books):
             }
         )
 
-    def _take(self, policy: str, proposal: Proposal | Failure, queue: deque[tuple[Event, str, str]]) -> None:
+    def _take(self, policy: str, proposal: Action | Timer | Failure) -> None:
         match proposal:
             case Failure():
                 error = mask(str(proposal.error))
@@ -170,14 +191,10 @@ class Work(Books):
                 self.flag = self.flag or f"policy {proposal.policy} failed"
             case Timer():
                 self.set_timer(proposal)
-            case AnyEvent():
-                if proposal.key not in self.derived and self._fold(proposal, "bridge", policy, queue):
-                    self.derived.add(proposal.key)
-                    queue.append((proposal, "bridge", policy))
             case _:
                 self.propose(proposal, policy)
 
-    def _fetch(self, fact: str, queue: deque[tuple[Event, str, str]]) -> None:
+    def _fetch(self, fact: str, queue: Queue) -> None:
         if fact in self.case.missing:
             return
         action = FetchOrder(
@@ -189,11 +206,11 @@ class Work(Books):
         asks = action.order or action.request or action.buyer
         if known is not None or not asks or not self.shop.marketplace:
             reason = "the fetch brought nothing" if known else "nothing says where to look"
-            queue.append((self._missing(fact, reason), "bridge", "bridge"))
+            queue.append(News(self._missing(fact, reason), "bridge", "bridge"))
             return
         self.propose(action, "bridge.requires")
         if self.entries[action.key].state in BAD:
-            queue.append((self._missing(fact, "the account cannot fetch it"), "bridge", "bridge"))
+            queue.append(News(self._missing(fact, "the account cannot fetch it"), "bridge", "bridge"))
         else:
             self.set_timer(Timer(f"{PATIENCE}{fact}", self.now + self.world.fetch_patience))
 
@@ -204,14 +221,14 @@ class Work(Books):
     def _missing(self, fact: str, reason: str) -> FactMissing:
         return FactMissing(key=f"missing:{self.case.id}:{fact}:{self.seq}", at=self.now, fact=fact, reason=reason)
 
-    def _timer(self, event: DeadlineReached, queue: deque[tuple[Event, str, str]]) -> bool:
+    def _timer(self, event: DeadlineReached, queue: Queue) -> bool:
         if event.name.startswith(RELEASE):
             self.release(event.name.removeprefix(RELEASE))
             return True
         if event.name.startswith(PATIENCE):
             fact = event.name.removeprefix(PATIENCE)
             if getattr(self.case, fact, None) is None:
-                queue.append((self._missing(fact, "it did not come in time"), "bridge", "bridge"))
+                queue.append(News(self._missing(fact, "it did not come in time"), "bridge", "bridge"))
             return True
         return False
 
