@@ -70,7 +70,7 @@ def _of_taobao(trade: dict[str, Any], books: Books) -> dict[str, Any]:
         "thread": len(said),
         "refunds": sorted(paid),
         "tracked": _tracked(books, waybills),
-        "dossiers": sum(any(one in mail["subject"] for one in waybills) for mail in _dossiers(books)),
+        "dossiers": sum(any(one in mail["subject"] for one in waybills) for mail in dossiers(books)),
     }
 
 
@@ -121,7 +121,7 @@ def too_long(books: Books) -> list[str]:
     return [f"{len(one['content'].encode())} bytes" for one in told if len(one["content"].encode()) > LONGEST]
 
 
-def _dossiers(books: Books) -> list[dict[str, Any]]:
+def dossiers(books: Books) -> list[dict[str, Any]]:
     """Mails to the carrier's claims desk that bring both papers."""
     return [
         one
