@@ -115,8 +115,9 @@ def _phrase(code: str, weight: float, written: str) -> Phrase:
 
 
 def _outermost(hits: Iterable[Hit]) -> Iterator[Hit]:
-    kept: list[Hit] = []
+    reached: dict[str, int] = {}
     for hit in sorted(hits, key=lambda one: (one.start, -one.end)):
-        if not any(one.code == hit.code and one.start <= hit.start and hit.end <= one.end for one in kept):
-            kept.append(hit)
+        # What is kept began no later, so that it holds this hit where it ends no earlier.
+        if hit.end > reached.get(hit.code, 0):
+            reached[hit.code] = hit.end
             yield hit

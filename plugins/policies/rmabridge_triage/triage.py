@@ -88,7 +88,7 @@ def classify(text: str, *, margin: float = MARGIN, extra: tuple[str, ...] = ()) 
     hits = _lexicon(extra).find(plain)
     weights = _weights(hits, plain)
     logs = _linear().logs(plain)
-    scores = {code: log + TRUST * min(weights.get(code, 0.0), CEILING) for code, log in logs.items()}
+    scores = logs | {code: logs[code] + TRUST * min(weights[code], CEILING) for code in weights.keys() & logs.keys()}
     best, second = sorted(scores, key=scores.__getitem__, reverse=True)[:2]
     gap = scores[best] - scores[second] if plain else 0.0
     crisis = _crisis(weights, logs)

@@ -61,6 +61,8 @@ def normal(text: str) -> str:
 
 def language(text: str) -> str:
     """``zh-Hans``, ``zh-Hant`` or ``en``; Chinese that could be either script counts as Simplified."""
+    if text.isascii():
+        return "en"
     short = shorten(text)
     han = len(_HAN.findall(short))
     if han == 0 or han * 12 < len(short):
