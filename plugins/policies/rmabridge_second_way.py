@@ -34,7 +34,7 @@ class SecondWay(Policy):
                 yield from self._once_more(case, said, view)
 
     def _once_more(self, case: Case, said: SendMessage, view: View) -> Iterable[Proposal]:
-        found = ways(case, view.shop, said.text)
+        found = ways(case, view.shop, said.text, said.template)
         if reached := next(iter(found.ways), None):
             subject = (said.subject or f"[{case.id}]") if reached.way.form is Form.MAIL else None
             again = send(case, AGAIN + said.purpose, reached, said.text, subject=subject)

@@ -227,7 +227,7 @@ def _ways(shop: Shop, accounts: dict[str, Plugin]) -> Iterable[Way]:
         for name in names:
             plugin = accounts.get(name)
             if isinstance(plugin, SendsMessages) and plugin.carries(form):
-                yield Way(account=name, form=form, limit=plugin.limit(form))
+                yield Way(account=name, form=form, limit=plugin.limit(form), knows=plugin.knows)
 
 
 def _wire(config: Config, accounts: dict[str, Plugin], policies: list[Policy]) -> Registry:

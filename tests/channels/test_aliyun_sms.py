@@ -492,3 +492,11 @@ class TestAliyunSms(ChannelContract, WebhookContract):
 
     def calls(self):
         return [Call("send", message(), ({"Code": "OK", "Message": "OK", "BizId": "9^0", "RequestId": "A"},))]
+
+
+def test_it_knows_what_was_approved_in_that_version_and_no_free_text():
+    templates = {"a": {"code": "SMS_1"}, "b:zh-CN": {"code": "SMS_2"}, "c": {"code": "SMS_3", "version": 2}}
+    plugin = account(AliyunSms, "sms", access_key_id="k", access_key_secret="s", sign="示例", templates=templates)
+    asked = [("a", 1, "en"), ("b", 1, "zh-CN"), ("b", 1, "en"), ("c", 1, "en"), ("c", 2, "en"), ("d", 1, "en")]
+    known = [plugin.knows(TemplateRef(id=id_, version=version, locale=tag)) for id_, version, tag in asked]
+    assert (known, plugin.knows(None)) == ([True, True, False, False, True, False], False)

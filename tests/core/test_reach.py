@@ -8,7 +8,7 @@ from rmabridge.abilities import Limit, Shop, View, Way
 from rmabridge.core.reach import tell, ways
 from rmabridge.core.rules import tables
 from rmabridge.core.templates import Catalogue
-from rmabridge.model import Buyer, Case, Form, Money, Order
+from rmabridge.model import Buyer, Case, Form, Money, Order, TemplateRef
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 CATALOGUE = Catalogue()
@@ -131,3 +131,28 @@ def test_words_that_are_too_long_for_every_way_fall_out_with_their_length():
 
 def test_every_rule_table_is_known_by_a_name_and_read():
     assert {"amazon", "taobao"} <= set(tables())
+
+
+def approved_only(*ids):
+    """A text message first, whose vendor has approved these templates; then mail."""
+    shop = Shop(name="one", prefer=(Form.SMS, Form.MAIL), locale="zh-CN")
+    sms = Way(account="sms", form=Form.SMS, knows=lambda template: template is not None and template.id in ids)
+    shop._ways = (sms, Way(account="mail", form=Form.MAIL))
+    case = Case(id="C1", shop="one", opened_at=NOON, updated_at=NOON, buyer=Buyer(phone="13812345678", email="a@b.co"))
+    return case, View(NOON, shop, render=RENDER)
+
+
+def test_words_go_on_the_first_way_that_carries_their_template():
+    case, view = approved_only("progress.cancelled")
+    assert tell(case, view, "p", "progress.cancelled").form is Form.SMS
+    assert tell(case, view, "q", "progress.received", exchange=True, days=2).form is Form.MAIL
+
+
+def test_free_text_and_unknown_templates_fall_out_with_their_reason():
+    case, view = approved_only("progress.cancelled")
+    known = TemplateRef(id="progress.cancelled", version=1, locale="zh-CN")
+    other = TemplateRef(id="progress.received", version=1, locale="zh-CN")
+    assert ways(case, view.shop, "x", known).fallen == []
+    assert ways(case, view.shop, "x", other).fallen == [("sms/sms", "it carries no words of progress.received")]
+    assert ways(case, view.shop, "x").fallen == [("sms/sms", "it carries approved templates only, no free text")]
+    assert ways(case, view.shop).fallen == []

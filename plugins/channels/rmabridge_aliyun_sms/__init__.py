@@ -46,13 +46,13 @@ from rmabridge.abilities import (
     live,
 )
 from rmabridge.errors import Unverified, WrongType
-from rmabridge.model import Action, Event, Form, SendMessage
+from rmabridge.model import Action, Event, Form, SendMessage, TemplateRef
 from rmabridge.wire.bodies import dig, dump_json, text
 from rmabridge.wire.signing import any_matches
 from rmabridge.wire.times import CHINA
 
 from .answers import Means, read
-from .approved import Approved, chosen
+from .approved import Approved, chosen, known
 from .calls import authorisation, headers_of, query_of
 from .parsing import events, items, out_id
 from .phones import dialled
@@ -114,6 +114,10 @@ class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
     def limit(self, form: Form) -> Limit | None:
         """The longest text message."""
         return Limit(characters=self.longest_text) if self.carries(form) else None
+
+    def knows(self, template: TemplateRef | None) -> bool:
+        """Whether an approved template stands for the message's; there is no free text."""
+        return known(self.templates, template)
 
     def route(self, action: Action) -> Handler | None:
         """The handler; the query shows a message only after a while."""

@@ -45,11 +45,21 @@ def chosen(templates: dict[str, Approved], action: SendMessage, account: str) ->
             "free text cannot go as SMS: the vendor carries approved templates only",
             hint=f"send it from a template that [channels.{account}.templates] names",
         )
-    key = next((one for one in (f"{ref.id}:{ref.locale}", ref.id) if one in templates), None)
+    key = _key(templates, ref)
     where = f'[channels.{account}.templates."{key or ref.id}"]'
     if key is None:
         raise Rejected(f"no approved template is known for {ref.id}", hint=f"add {where} with its code and params")
     return _current(templates[key], ref, where), where
+
+
+def known(templates: dict[str, Approved], ref: TemplateRef | None) -> bool:
+    """Whether an approved template stands for this one, in the version that was approved."""
+    key = _key(templates, ref) if ref else None
+    return ref is not None and key is not None and templates[key].version in {None, ref.version}
+
+
+def _key(templates: dict[str, Approved], ref: TemplateRef) -> str | None:
+    return next((one for one in (f"{ref.id}:{ref.locale}", ref.id) if one in templates), None)
 
 
 def _current(found: Approved, ref: TemplateRef, where: str) -> Approved:

@@ -19,6 +19,7 @@ from ..model import (
     PayRefund,
     QueryParcel,
     SendMessage,
+    TemplateRef,
     TrackParcel,
     UpdateTicket,
 )
@@ -81,6 +82,10 @@ class SendsMessages(ABC):
     def limit(self, form: Form) -> Limit | None:
         """The longest text of the form."""
         return self.limits.get(form)
+
+    def knows(self, template: TemplateRef | None) -> bool:
+        """Whether this account carries words of the template; None is free text. Most carry any."""
+        return True
 
     @performs(SendMessage, find="find_message")
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
-from ..model import Address, Form
+from ..model import Address, Form, TemplateRef
 from .effects import Limit
 
 _DAY: Final = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Hol)"
@@ -22,13 +22,18 @@ HOURS: Final = re.compile(rf"^({_DAYS})\s+({_SPAN}(?:\s*,\s*{_SPAN})*)$", re.IGN
 
 
 class Way(BaseModel):
-    """One way to a buyer: an account of the shop that carries a form, and how long a text may be there."""
+    """One way to a buyer: an account of the shop that carries a form, and which words it takes there."""
 
     model_config = ConfigDict(frozen=True)
 
     account: str
     form: Form
     limit: Limit | None = None
+    knows: Callable[[TemplateRef | None], bool] | None = Field(None, exclude=True, repr=False)
+
+    def takes(self, template: TemplateRef | None) -> bool:
+        """Whether the account carries words of the template; None is free text."""
+        return self.knows is None or self.knows(template)
 
 
 class Shop(BaseModel):

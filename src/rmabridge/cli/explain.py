@@ -11,7 +11,8 @@ from .app import App, command
 from .output import document, dumped, stamp, table, when
 
 if TYPE_CHECKING:
-    from ..model import Case
+    from ..abilities import Way
+    from ..model import Case, SendMessage
 
 VERDICTS = ("delivery", "action", "state", "proposer", "policy", "rule", "ruling", "reason")
 
@@ -162,8 +163,26 @@ def _ways(app: App, case: Case) -> list[dict[str, Any]]:
     shop = app.registry.shops.get(case.shop)
     if shop is None:
         return [{"way": case.shop, "used": False, "reason": "the shop is no longer configured"}]
-    found = ways(case, shop)
+    said = _last_words(app, case)
+    found = ways(case, shop, said.text, said.template) if said else ways(case, shop)
     good = [
-        {"way": f"{one.way.account}/{one.way.form}", "used": not n, "reason": ""} for n, one in enumerate(found.ways)
+        {"way": f"{one.way.account}/{one.way.form}", "used": not n, "reason": _some(one.way)}
+        for n, one in enumerate(found.ways)
     ]
     return good + [{"way": name, "used": False, "reason": reason} for name, reason in found.fallen]
+
+
+def _last_words(app: App, case: Case) -> SendMessage | None:
+    """The newest message to the buyer: the ways are shown as they are for its words."""
+    from ..model import SendMessage
+    from ..store import outbox
+
+    for row in reversed(app.read(lambda conn: outbox.of_case(conn, case.id))):
+        doc = app.open(row.key_id, row.doc) if row.type == SendMessage.kind else None
+        if doc is not None and (said := SendMessage.model_validate_json(doc)).audience == "buyer":
+            return said
+    return None
+
+
+def _some(way: Way) -> str:
+    return "" if way.takes(None) else "it carries approved templates only, no free text"

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from ..abilities import Shop, View, Way
 from ..errors import ConfigError
-from ..model import Case, Form, Money, Parcel, RefKind, SendMessage
+from ..model import Case, Form, Money, Parcel, RefKind, SendMessage, TemplateRef
 from ..model.case import Arrival, Sent
 from .rules import forbidden, rules, tightest
 from .templates import Rendered
@@ -31,14 +31,18 @@ class Reach(NamedTuple):
     fallen: list[tuple[str, str]]
 
 
-def ways(case: Case, shop: Shop, text: str | None = None) -> Reach:
-    """All ways to the case's buyer (that take the text), the best first, and why the others fall out."""
+def ways(case: Case, shop: Shop, text: str | None = None, template: TemplateRef | None = None) -> Reach:
+    """All ways to the case's buyer, the best first, and why the others fall out.
+
+    Those that take the text, where one is given: a template's, or free text.
+    """
     found, failed = Reach([], []), lost(case)
     limits = rules(shop.platform).limits
     for one in sorted(shop.ways, key=lambda one: _rank(one.form, shop)):
         way = one.model_copy(update={"limit": tightest(one.limit, limits[one.form])}) if one.form in limits else one
         address = _address(case, way)
-        if reason := _unfit(case, shop, way, address) or _failed(failed.get(way.account)) or _long(way, text):
+        reason = _unfit(case, shop, way, address) or _failed(failed.get(way.account))
+        if reason := reason or _unknown(way, text, template) or _long(way, text):
             found.fallen.append((f"{way.account}/{way.form}", reason))
         elif address:
             found.ways.append(Reached(way, address))
@@ -58,17 +62,23 @@ def language(case: Case, shop: Shop) -> str:
 
 
 def tell(case: Case, view: View, purpose: str, template: str, **values: Any) -> SendMessage | None:
-    """A message to the buyer from a template, on the best way that it fits on; None where nothing reaches the buyer."""
-    locale, best = language(case, view.shop), None
+    """A message to the buyer from a template, on the best way that it fits on; None where nothing reaches the buyer.
+
+    Where it fits on none it goes on the best all the same: what that account says of it, the operator reads.
+    """
+    locale, best, unknown = language(case, view.shop), None, None
     for way, address in ways(case, view.shop).ways:
         said = _fitting(case, view, template, locale, way, values)
         made = send(case, purpose, Reached(way, address), said.text, subject=said.subject)
         plain = _plain(case, view.shop, values) if way.form in APPROVED else {}
         made = made.model_copy(update={"locale": locale, "template": said.template, "values": plain})
-        if way.limit is None or way.limit.fits(said.text):
+        if not way.takes(said.template):
+            unknown = unknown or made
+        elif way.limit is None or way.limit.fits(said.text):
             return made
-        best = best or made
-    return best
+        else:
+            best = best or made
+    return best or unknown
 
 
 def _fitting(case: Case, view: View, template: str, locale: str, way: Way, values: dict[str, Any]) -> Rendered:
@@ -185,6 +195,12 @@ def _long(way: Way, text: str | None) -> str | None:
     if text is None or way.limit is None or way.limit.fits(text):
         return None
     return f"the words are too long for it: {len(text)} characters, {len(text.encode())} bytes"
+
+
+def _unknown(way: Way, text: str | None, template: TemplateRef | None) -> str | None:
+    if text is None or way.takes(template):
+        return None
+    return f"it carries no words of {template.id}" if template else "it carries approved templates only, no free text"
 
 
 def _failed(what: tuple[Sent, Arrival] | None) -> str | None:
