@@ -22,6 +22,7 @@ from rmabridge.core.colleagues import tell_colleagues
 from rmabridge.core.plays import Flow, flow_of
 from rmabridge.core.ranking import Grade, Queue, Ranking, Sign
 from rmabridge.core.reach import tell
+from rmabridge.core.reduce import GIVING
 from rmabridge.model import (
     NEWS,
     Action,
@@ -146,7 +147,7 @@ class Plays(Policy):
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """What the event moves, and what agents are to know of it."""
-        if not case.open or case.source in self.skip_sources:
+        if not case.open or case.source in self.skip_sources or _nothing_new(event):
             return
         yield from self._concerned(case, event, view)
         for moved in self.mover.move(case, event, view):
@@ -222,6 +223,11 @@ class Plays(Policy):
             return None
         names = ("text", "subject", "template", "values", "locale")
         return action.model_copy(update={name: getattr(made, name) for name in names})
+
+
+def _nothing_new(event: Event) -> bool:
+    """Whether it only tells how a write of ours to the desk or a carrier went."""
+    return isinstance(event, Settled) and event.action_type not in {SendMessage.kind, *GIVING}
 
 
 def _over(own: tuple[Any, ...], ours: Iterable[Any]) -> tuple[Any, ...]:

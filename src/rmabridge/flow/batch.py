@@ -118,7 +118,10 @@ ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_case_id(now: datetime) -> str:
-    """A short id that sorts by time: ``C`` with six letters of time and five of chance."""
-    seconds, chance = int(now.timestamp()) - 1_700_000_000, secrets.randbits(25)
-    time = "".join(ALPHABET[(seconds >> shift) & 31] for shift in (25, 20, 15, 10, 5, 0))
-    return f"C{time}{''.join(ALPHABET[(chance >> shift) & 31] for shift in (20, 15, 10, 5, 0))}"
+    """A short id that sorts by time: ``C`` with six letters of time and seven of chance."""
+    seconds, chance = int(now.timestamp()) - 1_700_000_000, secrets.randbits(35)
+    return f"C{_letters(seconds, 6)}{_letters(chance, 7)}"
+
+
+def _letters(number: int, count: int) -> str:
+    return "".join(ALPHABET[(number >> 5 * place) & 31] for place in reversed(range(count)))
