@@ -142,7 +142,7 @@ _DISAGREED = "the remedy is neither agreed by both sides nor granted by a rule"
 def _answer(case: Case, view: View) -> Iterable[Proposal]:
     assert case.request is not None  # noqa: S101 (narrows the type)
     request, remedy = case.request, REMEDIES.get(case.kind)
-    if remedy and case.offered is None and not _outside(case, view):
+    if remedy and (case.offered is None or case.offered.interim) and not _outside(case, view):
         key = f"offer:{WINDOW}:{case.id}:{case.round}"
         yield RemedyOffered(key=key, at=view.now, remedy=remedy, amount=request.amount, automatic=WINDOW)
     elif request.id:
@@ -232,9 +232,10 @@ def _outside(case: Case, view: View) -> str | None:
 
 
 def agreed(case: Case) -> bool:
-    """Whether the remedy may be carried out: accepted by both sides, or granted by a rule."""
+    """Whether the remedy may be carried out: accepted by both sides, or granted by a rule; not by an interim one."""
     accepted = case.agreed is not None and case.agreed.accepted_at is not None
-    return accepted or (case.offered is not None and case.offered.automatic is not None)
+    offered = case.offered
+    return accepted or (offered is not None and offered.automatic is not None and not offered.interim)
 
 
 def _of_refund(action: PayRefund, case: Case, view: View) -> Verdict | None:

@@ -112,6 +112,22 @@ def test_an_offer_that_nobody_accepted_is_no_agreement(world, desk):
     assert rulings(one, PAY) == [(Ruling.HOLD, "returns.agreement")]
 
 
+def test_a_coupon_given_while_liability_is_open_grants_no_refund(world, desk):
+    coupon = {"remedy": RemedyKind.COUPON, "automatic": "compensation.liability_open", "interim": True}
+    one = desk().feed(world.requested(kind=CaseKind.REFUND), world.order())
+    one.feed(RemedyOffered(key="o", at=one.now, **coupon), approved(world))
+    assert [ruling for ruling, _ in rulings(one, PAY)] == [Ruling.HOLD]
+    assert "neither agreed" in one.verdicts[PAY][0].reason
+
+
+def test_an_interim_coupon_does_not_stand_in_the_way_of_a_return_inside_the_window(world, desk):
+    coupon = {"remedy": RemedyKind.COUPON, "automatic": "compensation.liability_open", "interim": True}
+    one = desk().feed(world.requested(), RemedyOffered(key="o", at=world.MONDAY, **coupon))
+    one.advance(minutes=1).feed(world.order())
+    assert one.case.offered.automatic == "returns.window"
+    assert one.verdicts[APPROVE] == []
+
+
 def test_what_came_back_is_refunded_line_by_line(world, desk):
     one = desk().feed(
         world.requested(lines=(Line(id="1", order_line="L1", quantity=2),)), world.order(), approved(world)

@@ -117,7 +117,8 @@ def _act(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 
 def _agree(work: Work, action: Action | None, command: Commanded) -> None:
     """Note that the refund is agreed, so that no money moves before somebody answers for it."""
-    settled = work.case.agreed or (work.case.offered and work.case.offered.automatic)
+    offered = work.case.offered
+    settled = work.case.agreed or (offered and offered.automatic and not offered.interim)
     if isinstance(action, PayRefund) and not settled:
         key, kind = f"agreed:{command.key}", RemedyKind.REFUND_ONLY
         event = RemedyAccepted(key=key, at=work.now, remedy=kind, amount=action.amount, by=command.by)
