@@ -109,6 +109,13 @@ def _by(event: Event, author: Author) -> bool:
     return isinstance(event, MessageReceived) and event.message.author is author
 
 
+def _beside(event: Event) -> bool:
+    """Whether a carrier wrote, or a colleague words that are not for the buyer."""
+    return _by(event, Author.CARRIER) or (
+        isinstance(event, MessageReceived) and _by(event, Author.AGENT) and not event.message.public
+    )
+
+
 def _from_ticket(event: Event) -> bool:
     return any(one.kind is RefKind.TICKET for one in event.refs)
 
@@ -205,6 +212,10 @@ def _note(case: Case, event: Event, view: View) -> Iterable[Proposal]:
     if isinstance(event, MessageReceived) and _by(event, Author.BUYER) and not _on_ticket(case, event):
         said = event.message
         told.append((said.id, "message", {"text": said.text, "via": said.form, "at": said.at}))
+    if isinstance(event, MessageReceived) and _beside(event) and not _from_ticket(event):
+        said, author = event.message, event.message.author
+        facts = {"text": said.text, "via": said.form, "at": said.at, "author": f"author_{author}", "who": said.who}
+        told.append((f"{author}:{said.id}", "said", facts))
     if isinstance(event, ParcelSeen):
         seen = next((one for one in case.parcels if one.waybill == event.parcel.waybill), event.parcel)
         if seen.status in MILESTONES:

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from rmabridge_imap import Imap
 
 from rmabridge.abilities import Inbound, Item, Page
+from rmabridge.core.reduce import reduce
 from rmabridge.errors import Rejected, Unauthorised, Unavailable
-from rmabridge.model import Author, Delivered, Form, MessageReceived, Noted, RefKind
+from rmabridge.model import Author, Buyer, Case, Delivered, Form, MessageReceived, Noted, RefKind
 from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
 from rmabridge.testing.contract import Contract, ParseContract
 from rmabridge.testing.contract.parsing import stored
@@ -428,6 +429,50 @@ def test_a_delay_is_noted_and_an_arrival_seen():
 # Settings
 
 
+CARRIERS = {"claims@yto.example": "YTO", "SF.example": "SF"}
+ANSWER = {"References": f"<{CASE}@shop.example>"}
+
+
+@pytest.mark.parametrize(
+    ("sender", "carrier"),
+    [("Claims@YTO.example", "YTO"), ("a@sf.example", "SF"), ("b@mail.sf.example", "SF"), ("claims@yto.example", "YTO")],
+)
+def test_a_carriers_answer_joins_the_case_as_the_carriers_words_and_never_as_the_buyers(sender, carrier):
+    (event,) = read(mail(text="已受理", From=f"理赔 <{sender}>", **ANSWER), carriers=CARRIERS)
+    assert (event.message.author, event.message.who) == (Author.CARRIER, carrier)
+    assert (event.message.text, event.buyer, event.message.public) == ("已受理", None, False)
+    assert refs(event) == [("case", CASE)]
+    case = Case(id=CASE, shop="one", opened_at=NOON, updated_at=NOON, buyer=Buyer(email="li@buyer.example"))
+    after = reduce(case, event, "inbox")
+    assert (after.buyer, after.writers, after.talk.last_text) == (case.buyer, (), None)
+
+
+@pytest.mark.parametrize("sender", ["a@notsf.example", "a@yto.example", "sf.example@buyer.example"])
+def test_who_is_no_carrier_stays_a_buyer(sender):
+    (event,) = read(mail(From=sender), carriers=CARRIERS)
+    assert (event.message.author, event.buyer.email) == (Author.BUYER, sender)
+
+
+def test_a_carriers_machine_is_heard_where_it_names_a_case_or_a_waybill():
+    machine = {"From": "no-reply@sf.example", "Auto-Submitted": "auto-replied"}
+    (event,) = read(mail(text="Claim 77", **machine, **ANSWER), carriers=CARRIERS)
+    assert (event.message.author, event.message.text) == (Author.CARRIER, "Claim 77")
+    (event,) = read(mail(subject="运单 sf1234567890123 理赔", **machine), carriers=CARRIERS)
+    assert refs(event) == [("waybill", "SF1234567890123")]
+    assert read(mail(subject="News", **machine), carriers=CARRIERS) == []
+
+
+def test_a_colleagues_mail_is_an_internal_word_or_nothing():
+    wang = {"From": "wang@staff.example"}
+    (event,) = read(mail(**wang, **ANSWER), staff=("staff.example",))
+    assert (event.message.author, event.message.who) == (Author.AGENT, "wang@staff.example")
+    assert (event.buyer, event.message.public, refs(event)) == (None, False, [("case", CASE)])
+    assert read(mail(**wang), staff=("staff.example",)) == []
+    assert read(mail(**wang, **ANSWER), staff=("staff.example",), staff_mails="ignore") == []
+    (away,) = read(mail(Auto_Submitted="auto-replied", **wang, **ANSWER), staff=("staff.example",))
+    assert isinstance(away, Noted)
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -437,6 +482,8 @@ def test_a_delay_is_noted_and_an_arrival_seen():
         ({"user": "service"}, "addresses"),
         ({"order_numbers": ("(",)}, "not a pattern"),
         ({"order_numbers": (r"\d+",)}, "one group"),
+        ({"carriers": {"yto": "YTO"}}, "neither an address nor a domain"),
+        ({"staff": ("a b",)}, "neither an address nor a domain"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, told):

@@ -183,3 +183,15 @@ def test_a_case_that_began_on_the_help_desk_gets_no_second_ticket(world, desk):
 def test_a_shop_without_a_help_desk_is_left_alone(world, desk):
     one = desk(the_shop=world.shop(helpdesk=None)).feed(world.requested(), world.order(), world.says(), agent(world))
     assert one.ledger == {}
+
+
+@pytest.mark.parametrize(
+    ("author", "public", "words"), [(Author.CARRIER, True, "快递公司"), (Author.AGENT, False, "同事")]
+)
+def test_what_a_carrier_or_a_colleague_wrote_is_noted_and_goes_to_nobody_else(world, opened, author, public, words):
+    said = world.says("快件在杭州", id="x1", author=author, form=Form.MAIL, public=public)
+    before = opened.proposed("answer")
+    opened.feed(said)
+    note = opened.sent(f"ticket:comment:{author}:x1")
+    assert note.text.startswith(words) and "快件在杭州" in note.text and not note.public
+    assert opened.proposed("answer") == before

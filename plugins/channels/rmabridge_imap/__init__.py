@@ -4,8 +4,9 @@ Polls one folder. A mail is a buyer's message: an answer to a mail of ours joins
 channel writes (References) or by the case in the subject; an order number in the subject names the order's open case;
 any other mail joins the sender's open case or opens one. A mail that came back is seen on the message that it was. What
 a machine answered is noted on its case and never taken for words, and newsletters are left alone, so that no two
-machines write to each other. Nothing in the mailbox is changed unless ``afterwards`` says so, and then only after the
-mails are on disk.
+machines write to each other. Who is no buyer is named in ``carriers`` and ``staff``: their words join a case and open
+none, and their addresses are never the buyer's. As anybody may write any sender, nothing is decided by them. Nothing in
+the mailbox is changed unless ``afterwards`` says so, and then only after the mails are on disk.
 
 Reference: RFC 3501 and RFC 9051 (IMAP), RFC 5322, RFC 3464, RFC 3834, https://www.rfc-editor.org/rfc/rfc3501
 
@@ -20,7 +21,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
@@ -38,6 +39,7 @@ from .reading import Reader
 # A number needs the word before it, or the sign: a date or a telephone number names no order.
 WORD: Final = r"(?:order|订单|訂單|bestellung)\W{0,3}(?:(?:no|number|nr|id|编号|編號|号码|號碼|号|號)\W{0,3})?"
 ORDERS: Final = (WORD + r"((?=[A-Z-]{0,8}\d)[A-Z0-9-]{4,32})", r"(?<!\w)(#\d{3,20})(?!\w)")
+PLACE: Final = re.compile(r"[^@\s]*@?[^@\s.]+(?:\.[^@\s.]+)+")
 
 
 class Imap(Plugin, Polls, Probes):
@@ -67,6 +69,15 @@ class Imap(Plugin, Polls, Probes):
     contact_forms: tuple[str, ...] = Field(
         (), description="addresses whose automatic mails are a buyer's words, such as a contact form's; see Reply-To"
     )
+    carriers: dict[str, str] = Field(
+        default_factory=dict,
+        description="whose mails are a carrier's words: carrier by address or domain, such as "
+        '{ "claims@yto.example" = "YTO" }',
+    )
+    staff: tuple[str, ...] = Field((), description="addresses or domains of colleagues: their mails are no buyer's")
+    staff_mails: Literal["note", "ignore"] = Field(
+        "note", description="what becomes of a colleague's mail about a case: an internal word of theirs, or nothing"
+    )
     backlog: timedelta = Field(timedelta(), ge=timedelta(), description="how far back the first poll goes, whole days")
     largest: int = Field(8 << 20, ge=1 << 16, description="of a larger mail only the beginning is taken, bytes")
     afterwards: Literal["leave", "seen", "move"] = Field(
@@ -89,6 +100,14 @@ class Imap(Plugin, Polls, Probes):
                 raise ValueError(f"{one!r} must have one group (…) around the number")
         return given
 
+    @field_validator("carriers", "staff")
+    @classmethod
+    def _places(cls, given: Any) -> Any:
+        for one in given:
+            if not PLACE.fullmatch(one):
+                raise ValueError(f"{one!r} is neither an address nor a domain")
+        return given
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if (self.password is None) == (self.oauth is None):
@@ -106,6 +125,9 @@ class Imap(Plugin, Polls, Probes):
             orders=tuple(re.compile(one, re.IGNORECASE) for one in self.order_numbers),
             trusting=self.trust_order_numbers,
             lists=self.lists,
+            carriers={_place(one): carrier for one, carrier in self.carriers.items()},
+            staff=frozenset(_place(one) for one in self.staff),
+            heed_staff=self.staff_mails == "note",
         )
         return self
 
@@ -158,6 +180,10 @@ class Imap(Plugin, Polls, Probes):
         mail = read_mail(inbound.body)
         at = maybe_instant(inbound.meta.get("at")) or mail.at or inbound.received_at
         return list(self._reader.events(mail, inbound.body, at, inbound.meta.get("size", "")))
+
+
+def _place(given: str) -> str:
+    return given.lstrip("@").casefold()
 
 
 @hookimpl
