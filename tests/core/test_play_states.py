@@ -214,8 +214,8 @@ def test_the_queue_never_is_the_one_of_the_agent_concerned():
 
 
 def test_a_sign_needs_all_that_it_names():
-    sign = Sign(level=2, over={"CNY": "100"})
-    assert not sign.fits(a_case(level=2), None, NOW)
+    signs = {"high": (Sign(level=2, over={"CNY": "100"}),)}
+    ranking = Ranking(urgency=signs, importance={}, matrix=RANKING.matrix)
     order = {"id": "O1", "total": {"amount": "100.01", "currency": "CNY"}}
-    assert sign.fits(a_case(level=2, order=order), None, NOW)
-    assert not sign.fits(a_case(level=1, order=order), None, NOW)
+    for case, urgency in (({}, "low"), ({"order": order}, "high"), ({"order": order, "level": 1}, "low")):
+        assert ranking.rank(a_case(**{"level": 2, **case}), None, NOW).urgency == urgency

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final, Literal
+from functools import cached_property, lru_cache
+from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..model import Case, CaseKind, Issue, Rank
+from ..model import Case, CaseKind, Issue, Money, Rank
 from .clocks import DUE
 
 Grade = Literal["high", "medium", "low"]
 GRADES: Final[tuple[Grade, ...]] = ("high", "medium", "low")
 PRIORITIES: Final = ("urgent", "high", "normal", "low")
 LATE: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Looks(NamedTuple):
+    """All that a rank depends on: most events of a case leave it as it is. ``due``: the spans in which a clock ends."""
+
+    level: int
+    anger: int
+    issues: frozenset[Issue | None]
+    kind: CaseKind
+    tier: str | None
+    due: frozenset[timedelta]
+    worth: Money | None
+    agent: str | None
 
 
 class Sign(BaseModel):
@@ -31,19 +45,19 @@ class Sign(BaseModel):
     due_within: timedelta | None = Field(None, description="a clock of the case runs out in no more than this")
     over: dict[str, Decimal] = Field(default_factory=dict, description="the order is worth more, by currency")
 
-    def fits(self, case: Case, tier: str | None, now: datetime) -> bool:
-        """Whether the case is like this."""
-        if self.level is not None and case.level < self.level:
+    def fits(self, looks: Looks) -> bool:
+        """Whether the case looks like this."""
+        if self.level is not None and looks.level < self.level:
             return False
-        if self.anger is not None and case.anger < self.anger:
+        if self.anger is not None and looks.anger < self.anger:
             return False
-        if self.issues and not self.issues & {case.issue, *case.also}:
+        if self.issues and not self.issues & looks.issues:
             return False
-        if (self.kinds and case.kind not in self.kinds) or (self.tiers and tier not in self.tiers):
+        if (self.kinds and looks.kind not in self.kinds) or (self.tiers and looks.tier not in self.tiers):
             return False
-        if self.due_within is not None and not _due(case, now + self.due_within):
+        if self.due_within is not None and self.due_within not in looks.due:
             return False
-        return not self.over or _worth_more(case, self.over)
+        return not self.over or _worth_more(looks.worth, self.over)
 
 
 class Queue(BaseModel):
@@ -74,27 +88,42 @@ class Ranking(BaseModel):
 
     def rank(self, case: Case, tier: str | None, now: datetime) -> Rank:
         """The case's place; the first queue that fits and is not the concerned agent's own."""
-        urgency, importance = (_grade(one, case, tier, now) for one in (self.urgency, self.importance))
-        fitting = (one.queue for one in self.queues if one.when.fits(case, tier, now))
+        due = frozenset(one for one in self._spans if _due(case, now + one))
+        worth = case.order.total if case.order else None
+        issues = frozenset((case.issue, *case.also))
+        return self._ranked(Looks(case.level, case.anger, issues, case.kind, tier, due, worth, case.agent))
+
+    @cached_property
+    def _spans(self) -> frozenset[timedelta]:
+        signs = (sign for table in (self.urgency, self.importance) for many in table.values() for sign in many)
+        queues = (one.when for one in self.queues)
+        return frozenset(one.due_within for one in (*signs, *queues) if one.due_within is not None)
+
+    @cached_property
+    def _ranked(self) -> Callable[[Looks], Rank]:
+        return lru_cache(maxsize=4096)(self._look_up)
+
+    def _look_up(self, looks: Looks) -> Rank:
+        urgency, importance = _grade(self.urgency, looks), _grade(self.importance, looks)
+        fitting = (one.queue for one in self.queues if one.when.fits(looks))
         return Rank(
             urgency=urgency,
             importance=importance,
             priority=self.matrix[urgency][importance],
-            queue=next((one for one in fitting if one != case.agent), None),
+            queue=next((one for one in fitting if one != looks.agent), None),
         )
 
 
-def _grade(table: Mapping[Grade, tuple[Sign, ...]], case: Case, tier: str | None, now: datetime) -> Grade:
-    return next((one for one in GRADES if any(sign.fits(case, tier, now) for sign in table.get(one, ()))), "low")
+def _grade(table: Mapping[Grade, tuple[Sign, ...]], looks: Looks) -> Grade:
+    return next((one for one in GRADES if any(sign.fits(looks) for sign in table.get(one, ()))), "low")
 
 
 def _due(case: Case, latest: datetime) -> bool:
     return any(one.name.startswith(DUE) and one.due_at <= latest for one in case.deadlines)
 
 
-def _worth_more(case: Case, over: Mapping[str, Decimal]) -> bool:
-    total = case.order.total if case.order else None
-    return total is not None and total.currency in over and total.amount > over[total.currency]
+def _worth_more(worth: Money | None, over: Mapping[str, Decimal]) -> bool:
+    return worth is not None and worth.currency in over and worth.amount > over[worth.currency]
 
 
 def place(case: Case) -> tuple[int, datetime, datetime]:

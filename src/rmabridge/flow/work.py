@@ -81,7 +81,7 @@ class Work(Books):
         self.asked.clear()
 
     def _step(self, news: News, queue: Queue) -> None:
-        event, before, first = news.event, self.case, self.seq + 1 if self.seq == 0 else 0
+        event, before, opening = news.event, self.case, self.seq == 0
         if isinstance(event, Settled) and event.action_type in GIVING and event.amount is None:
             event = self._priced(event)
         if not news.folded and not self._fold(event, news.account, news.by, queue):
@@ -90,7 +90,7 @@ class Work(Books):
         judge = self.world.judge
         for fact in list(judge.needed):
             self._fetch(fact, queue)
-        if self.seq > first and judge.lacking(before) and not judge.lacking(self.case):
+        if not opening and judge.lacking(before) and not judge.lacking(self.case):
             for missed in self.world.messages(self.case.id):
                 self._ask_policies(missed, queue)
 
