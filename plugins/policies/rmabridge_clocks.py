@@ -133,7 +133,7 @@ class Clocks(Policy, Terms):
     def _reached(self, case: Case, event: DeadlineReached, view: View) -> Iterator[Proposal]:
         if event.name.startswith(WARN):
             name = event.name.removeprefix(WARN)
-            if due := clocks.running(case, name):
+            if (due := clocks.running(case, name)) and view.now < due:
                 yield from self._alert(case, view, name, "warning", due)
         elif event.name.startswith(DUE):
             name = event.name.removeprefix(DUE)

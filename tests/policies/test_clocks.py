@@ -90,6 +90,12 @@ def test_five_clocks_run_for_a_chat_case_and_the_nearest_wins(desk, world):
     assert one.runs("due:first_response") is None
 
 
+def test_a_bridge_that_was_away_past_both_times_tells_what_is_late_and_warns_of_nothing(desk, world):
+    one = desk().feed(world.says(form=Form.MAIL)).advance(days=1)
+    assert alerts(one, "warning") == []
+    assert sorted(alerts(one)) == ["first_response", "solution:1"]
+
+
 def test_a_clock_warns_at_three_quarters_and_escalates_at_its_end_to_the_second(desk, world):
     one = desk(solution=("PT10H", "PT10H", "PT10H")).feed(world.says(form=Form.MAIL))
     one.advance(hours=3, seconds=-1)

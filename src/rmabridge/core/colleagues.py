@@ -28,6 +28,8 @@ def tell_colleagues(
         needs = None if case.ticket.id or case.ref(RefKind.TICKET) else "ticket:open"
         yield CommentTicket(origin=origin, text=words.text, needs=needs, attachments=attachments)
         return
+    # A ticket shows whose it is; among the messages of a group the words must say so.
+    text = words.text if case.id in words.text else f"[{case.id}] {words.text}"
     for channel in view.shop.staff:
         yield SendMessage(
             purpose=f"staff:{origin}:{channel}",
@@ -35,6 +37,6 @@ def tell_colleagues(
             form=Form.CHAT,
             to=view.shop.staff_to,
             audience="staff",
-            text=words.text,
+            text=text,
             template=words.template,
         )
