@@ -39,6 +39,10 @@ class Bridge(BaseModel):
     templates_dir: Path | None = Field(None, description="a directory of the shop's own message templates")
     policies: tuple[str, ...] = Field(DEFAULT_POLICIES, description="the policies that are asked, in this order")
     dry_run: bool = Field(False, description="receive, decide and show, but let nothing leave")
+    traces: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="OpenTelemetry collector (OTLP over HTTP); left out, no traces"
+    )
+    trace_calls: bool = Field(False, description="let calls to vendors carry the trace ('traceparent')")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
     most_waiting: int = Field(50_000, gt=0, description="events waiting to be routed; above it webhooks get 503")
     fetch_patience: timedelta = Field(timedelta(minutes=10), description="how long policies wait for fetched facts")
