@@ -33,6 +33,7 @@ class Row:
     depth: int
     claims: int
     case_id: str | None
+    trace: str | None = None
     events: list[Event] = field(default_factory=list)
     marks: list[list[tuple[Any, bytes]]] = field(default_factory=list)
 
@@ -96,6 +97,7 @@ def event_row(
     depth: int = 0,
     case_id: str | None = None,
     kind: str = "event",
+    trace: str | None = None,
 ) -> dict[str, Any]:
     """An inbox row of normalised events."""
     body = MANY.dump_json(events, by_alias=True, exclude_none=True)
@@ -109,7 +111,7 @@ def event_row(
         "due_at": 0,
         "depth": depth,
         "key_id": key_id,
-        "body": vault.seal(key_id, inbox_store.pack({}, body)),
+        "body": vault.seal(key_id, inbox_store.pack({}, body, trace)),
         "case_id": case_id,
     }
 

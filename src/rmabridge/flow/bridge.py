@@ -31,6 +31,7 @@ from .metrics import Metrics
 from .pollers import Pollers
 from .router import Router
 from .timers import Timers, Watchdog
+from .traces import Traces, traces_of
 
 log = structlog.get_logger("bridge")
 DRAIN: Final = 20.0
@@ -44,12 +45,16 @@ STATE_LIVES: Final = timedelta(minutes=15)
 
 
 class Running:
-    """Everything of one process. ``async with Running(config) as bridge`` serves until the block ends."""
+    """Everything of one process. ``async with Running(config) as bridge`` serves until the block ends.
 
-    def __init__(self, config: Config) -> None:
+    ``traces`` are told of what happens, instead of those that the configuration asks for.
+    """
+
+    def __init__(self, config: Config, traces: Traces | None = None) -> None:
         self.config = config
         self.registry: Registry = build(config)
         self.metrics = Metrics()
+        self.traces = traces or traces_of(config.bridge)
         self.draining = False
         self.port = 0
         self._tasks: list[asyncio.Task[Any]] = []
@@ -58,12 +63,14 @@ class Running:
     async def __aenter__(self) -> Self:
         settings = self.config.bridge
         self.store = Store(settings).open()
-        self.sessions = Sessions()
+        self.sessions = Sessions(self.traces)
         self.public_url = settings.public_url.rstrip("/")
         render = Catalogue(settings.templates_dir).render
-        self.intake = Intake(self.store, self.registry, settings, self.metrics)
-        self.router = Router(self.store, self.registry, settings, render, self.metrics)
-        self.dispatcher = Dispatcher(self.store, self.registry, self.sessions, self.metrics, self.public_url)
+        self.intake = Intake(self.store, self.registry, settings, self.metrics, self.traces)
+        self.router = Router(self.store, self.registry, settings, render, self.metrics, self.traces)
+        self.dispatcher = Dispatcher(
+            self.store, self.registry, self.sessions, self.metrics, self.public_url, self.traces
+        )
         self.lookup = Lookup(self.dispatcher)
         self.timers = Timers(self.store, settings, self.metrics)
         self.pollers = Pollers(self.store, self.registry, self.intake, self.dispatcher)
@@ -143,6 +150,7 @@ class Running:
             await client.aclose()
         await self.sessions.close()
         await self.store.close()
+        await asyncio.to_thread(self.traces.close)
 
     def problems(self) -> list[str]:
         """Why the bridge should get no webhooks now."""

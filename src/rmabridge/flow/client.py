@@ -20,6 +20,7 @@ from httpx_aiohttp.transport import map_aiohttp_exceptions
 from ..abilities import Plugin
 from ..errors import Rejected
 from .gate import Gate
+from .traces import OFF, Traces
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0, pool=5.0)
@@ -91,7 +92,8 @@ def refuse_private(address: str, host: str) -> None:
 class Sessions:
     """Two shared sessions: one that reaches the public net only, one that may reach private addresses."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: Traces = OFF) -> None:
+        self._traces = traces
         self._tls = httpx.create_ssl_context()
         self._open: dict[bool, aiohttp.ClientSession] = {}
 
@@ -111,7 +113,7 @@ class Sessions:
 
     def client(self, plugin: Plugin, gate: Gate) -> httpx.AsyncClient:
         """The account's own client."""
-        transport = Guarded(lambda: self.get(private=plugin.allow_private), gate, plugin.allow_private)
+        transport = Guarded(lambda: self.get(private=plugin.allow_private), gate, plugin.allow_private, self._traces)
         return Direct(transport=transport, timeout=TIMEOUT, headers={"User-Agent": AGENT}, trust_env=False)
 
     async def close(self) -> None:
@@ -158,8 +160,10 @@ def _asked(option: Any) -> bool:
 class Guarded(httpx.AsyncBaseTransport):
     """aiohttp under httpx: each request goes through the account's gate, and the exchange is noted."""
 
-    def __init__(self, session: Callable[[], aiohttp.ClientSession], gate: Gate, private: bool) -> None:
-        self._session, self._gate, self._private = session, gate, private
+    def __init__(
+        self, session: Callable[[], aiohttp.ClientSession], gate: Gate, private: bool, traces: Traces = OFF
+    ) -> None:
+        self._session, self._gate, self._private, self._traces = session, gate, private, traces
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its answer, up to ``MOST_ANSWER`` bytes."""
@@ -170,8 +174,9 @@ class Guarded(httpx.AsyncBaseTransport):
         if flight is not None:
             flight.request, flight.response = request, None
         try:
-            with map_aiohttp_exceptions():
+            with self._traces.call(request) as note, map_aiohttp_exceptions():
                 response = await self._exchange(request)
+                note(status=response.status_code)
         except httpx.ConnectTimeout as error:
             raise _broken(error) from error.__cause__
         if flight is not None:

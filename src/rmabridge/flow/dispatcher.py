@@ -36,6 +36,7 @@ from .files import Files
 from .gate import Gate
 from .metrics import Metrics
 from .tokens import StoredTokens
+from .traces import OFF, Traces
 
 log = structlog.get_logger("dispatcher")
 NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
@@ -65,9 +66,16 @@ class Dispatcher:
     """Runs until it is stopped; ``wake`` it when something became due."""
 
     def __init__(
-        self, store: Store, registry: Registry, sessions: Sessions, metrics: Metrics, public_url: str = ""
+        self,
+        store: Store,
+        registry: Registry,
+        sessions: Sessions,
+        metrics: Metrics,
+        public_url: str = "",
+        traces: Traces = OFF,
     ) -> None:
         self.store, self.registry, self.sessions, self.metrics = store, registry, sessions, metrics
+        self.traces = traces
         self.me = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self.wake = asyncio.Event()
         self.gates = {name: Gate.of(one, store.clock.now) for name, one in registry.accounts.items()}
@@ -167,6 +175,10 @@ class Dispatcher:
     async def _deliver(self, row: Any, turns: int = 0) -> None:
         for _ in range(turns):  # so that the doors are heard between the first steps of many
             await asyncio.sleep(0)
+        with self.traces.delivery(row) as note:
+            note(attempt=row.attempt + 1, outcome=await self._carry_out(row))
+
+    async def _carry_out(self, row: Any) -> str:
         started, flight, gate = perf_counter(), Flight(), self.gates[row.account]
         handler: Handler | None = None
         try:
@@ -186,6 +198,7 @@ class Dispatcher:
         if outcome.kind == "unauthorised":
             await self._pause_account(row.account, outcome)
         self._end(self._ending(row, outcome, flight, took, handler))
+        return outcome.kind
 
     async def _try(self, row: Any, action: Action | None, handler: Handler | None, flight: Flight) -> Outcome:
         if action is None:
@@ -297,7 +310,8 @@ class Dispatcher:
 
     def _event_row(self, events: list[Event], row: Any, dedupe: str) -> dict[str, Any]:
         key_id, now = self.store.day_key(), self.store.clock.micros()
-        return event_row(self.store.vault, key_id, events, row.account, dedupe, now, row.depth + 1, row.case_id)
+        depth, trace = row.depth + 1, self.traces.here() or row.trace
+        return event_row(self.store.vault, key_id, events, row.account, dedupe, now, depth, row.case_id, trace=trace)
 
     def _end(self, ended: Ended) -> None:
         """Endings that come while a commit is under way share the next one."""

@@ -17,6 +17,7 @@ from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store.store import Store
 from .metrics import Metrics
+from .traces import OFF, Traces
 
 MOST_AT_ONCE: Final = 2_000
 RETRY_AFTER: Final = 5
@@ -26,8 +27,11 @@ COUNTED_EVERY: Final = 0.5
 class Intake:
     """Accepts webhooks and fetched items; rows that come while a commit is under way share the next one."""
 
-    def __init__(self, store: Store, registry: Registry, settings: Bridge, metrics: Metrics) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, settings: Bridge, metrics: Metrics, traces: Traces = OFF
+    ) -> None:
         self.store, self.registry, self.settings, self.metrics = store, registry, settings, metrics
+        self.traces = traces
         self.on_written: list[Callable[[], None]] = []
         self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -56,7 +60,8 @@ class Intake:
         receipt = plugin.verify(request, now)
         if (rate := self._rates.get(account)) is not None and not rate.take():  # unsigned noise must not use it up
             raise TooMany(f"[{account}] intake_rate is reached", retry_after=1)
-        await self.accept(account, request.body, receipt, now)
+        with self.traces.webhook(account, request.headers):  # verified: noise makes no traces
+            await self.accept(account, request.body, receipt, now)
         return plugin.reply(request)
 
     def admit(self) -> None:
@@ -97,7 +102,7 @@ class Intake:
             "due_at": 0,
             "depth": 0,
             "key_id": key_id,
-            "body": self.store.vault.seal(key_id, inbox_store.pack(_whole(receipt.meta), body)),
+            "body": self.store.vault.seal(key_id, inbox_store.pack(_whole(receipt.meta), body, self.traces.here())),
             "case_id": None,
             "_nonce": nonce is not None,
         }

@@ -56,12 +56,14 @@ class Books:
     now: datetime = EPOCH
     depth: int = 0
     inbox_id: int | None = None
+    trace: str | None = None
     derived: set[str] = field(default_factory=set)
     asked: list[Held] = field(default_factory=list)
 
     def begin(self, changes: Changes, now: datetime, depth: int, inbox_id: int | None) -> None:
         """Set the stage for the events of one inbox row."""
         self.changes, self.now, self.depth, self.inbox_id = changes, now, depth, inbox_id
+        self.trace = self.world.traces.here()
 
     def view(self, proposer: str = "") -> View:
         """What policies may look at; ``proposer`` is whose action is judged."""
@@ -193,6 +195,7 @@ class Books:
             "verdicts": to_json(verdicts).decode(),
             "key_id": self.key_id,
             "doc": self.world.vault.seal(self.key_id, doc),
+            "trace": self.trace,
             **original,
         }
         self.changes.outbox.append(entry.row)

@@ -46,6 +46,7 @@ class Loader:
             stored.id, stored.account, stored.kind, stored.received_at, stored.depth, stored.claims, stored.case_id
         )
         meta, body = inbox_store.unpack(self.store.vault.open(stored.key_id, stored.body))
+        row.trace = meta.pop(inbox_store.TRACE, None)
         if stored.kind in {"event", "command"}:
             row.events = MANY.validate_json(body)
         else:

@@ -86,7 +86,7 @@ class Lookup:
         ctx = self.dispatcher.context(row.account, idempotency_key(row), row.case_id)
         try:
             async with asyncio.timeout(handler.deadline):
-                with flying(Flight()):
+                with self.dispatcher.traces.delivery(row, "look up"), flying(Flight()):
                     return await handler.find(action, ctx)
         except Exception as error:  # noqa: BLE001 - not known: asked again later
             log.warning("find failed", account=row.account, error=type(error).__name__)

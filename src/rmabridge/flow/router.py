@@ -30,6 +30,7 @@ from .facts import Facts
 from .loader import Loader
 from .matching import Matcher
 from .metrics import Metrics
+from .traces import OFF, Traces
 from .world import World
 from .writing import park, write
 
@@ -45,10 +46,16 @@ class Router:
     """Routes until it is stopped; ``wake`` it when something was put into the inbox."""
 
     def __init__(
-        self, store: Store, registry: Registry, settings: Bridge, render: Callable[..., Any], metrics: Metrics
+        self,
+        store: Store,
+        registry: Registry,
+        settings: Bridge,
+        render: Callable[..., Any],
+        metrics: Metrics,
+        traces: Traces = OFF,
     ) -> None:
         self.store, self.registry, self.settings, self.metrics = store, registry, settings, metrics
-        self.judge = Judge(registry.policies)
+        self.traces, self.judge = traces, Judge(registry.policies)
         self.wake = asyncio.Event()
         self.on_written: list[Callable[[], None]] = []
         self.facts = Facts(store, registry)
@@ -66,6 +73,7 @@ class Router:
             can=lambda account, action: registry.handler(account, action) is not None,
             facts=self.facts.supplied,
             links=Links(store.vault.mark, settings.public_url),
+            traces=traces,
         )
         self.loader = Loader(store, registry, self.world)
         self.matcher = Matcher(store, registry, self.loader)
@@ -170,7 +178,8 @@ class Router:
         started = perf_counter()
         by_id = {one.id: one for one in stored}
         for row in rows:
-            self._route_row(batch, row, by_id[row.id])
+            with self.traces.routed(row) as note:
+                note(case=self._route_row(batch, row, by_id[row.id]))
             if perf_counter() - started > SLICE:
                 await asyncio.sleep(0)
                 started = perf_counter()
@@ -206,7 +215,7 @@ class Router:
 
     # -- route one row --------------------------------------------------------------------------------------------
 
-    def _route_row(self, batch: Batch, row: Row, stored: Any) -> None:
+    def _route_row(self, batch: Batch, row: Row, stored: Any) -> str | None:
         case_id: str | None = row.case_id
         note = None
         try:
@@ -226,6 +235,7 @@ class Router:
         else:
             if row.id not in {*(one for one, _ in batch.waits), *(one["row"] for one in batch.later)}:
                 batch.settle(row, case_id, note)
+        return case_id
 
     def _wait(self, batch: Batch, row: Row, stored: Any, event: Event, waiting: Waiting) -> None:
         """The event stays until a case gets one of its names; one of several events of a row gets a row of its own."""
@@ -249,8 +259,8 @@ class Router:
         kind: str = "event",
     ) -> dict[str, Any]:
         """An inbox row of normalised events, sealed with the day's key."""
-        key_id, now = self.store.day_key(), self.store.clock.micros()
-        return event_row(self.store.vault, key_id, events, account, dedupe, now, depth, case_id, kind)
+        key_id, now, here = self.store.day_key(), self.store.clock.micros(), self.traces.here()
+        return event_row(self.store.vault, key_id, events, account, dedupe, now, depth, case_id, kind, here)
 
     def _route_event(self, batch: Batch, row: Row, event: Event, marks: list[tuple[Any, bytes]]) -> str | None:
         key = self.loader.event_key(row, event)

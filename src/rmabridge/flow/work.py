@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from pydantic_core import to_json
 
-from ..abilities import Timer
-from ..core.judge import Failure
+from ..abilities import Proposal, Timer
+from ..core.judge import Asked, Failure
 from ..core.masking import mask
 from ..core.reduce import GIVING, reduce
 from ..model import (
@@ -110,13 +110,20 @@ class Work(Books):
         return True
 
     def _ask_policies(self, event: Event, queue: Queue, seen: frozenset[str] = frozenset()) -> None:
+        with self.world.traces.policies(event.type, self.trace) as note:
+            for asked, proposal in self.world.judge.proposals(lambda: self.case, event, self.view(), seen):
+                note(asked.name, proposal)
+                self._heard(event, asked, proposal, queue, seen)
+
+    def _heard(
+        self, event: Event, asked: Asked, proposal: Proposal | Failure, queue: Queue, seen: frozenset[str]
+    ) -> None:
         judge = self.world.judge
-        for asked, proposal in judge.proposals(lambda: self.case, event, self.view(), seen):
-            if not isinstance(proposal, AnyEvent):
-                self._take(asked.by, proposal)
-            elif proposal.key not in self.derived and self._fold(proposal, "bridge", asked.by, queue):
-                self.derived.add(proposal.key)
-                queue.append(News(proposal, "bridge", asked.by, True, judge.later(event, asked.name, proposal) - seen))
+        if not isinstance(proposal, AnyEvent):
+            self._take(asked.by, proposal)
+        elif proposal.key not in self.derived and self._fold(proposal, "bridge", asked.by, queue):
+            self.derived.add(proposal.key)
+            queue.append(News(proposal, "bridge", asked.by, True, judge.later(event, asked.name, proposal) - seen))
 
     def record(self, event: Event, account: str, by: str) -> bool:
         """Fold the event and append it to the timeline; False for a timer of an older generation."""

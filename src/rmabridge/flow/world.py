@@ -18,6 +18,7 @@ from ..model import (
     Ref,
 )
 from ..store.vault import Vault
+from .traces import Traces
 
 BAD: Final = frozenset({"denied", "dead", "expired", "cancelled"})
 
@@ -79,6 +80,7 @@ class World:
     messages: Callable[[str], list[Event]]
     facts: Callable[[Case, Shop, datetime], Mapping[str, Any]]
     links: Links
+    traces: Traces
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from .tables import LANES, inbox, waiting
 
 COMMAND_ACCOUNT: Final = "bridge"
 STUCK: Final = ("parked", "unmatched")
+TRACE: Final = "rmabridge.traceparent"
 
 
 def lane_of(account: str, ordering: str | None) -> int:
@@ -29,9 +30,10 @@ def digest(text: bytes) -> bytes:
     return blake2b(text, digest_size=16).digest()
 
 
-def pack(meta: Mapping[str, str], body: bytes) -> bytes:
-    """Meta and raw body in one piece, the body byte for byte."""
-    head = to_json(dict(meta)) if meta else b""
+def pack(meta: Mapping[str, str], body: bytes, trace: str | None = None) -> bytes:
+    """Meta, the trace it belongs to, and raw body in one piece, the body byte for byte."""
+    told = {**meta, TRACE: trace} if trace else dict(meta)
+    head = to_json(told) if told else b""
     return struct.pack(">I", len(head)) + head + body
 
 

@@ -210,6 +210,7 @@ outbox = Table(
     Column("doc", LargeBinary, nullable=False),
     Column("amended_by", Text),
     Column("original", LargeBinary),  # the action as it was proposed, where a policy changed its words
+    Column("trace", String),  # W3C traceparent of what proposed it
     UniqueConstraint("case_id", "key", name="outbox_once"),
 )
 Index(
@@ -305,6 +306,7 @@ evidence = Table(
     Column("key_id", String, nullable=False),
     Column("doc", LargeBinary, nullable=False),
 )
+Index("evidence_sha", evidence.c.sha256)
 
 approvals = Table(
     "approvals",
