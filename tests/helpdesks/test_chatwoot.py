@@ -476,13 +476,43 @@ async def test_notes_and_public_words_are_written_and_found_again(sim, ctx):
     result = await plugin.comment_ticket(note, ctx)
     written = sim.books["messages"][-1]
     assert (written["private"], written["message_type"]) == (True, 1)
-    assert written["content"] == "The parcel arrived.\nlabel.pdf: https://files.example.com/1"
+    assert written["content"] == (
+        "The parcel arrived.\nlabel.pdf: https://files.example.com/1\nlost.pdf: the file was not kept"
+    )
     assert result.id == f"chatwoot:{written['id']}"
     assert (await plugin.find_comment(note, ctx)).result.id == result.id
     public = note.model_copy(update={"public": True})
     assert (await plugin.find_comment(public, ctx)).happened is False
     await plugin.comment_ticket(public, ctx)
     assert sim.books["messages"][-1]["private"] is False
+
+
+PHOTO = b"\x89PNG of a broken kettle"
+FILED = (
+    Attachment(name="照片.png", media_type="image/png", sha256=hashlib.sha256(PHOTO).hexdigest()),
+    Attachment(name="dossier.pdf", media_type="application/pdf", text='{"title": "YT1"}'),
+    Attachment(name="gone.png", media_type="image/png", sha256="f" * 64),
+    Attachment(name="film.mp4", media_type="video/mp4", sha256="e" * 64, size=30 << 20),
+)
+LINES = (
+    "See the files.\n"
+    f"gone.png: the file is not kept here any more (SHA-256 {'f' * 64})\n"
+    "film.mp4: too large to attach; see 'rmabridge cases evidence --save'"
+)
+
+
+@pytest.mark.parametrize("public", [True, False])
+async def test_stored_and_made_files_go_along_and_what_is_gone_or_too_large_is_told(sim, ctx, public):
+    plugin, ctx = desk(url=sim.url), context("desk", http=ctx.http, files={FILED[0].sha256: PHOTO})
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    note = CommentTicket(origin="m1", ticket=ticket, text="See the files.", attachments=FILED, public=public)
+    await plugin.comment_ticket(note, ctx)
+    written = sim.books["messages"][-1]
+    assert (written["content"], written["private"], written["message_type"]) == (LINES, not public, 1)
+    photo, paper = written["attachments"]
+    assert (photo["name"], photo["content_type"], photo["sha256"]) == ("照片.png", "image/png", FILED[0].sha256)
+    assert (paper["name"], paper["content_type"]) == ("dossier.pdf", "application/pdf")
+    assert (await plugin.find_comment(note, ctx)).happened
 
 
 def answer(to, text="Your refund is on its way."):

@@ -1,8 +1,10 @@
 """Request Tracker: against a real RT 5 where it is installed, and its odd answers one by one."""
 
 import base64
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
+from email.parser import BytesParser
 
 import httpx
 import pytest
@@ -138,6 +140,49 @@ async def test_an_agents_reply_is_seen_once_and_our_own_words_are_not(rt_server,
     assert (buyer.message.author, buyer.buyer.email) == (Author.BUYER, "buyer@example.com")
     assert (note.message.author, note.message.public) == (Author.AGENT, False)
     assert (await plugin.poll(ctx, page.cursor)).items == ()
+
+
+PHOTO = b"\x89PNG of a broken kettle"
+FILED = (
+    Attachment(name="照片.png", media_type="image/png", sha256=hashlib.sha256(PHOTO).hexdigest()),
+    Attachment(name="dossier.pdf", media_type="application/pdf", text='{"title": "YT1"}'),
+    Attachment(name="gone.png", media_type="image/png", sha256="f" * 64),
+    Attachment(name="film.mp4", media_type="video/mp4", sha256="e" * 64, size=30 << 20),
+)
+LINES = (
+    "See the files.\n"
+    f"gone.png: the file is not kept here any more (SHA-256 {'f' * 64})\n"
+    "film.mp4: too large to attach; see 'rmabridge cases evidence --save'"
+)
+
+
+@real
+async def test_stored_and_made_files_lie_on_the_real_ticket(rt_server, ctx):
+    plugin, ctx = desk(rt_server.url), context(http=ctx.http, files={FILED[0].sha256: PHOTO})
+    number = (await plugin.open_ticket(opening("shop:R-9"), ctx)).id
+    note = CommentTicket(origin="f", ticket=number, text="See the files.", attachments=FILED)
+    done = await plugin.comment_ticket(note, ctx)
+    path = f"/transaction/{done.id}/attachments?fields=Filename,ContentType"
+    rows = rt_server.call("alice", "GET", path).json()["items"]
+    named = {row["Filename"]: row for row in rows if row.get("Filename")}
+    assert set(named) == {"照片.png", "dossier.pdf"}
+    photo = rt_server.call("alice", "GET", f"/attachment/{named['照片.png']['id']}").json()
+    assert base64.b64decode(photo["Content"]) == PHOTO
+    assert (await plugin.find_comment(note, ctx)).result.id == done.id
+
+
+async def test_stored_and_made_files_go_along_and_what_is_gone_or_too_large_is_told(rt):
+    plugin, lent = desk(), context(files={FILED[0].sha256: PHOTO})
+    route = rt.post("/ticket/7/comment").respond(201, json=["Comments added"])
+    note = CommentTicket(origin="f", ticket="7", text="See the files.", attachments=FILED)
+    await plugin.comment_ticket(note, lent)
+    sent = route.calls.last.request
+    form = BytesParser().parsebytes(f"Content-Type: {sent.headers['Content-Type']}\r\n\r\n".encode() + sent.content)
+    words, photo, paper = form.get_payload()
+    assert json.loads(words.get_payload(decode=True)) == {"Content": LINES, "ContentType": "text/plain"}
+    assert (photo.get_content_type(), photo.get_payload(decode=True)) == ("image/png", PHOTO)
+    assert paper.get_payload(decode=True).startswith(b"%PDF-")
+    await lent.http.aclose()
 
 
 @real

@@ -426,12 +426,49 @@ async def test_a_comment_is_written_and_found_again(sim, ctx):
     assert (await plugin.find_comment(action, ctx)).happened is False
     result = await plugin.comment_ticket(action, ctx)
     comment = sim.books["tickets"][ticket]["comments"][-1]
-    assert comment["body"] == "The parcel arrived.\nlabel.pdf: https://files.example.com/1\n\n#bridge"
+    assert comment["body"] == (
+        "The parcel arrived.\nlabel.pdf: https://files.example.com/1\nlost.pdf: the file was not kept\n\n#bridge"
+    )
     assert comment["public"] is True
     assert result.id == f"zendesk:{comment['id']}"
     assert (await plugin.find_comment(action, ctx)).result.id == result.id
     note = action.model_copy(update={"public": False})
     assert (await plugin.find_comment(note, ctx)).happened is False
+
+
+PHOTO = b"\x89PNG of a broken kettle"
+FILED = (
+    Attachment(name="照片.png", media_type="image/png", sha256=hashlib.sha256(PHOTO).hexdigest()),
+    Attachment(name="dossier.pdf", media_type="application/pdf", text='{"title": "YT1"}'),
+    Attachment(name="gone.png", media_type="image/png", sha256="f" * 64),
+    Attachment(name="film.mp4", media_type="video/mp4", sha256="e" * 64, size=30 << 20),
+)
+LINES = (
+    "See the files.\n"
+    f"gone.png: the file is not kept here any more (SHA-256 {'f' * 64})\n"
+    "film.mp4: too large to attach; see 'rmabridge cases evidence --save'"
+)
+
+
+async def test_stored_and_made_files_go_along_and_what_is_gone_or_too_large_is_told(sim, ctx):
+    plugin, ctx = desk(url=sim.url), context("desk", http=ctx.http, files={FILED[0].sha256: PHOTO})
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    action = CommentTicket(origin="m1", ticket=ticket, text="See the files.", attachments=FILED)
+    await plugin.comment_ticket(action, ctx)
+    comment = sim.books["tickets"][ticket]["comments"][-1]
+    photo, paper = comment["attachments"]
+    assert (photo["file_name"], photo["content_type"], photo["sha256"]) == ("照片.png", "image/png", FILED[0].sha256)
+    assert (paper["file_name"], paper["content_type"]) == ("dossier.pdf", "application/pdf")
+    assert (comment["body"], sim.books["uploads"]) == (LINES, {})
+    assert (await plugin.find_comment(action, ctx)).happened
+
+
+async def test_an_upload_counts_for_one_comment(sim, ctx):
+    plugin = desk(url=sim.url)
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    refused = {"ticket": {"comment": {"body": "x", "uploads": ["made-up"]}}}
+    with pytest.raises(Rejected, match="token is invalid"):
+        await plugin._call(ctx, "PUT", f"/tickets/{ticket}.json", refused)
 
 
 async def test_an_agents_equal_words_are_not_our_comment(sim, ctx):

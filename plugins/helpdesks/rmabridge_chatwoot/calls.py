@@ -39,16 +39,22 @@ class Calls(Plugin):
     def _page(self, conversation: str) -> str:
         return f"{self.site}/app/accounts/{self.account_id}/conversations/{conversation}"
 
-    async def _call(
-        self, ctx: Context, method: str, path: str, json: Any = None, *, params: dict[str, str] | None = None
-    ) -> bytes:
-        return await self._ask(ctx, method, f"/accounts/{self.account_id}{path}", json, params)
+    async def _call(self, ctx: Context, method: str, path: str, json: Any = None, **more: Any) -> bytes:
+        return await self._ask(ctx, method, f"/accounts/{self.account_id}{path}", json, **more)
 
     async def _ask(
-        self, ctx: Context, method: str, path: str, json: Any = None, params: dict[str, str] | None = None
+        self,
+        ctx: Context,
+        method: str,
+        path: str,
+        json: Any = None,
+        params: dict[str, str] | None = None,
+        **more: Any,
     ) -> bytes:
         sent = {"Accept": "application/json", "api_access_token": self.token.get_secret_value()}
-        answer = await ctx.http.request(method, f"{self.site}/api/v1{path}", json=json, params=params, headers=sent)
+        answer = await ctx.http.request(
+            method, f"{self.site}/api/v1{path}", json=json, params=params, headers=sent, **more
+        )
         _complain(answer)
         return answer.content
 

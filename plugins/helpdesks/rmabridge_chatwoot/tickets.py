@@ -55,8 +55,9 @@ class Ticketing(Speaking, KeepsTickets):
         missing += await self._adorned(made.id, action, ctx)
         return Result(id=made.id, url=self._page(made.id), note=_left_out(missing))
 
+    @performs(deadline=90)
     async def comment_ticket(self, action: CommentTicket, ctx: Context) -> Result:
-        return await self._say(ctx, action.ticket, self._told(action), public=action.public)
+        return await self._say(ctx, action.ticket, action, public=action.public)
 
     async def update_ticket(self, action: UpdateTicket, ctx: Context) -> Result:
         path, missing = path_of(action.ticket), []
@@ -92,7 +93,7 @@ class Ticketing(Speaking, KeepsTickets):
 
     async def find_comment(self, action: CommentTicket, ctx: Context) -> Finding:
         """Whether the conversation holds these words by us."""
-        return await self._said(ctx, action.ticket, self._told(action), public=action.public)
+        return await self._said(ctx, action.ticket, action, public=action.public)
 
     async def _known(self, action: OpenTicket, ctx: Context) -> Contact | None:
         wanted = action.requester_email or _identifier(action)

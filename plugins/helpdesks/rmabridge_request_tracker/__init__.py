@@ -10,6 +10,7 @@ RT's core sends no webhooks, so this account polls and has no door. All of the f
 - For users who are not superusers ``total`` and ``pages`` are null and there is no ``next_page``.
 - RT says nothing of a custom field that is not applied to the queue, of a priority that is no number (it becomes 0),
   or, but for a sentence in a 200, of a status it does not know. So tickets are read back after each change.
+- Files in a comment's JSON end in a 500 where a name is not ASCII; as parts of a form they keep their names.
 - An unknown queue and a missing right are both a 403: a person must look, the account goes on.
 
 The account's user needs the rights SeeQueue, ShowTicket, ShowTicketComments, CreateTicket, ReplyToTicket,

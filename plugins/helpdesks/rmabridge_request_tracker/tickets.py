@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from rmabridge.abilities import Context, Finding, KeepsTickets, Result
+from rmabridge.abilities import Context, Finding, KeepsTickets, Result, performs
 from rmabridge.errors import Rejected
 from rmabridge.model import CommentTicket, OpenTicket, UpdateTicket
-from rmabridge.wire.bodies import read_json, read_object
+from rmabridge.wire.attached import Bundle, bundle
+from rmabridge.wire.bodies import dump_json, read_json, read_object
 
 from .calls import Calls, custom_fields, quoted
 
@@ -33,6 +34,10 @@ class Ticketing(Calls, KeepsTickets):
         description="RT's number for each priority of the routing rules",
     )
 
+    most_attached: int = Field(
+        20 << 20, ge=0, description="bytes of files in one comment; what is beyond is only named"
+    )
+
     async def open_ticket(self, action: OpenTicket, ctx: Context) -> Result:
         """Open the ticket; the note names custom fields that RT did not take."""
         label = f"[{action.external}]"
@@ -52,11 +57,17 @@ class Ticketing(Calls, KeepsTickets):
         note = _note(read_object(seen.content) if seen.is_success else {}, sent["CustomFields"])
         return Result(number, self._page(number), note=note)
 
+    @performs(deadline=90)
     async def comment_ticket(self, action: CommentTicket, ctx: Context) -> Result:
-        """Reply to the requestors, or add a note; ``Result.id`` is the transaction's."""
+        """Reply to the requestors, or add a note, with its files; ``Result.id`` is the transaction's."""
         number, path = _ticket(action), "correspond" if action.public else "comment"
-        sent = {"Content": _words(action), "ContentType": "text/plain"}
-        answer = await self._call(ctx, "POST", f"/ticket/{number}/{path}", json=sent)
+        along = await self._along(action, ctx)
+        sent = {"Content": along.words(action.text), "ContentType": "text/plain"}
+        form: list[tuple[str, Any]] = [("Attachments", (one.name, data, one.media_type)) for one, data in along.files]
+        if form:
+            form.insert(0, ("JSON", (None, dump_json(sent).encode(), "application/json")))
+        body: dict[str, Any] = {"files": form} if form else {"json": sent}
+        answer = await self._call(ctx, "POST", f"/ticket/{number}/{path}", **body)
         made = answer.headers.get("Location", "").rpartition("/")[2]
         return Result(made or None, self._page(number))
 
@@ -92,11 +103,15 @@ class Ticketing(Calls, KeepsTickets):
         number, kind = _ticket(action), "Correspond" if action.public else "Comment"
         query = f"TicketId = {int(number)} AND Type = '{kind}' AND Creator = {quoted(self._me)}"
         rows = await self._transactions(ctx, query, order="DESC", per_page=20)
+        words = (await self._along(action, ctx)).words(action.text)
         for row in rows:
             text, _, _ = await self._content(ctx, str(row["id"]))
-            if _squeezed(text) == _squeezed(_words(action)):
+            if _squeezed(text) == _squeezed(words):
                 return Finding(True, Result(str(row["id"]), self._page(number)))
         return Finding(None if len(rows) == 20 else False)
+
+    async def _along(self, action: CommentTicket, ctx: Context) -> Bundle:
+        return await bundle(action.attachments, ctx.blob, self.most_attached)
 
     def _priority(self, name: str | None) -> dict[str, Any]:
         if name is None:
@@ -115,10 +130,6 @@ def _ticket(action: CommentTicket | UpdateTicket) -> str:
     if not (action.ticket or "").isdecimal():
         raise Rejected(f"no RT ticket number: {action.ticket!r}")
     return str(action.ticket)
-
-
-def _words(action: CommentTicket) -> str:
-    return "\n".join([action.text, *(f"{file.name}: {file.url}" for file in action.attachments if file.url)])
 
 
 def _squeezed(value: str) -> str:

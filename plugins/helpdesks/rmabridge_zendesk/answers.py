@@ -53,6 +53,17 @@ class Comments(Answer):
     next_page: str | None = None
 
 
+class Uploaded(Answer):
+    """The answer to an upload; the token stands for the files until a comment takes it."""
+
+    class Upload(Answer):
+        """Its wrapping."""
+
+        token: str = Field(min_length=1)
+
+    upload: Upload
+
+
 class Me(Answer):
     """Who is signed in; the anonymous visitor has no id."""
 

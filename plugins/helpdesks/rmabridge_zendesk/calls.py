@@ -49,6 +49,7 @@ class Calls(Plugin):
         *,
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
+        content: bytes | None = None,
     ) -> bytes:
         token = self.token.get_secret_value()
         sent = {"Accept": "application/json", **(headers or {})}
@@ -56,7 +57,9 @@ class Calls(Plugin):
         if auth is None:
             sent["Authorization"] = f"Bearer {token}"
         address = f"{self.site}/api/v2{path}"
-        answer = await ctx.http.request(method, address, json=json, params=params, headers=sent, auth=auth)
+        answer = await ctx.http.request(
+            method, address, json=json, content=content, params=params, headers=sent, auth=auth
+        )
         _complain(answer)
         return answer.content
 

@@ -8,10 +8,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rmabridge.abilities import Context, Finding, KeepsTickets, Result, performs
-from rmabridge.model import Attachment, CommentTicket, OpenTicket, TicketSeen, UpdateTicket
+from rmabridge.model import CommentTicket, OpenTicket, TicketSeen, UpdateTicket
+from rmabridge.wire.attached import Bundle, bundle
 from rmabridge.wire.bodies import dig
 
-from .answers import Comments, Tickets, Written
+from .answers import Comments, Tickets, Uploaded, Written
 from .calls import Calls
 from .terms import lower, path_of, refs_of, word
 
@@ -27,6 +28,9 @@ class Ticketing(Calls, KeepsTickets):
         description="Zendesk's priorities by the bridge's words",
     )
     statuses: dict[str, str] = Field(default_factory=dict, description="other words for open, pending and solved")
+    most_attached: int = Field(
+        20 << 20, ge=0, description="bytes of files in one comment; what is beyond is only named"
+    )
     first_comment_public: bool = Field(False, description="show a ticket's first comment to the customer, by mail")
 
     @performs(remembers=timedelta(hours=1), settles_after=timedelta(minutes=1))
@@ -48,9 +52,13 @@ class Ticketing(Calls, KeepsTickets):
         group = action.group if action.group not in self.group_ids else None
         return self._result(Written.model_validate_json(answer), ctx, self._left_out(action, group))
 
+    @performs(deadline=90)
     async def comment_ticket(self, action: CommentTicket, ctx: Context) -> Result:
-        comment = {"body": self._told(action), "public": action.public}
-        answer = await self._call(ctx, "PUT", path_of(action.ticket), {"ticket": {"comment": comment}})
+        path, along = path_of(action.ticket), await self._along(action, ctx)
+        comment: dict[str, Any] = {"body": self._signed(along.words(action.text)), "public": action.public}
+        if token := await self._uploaded(along, ctx):
+            comment["uploads"] = [token]
+        answer = await self._call(ctx, "PUT", path, {"ticket": {"comment": comment}})
         written = Written.model_validate_json(answer)
         done = written.audit.get("events") or ()
         made = next((dig(one, "id") for one in done if dig(one, "type") == "Comment"), None)
@@ -86,7 +94,7 @@ class Ticketing(Calls, KeepsTickets):
         page = Comments.model_validate_json(
             await self._call(ctx, "GET", f"{path_of(action.ticket)}/comments", params=params)
         )
-        words = self._told(action).split()
+        words = self._signed((await self._along(action, ctx)).words(action.text)).split()
         for one in page.comments:
             mine = not self.bot_ids or one.author_id in self.bot_ids
             if mine and one.public == action.public and one.body.split() == words:
@@ -108,10 +116,18 @@ class Ticketing(Calls, KeepsTickets):
     def _signed(self, words: str) -> str:
         return f"{words}\n\n{self.marker}" if self.marker else words
 
-    def _told(self, action: CommentTicket) -> str:
-        """The comment's words, with the names of its attachments below, and where they are."""
-        there = [one for one in action.attachments if one.url or one.sha256 or one.text]
-        return self._signed("\n".join([action.text, *map(_link, there)]))
+    async def _along(self, action: CommentTicket, ctx: Context) -> Bundle:
+        return await bundle(action.attachments, ctx.blob, self.most_attached)
+
+    async def _uploaded(self, along: Bundle, ctx: Context) -> str | None:
+        """The token of the files, which nobody sees until a comment takes it; None where there are none."""
+        token = None
+        for one, data in along.files:
+            params = {"filename": one.name} | ({"token": token} if token else {})
+            headers = {"Content-Type": one.media_type}
+            answer = await self._call(ctx, "POST", "/uploads.json", params=params, headers=headers, content=data)
+            token = Uploaded.model_validate_json(answer).upload.token
+        return token
 
     def _settable(self, priority: str | None, fields: dict[str, str]) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -128,9 +144,3 @@ class Ticketing(Calls, KeepsTickets):
         if group:
             missing.append(f"group {group}")
         return f"not set in Zendesk, no id known: {', '.join(missing)}" if missing else None
-
-
-def _link(one: Attachment) -> str:
-    if one.url:
-        return f"{one.name}: {one.url}"
-    return f"{one.name} (SHA-256 {one.sha256})" if one.sha256 else one.name

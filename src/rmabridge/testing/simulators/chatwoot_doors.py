@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ EVENTS = (
     "conversation_typing_off",
 )
 PAGE, LISTED = 20, 25
+LARGEST_FILE = 40 << 20
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -134,7 +136,12 @@ class ChatwootDoors(ChatwootBooks):
         if kind == "incoming" and self.books["inboxes"][str(talk["inbox_id"])]["channel_type"] != "Channel::Api":
             raise RefusalError(422, {"error": "Incoming messages are only allowed in Api inboxes"})
         sender = self.books["contacts"][str(talk["contact_id"])] if kind == "incoming" else self.bot
-        made = self._add(talk, given["content"], kind, sender, private=bool(given.get("private")))
+        files = await _files(request, given)
+        made = self._add(talk, given["content"], kind, sender, private=str(given.get("private")).lower() == "true")
+        made["attachments"] = [
+            {"id": next(self._ids), "file_type": "file", "data_url": f"{self.url}/files/{one['name']}", **one}
+            for one in files
+        ]
         self._spawn(self._tell_message(made))
         return web.json_response(made)
 
@@ -236,7 +243,27 @@ class ChatwootDoors(ChatwootBooks):
         return guarded
 
 
+async def _files(request: web.Request, given: Record) -> list[Record]:
+    """The files of a form, which were read with it; JSON carries none."""
+    if "attachments" in given or "attachments[]" in given:
+        raise RefusalError(422, {"error": "Attachments are no files"})
+    if request.content_type != "multipart/form-data":
+        return []
+    found: list[Record] = []
+    for one in (await request.post()).getall("attachments[]", []):
+        if not isinstance(one, web.FileField):
+            raise RefusalError(422, {"error": "Attachments are no files"})
+        data = one.file.read()
+        if len(data) > LARGEST_FILE:
+            raise invalid("Attachments size is too big", "attachments")
+        mark = hashlib.sha256(data).hexdigest()
+        found.append({"name": one.filename, "content_type": one.content_type, "size": len(data), "sha256": mark})
+    return found
+
+
 async def _read(request: web.Request) -> Record:
+    if request.content_type == "multipart/form-data":
+        return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
     try:
         given = await request.json()
     except json.JSONDecodeError:

@@ -19,6 +19,8 @@ from .server import Simulator
 STATUSES = ("new", "open", "pending", "hold", "solved", "closed")
 PRIORITIES = ("low", "normal", "high", "urgent")
 REMEMBERED = timedelta(hours=2)
+UPLOADED = timedelta(hours=1)
+LARGEST_FILE = 50 << 20
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -49,7 +51,7 @@ class ZendeskSim(Simulator):
         super().__init__(hook=hook)
         self.subdomain, self.email, self.token, self.secret, self.rate = subdomain, email, token, secret, rate
         self.tries = tries
-        self.books["tickets"] = {}
+        self.books["tickets"], self.books["uploads"] = {}, {}
         self.books["users"] = {"9001": {"id": 9001, "name": "Bridge", "email": email, "staff": True}}
         self.bot = "9001"
         self._ids = iter(range(35000, 1 << 30))
@@ -62,6 +64,7 @@ class ZendeskSim(Simulator):
     def routes(self) -> list[web.RouteDef]:
         doors: list[tuple[str, str, Handler]] = [
             ("GET", "/api/v2/users/me{json:(\\.json)?}", self._me),
+            ("POST", "/api/v2/uploads{json:(\\.json)?}", self._upload),
             ("POST", "/api/v2/tickets{json:(\\.json)?}", self._create),
             ("GET", "/api/v2/tickets{json:(\\.json)?}", self._list),
             ("GET", "/api/v2/tickets/{id:\\d+}{json:(\\.json)?}", self._show),
@@ -190,6 +193,7 @@ class ZendeskSim(Simulator):
         comment = given.pop("comment", None)
         if comment is not None and not str(comment.get("body") or "").strip():
             raise _invalid(base="Comment: cannot be blank")
+        files = self._taken(comment or {})
         for name, value in given.items():
             before, ticket[name] = ticket.get(name), value
             if name in {"status", "priority"} and before != value:
@@ -198,8 +202,31 @@ class ZendeskSim(Simulator):
                 events.append({"id": next(self._ids), "type": "Change", "field_name": name, "value": value})
         if comment is not None:
             events.append(self._add(ticket, comment, bot))
+            ticket["comments"][-1]["attachments"] = files
         ticket["updated_at"] = self._now()
         return web.json_response({"ticket": _shown(ticket), "audit": {"events": events}})
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        name, data, now = request.query.get("filename"), await request.read(), self.now()
+        if not name or not data:
+            raise RefusalError(422, {"error": "AttachmentUnprocessable", "description": "No file was uploaded"})
+        if len(data) > LARGEST_FILE:
+            raise RefusalError(413, {"error": "AttachmentTooLarge", "description": "The file is too large"})
+        token = request.query.get("token") or uuid.uuid4().hex
+        upload = self.books["uploads"].setdefault(token, {"at": now, "files": []})
+        file = {"id": next(self._ids), "file_name": name, "content_type": request.content_type, "size": len(data)}
+        upload["files"].append({**file, "sha256": hashlib.sha256(data).hexdigest()})
+        return web.json_response({"upload": {"token": token, "attachment": file}}, status=201)
+
+    def _taken(self, given: dict[str, Any]) -> list[dict[str, Any]]:
+        """The files of a comment's tokens; a token serves one comment, within its hour."""
+        files: list[dict[str, Any]] = []
+        for token in given.get("uploads") or ():
+            upload = self.books["uploads"].get(token)
+            if upload is None or self.now() - upload["at"] > UPLOADED:
+                raise _invalid(uploads="Uploads: token is invalid or has expired")
+            files += self.books["uploads"].pop(token)["files"]
+        return files
 
     async def _comments(self, request: web.Request) -> web.Response:
         comments = self._ticket(request)["comments"]
