@@ -514,6 +514,52 @@ def test_an_unknown_content_type_is_told_so():
         parse(mapped(NOTE), BODY, "text/html")
 
 
+TOLD = {
+    "claim.seen": (
+        {"waybill": "no", "carrier": "by", "kind": "'loss'", "status": "state", "claim": "id", "due_at": "until",
+         "amount": "{amount: sum, currency: 'CNY'}"},
+        {"no": "yt 0000-1", "by": "YTO", "state": "APPROVED", "sum": "20.00", "until": "2026-01-09T12:00:00Z"},
+        {"waybill": "YT00001", "carrier": "YTO", "kind": "loss", "status": "approved", "claim": "7",
+         "amount": Money.of("20.00 CNY"), "due_at": datetime(2026, 1, 9, 12, tzinfo=UTC)},
+    ),
+    "evidence.added": (
+        {"kind": "'photo'", "name": "name", "url": "url", "source": "'buyer'", "size": "size"},
+        {"name": "a.jpg", "url": "https://a.example/a.jpg", "size": 12},
+        {"kind": "photo", "evidence": "evidence.added:7", "url": "https://a.example/a.jpg", "size": 12},
+    ),
+    "coverage.seen": ({"carrier": "by", "served": "ok"}, {"by": "HHTT", "ok": False}, {"served": False}),
+    "case.classified": (
+        {"issue": "issue", "level": "level", "also": "also", "why": "why"},
+        {"issue": "lost_parcel", "level": 2, "also": ["other"], "why": ["said so"]},
+        {"issue": "lost_parcel", "level": 2, "also": ("other",), "why": ("said so",)},
+    ),
+    "remedy.accepted": (
+        {"remedy": "what", "amount": "{amount: sum, currency: 'CNY'}", "by": "who"},
+        {"what": "partial_refund", "sum": "5", "who": "ann"},
+        {"remedy": "partial_refund", "amount": Money.of("5 CNY"), "by": "ann"},
+    ),
+    "remedy.declined": ({"by": "who"}, {"who": "buyer"}, {"by": "buyer"}),
+    "identity.checked": ({"identity": "is"}, {"is": "verified"}, {"identity": "verified"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(TOLD))
+def test_a_system_of_the_shop_tells_what_it_knows_of_a_case(kind):
+    fields, body, expected = TOLD[kind]
+    rule = {"type": kind, "key": "id", "refs": {"order": "order"}, "set": fields}
+    if kind == "claim.seen":
+        rule["words"] = {"status": {"APPROVED": "approved"}}
+    (event,) = parse(mapped(rule), json.dumps({"id": 7, "order": "O1", **body}).encode())
+    assert (event.type, event.key) == (kind, f"{kind}:7")
+    assert {name: getattr(event, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("kind", ["case.closed", "action.settled", "commanded", "remedy.offered", "case.erased"])
+def test_what_the_bridge_does_is_not_for_others_to_tell(kind):
+    with pytest.raises(ValidationError, match="type"):
+        mapped({"type": kind, "key": "id"})
+
+
 BOMB = b'<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]><r><id>&b;</id></r>'
 
 

@@ -20,8 +20,13 @@ from rmabridge.errors import Malformed
 from rmabridge.model import (
     EVENTS,
     CaseRequested,
+    ClaimSeen,
+    Classified,
+    CoverageSeen,
     Delivered,
     Event,
+    EvidenceAdded,
+    IdentityChecked,
     MessageReceived,
     Noted,
     OrderSeen,
@@ -29,6 +34,8 @@ from rmabridge.model import (
     Ref,
     RefKind,
     RefundSeen,
+    RemedyAccepted,
+    RemedyDeclined,
     RequestChanged,
     TicketSeen,
 )
@@ -39,15 +46,22 @@ from rmabridge.wire.waybills import normalise
 from .bodies import plain
 from .queries import Query, framed, named
 
-# What a platform may tell; decisions and commands are not for it to tell.
+# What a system of the shop's may tell; what the bridge does and was told to do is not for others to tell.
 TYPES: dict[str, type[BaseModel]] = {
+    "case.classified": Classified,
     "case.requested": CaseRequested,
+    "claim.seen": ClaimSeen,
+    "coverage.seen": CoverageSeen,
+    "evidence.added": EvidenceAdded,
+    "identity.checked": IdentityChecked,
     "message.delivered": Delivered,
     "message.received": MessageReceived,
     "noted": Noted,
     "order.seen": OrderSeen,
     "parcel.seen": ParcelSeen,
     "refund.seen": RefundSeen,
+    "remedy.accepted": RemedyAccepted,
+    "remedy.declined": RemedyDeclined,
     "request.changed": RequestChanged,
     "ticket.seen": TicketSeen,
 }
@@ -69,13 +83,20 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Literal[
+        "case.classified",
         "case.requested",
+        "claim.seen",
+        "coverage.seen",
+        "evidence.added",
+        "identity.checked",
         "message.delivered",
         "message.received",
         "noted",
         "order.seen",
         "parcel.seen",
         "refund.seen",
+        "remedy.accepted",
+        "remedy.declined",
         "request.changed",
         "ticket.seen",
     ]
@@ -178,8 +199,11 @@ class Rule(BaseModel):
         if isinstance(message, dict):
             given = {name: value for name, value in message.items() if value is not None}
             made["message"] = {"id": made["key"], "author": "buyer", "form": "thread", "at": made["at"]} | given
-        if isinstance(parcel, dict) and isinstance(parcel.get("waybill"), str):
-            parcel["waybill"] = normalise(parcel["waybill"])
+        for one in (parcel, made):
+            if isinstance(one, dict) and isinstance(one.get("waybill"), str):
+                one["waybill"] = normalise(one["waybill"])
+        if made["type"] == "evidence.added":
+            made.setdefault("evidence", made["key"])
         self._money(made, "")
 
     def _money(self, value: Any, path: str) -> None:
