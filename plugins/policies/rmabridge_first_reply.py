@@ -23,6 +23,7 @@ from rmabridge.model import (
     Case,
     DeadlineReached,
     Event,
+    Issue,
     MessageReceived,
     Status,
 )
@@ -41,6 +42,11 @@ class FirstReply(Policy):
 
     session: timedelta = Field(timedelta(minutes=30), description="silence after which a buyer is greeted again")
     not_after: timedelta = Field(timedelta(hours=24), description="age past which a greeting is not sent any more")
+    scripts: dict[Issue, str] = Field(
+        default_factory=dict,
+        description="templates that are the first words by issue: wrong_item = 'script.wrong_item' says sorry, what "
+        "the buyer gets for it and what is changed; the general greeting where left out",
+    )
     skip_sources: tuple[str, ...] = Field(
         ("operator", "import"), description="sources of cases that get no automatic greeting"
     )
@@ -54,7 +60,7 @@ class FirstReply(Policy):
         if writing and not (view.proposed(first) and running):
             yield writing
         elif not view.proposed(first):
-            yield from self._say(case, view, first, f"first_reply.{case.kind}")
+            yield from self._open(case, view, first)
         elif again and not running and not view.proposed(again):
             yield from self._say(case, view, again, "greeting.session")
         elif again:
@@ -69,8 +75,15 @@ class FirstReply(Policy):
         by_buyer = case.request is not None or case.talk.first_in is not None
         return by_buyer and view.now - began <= self.not_after
 
-    def _say(self, case: Case, view: View, purpose: str, template: str) -> Iterable[Proposal]:
-        message = tell(case, view, purpose, template)
+    def _open(self, case: Case, view: View, purpose: str) -> Iterable[Proposal]:
+        script = self.scripts.get(case.issue) if case.issue else None
+        if script:  # a compensation is named only once it is granted
+            yield from self._say(case, view, purpose, script, amount=None)
+        else:
+            yield from self._say(case, view, purpose, f"first_reply.{case.kind}")
+
+    def _say(self, case: Case, view: View, purpose: str, template: str, **values: Any) -> Iterable[Proposal]:
+        message = tell(case, view, purpose, template, **values)
         if message:
             yield message.model_copy(update={"not_after": view.now + self.not_after})
             yield Timer(SESSION, view.now + self.session)

@@ -9,7 +9,19 @@ from rmabridge_first_reply import FirstReply
 
 from rmabridge.abilities import Limit, Way
 from rmabridge.core.reach import ways
-from rmabridge.model import Author, Buyer, CaseKind, Closed, FactMissing, Form, Ref, RefKind, RefundSeen, Reopened
+from rmabridge.model import (
+    Author,
+    Buyer,
+    CaseKind,
+    Closed,
+    FactMissing,
+    Form,
+    Issue,
+    Ref,
+    RefKind,
+    RefundSeen,
+    Reopened,
+)
 
 
 @pytest.fixture
@@ -63,6 +75,19 @@ def test_a_complaint_is_answered_with_understanding_and_the_template_is_stored(w
     assert any(line in first.text for line in world.CATALOGUE.empathy(locale))
     assert first.template.model_dump() == {"id": f"first_reply.{kind}", "version": 1, "locale": locale}
     assert first.not_after == one.now + timedelta(hours=24)
+
+
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "en"])
+def test_where_the_shop_wants_it_the_first_words_are_the_three_part_script_in_at_most_400_bytes(world, desk, locale):
+    thread = (Way(account="taobao", form=Form.THREAD, limit=Limit(bytes=400)),)
+    buyer = Buyer(id="B1", name="王小明", thread="T1", locale=locale)
+    scripts = {"scripts": {Issue.WRONG_ITEM: "script.wrong_item"}}
+    for issue, template in ((Issue.WRONG_ITEM, "script.wrong_item"), (Issue.LATE_DELIVERY, "first_reply.refund")):
+        one = desk(settings=scripts, the_shop=world.shop(ways=thread))
+        asked = world.requested(kind=CaseKind.REFUND, buyer=buyer).model_copy(update={"issue": issue})
+        said = one.feed(asked, world.order(buyer=buyer)).sent("reply:first:1")
+        assert said.template.id == template
+        assert len(said.text.encode()) <= 400
 
 
 def test_it_waits_for_the_order_and_goes_on_when_it_does_not_come(world, desk):
