@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import re
+import select
 import signal
 import string
 import subprocess
@@ -33,16 +34,16 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "rmabridge", "demo", *arguments]
 
 
-def living(mark: Path) -> list[str]:
-    """Processes that name this directory in their command line, or work in it."""
-    found = []
+def living(mark: Path) -> dict[int, str]:
+    """Processes that name this directory in their command line, or work in it: pid → command line."""
+    found = {}
     for one in Path("/proc").glob("[0-9]*"):
         try:
             line, cwd = (one / "cmdline").read_bytes().decode(errors="replace"), str((one / "cwd").readlink())
         except OSError:
             continue
         if int(one.name) != os.getpid() and (str(mark) in line or cwd.startswith(str(mark))):
-            found.append(line)
+            found[int(one.name)] = line
     return found
 
 
@@ -135,7 +136,12 @@ def test_a_silent_insured_parcel_is_claimed_once_and_its_buyer_gets_one_text_mes
 def test_a_wrong_item_is_paid_once_and_only_after_a_person_said_so(told: dict[str, Any]) -> None:
     books = of_shop(told, "wrong_item")
     assert [one[1:] for one in books["refunds"]] == [["500.01", "CNY"]]
-    for said in ("500.01 CNY is held", "rmabridge approvals approve", "once; a second approval was refused"):
+    for said in (
+        "that was all three",
+        "500.01 CNY is held",
+        "rmabridge approvals approve",
+        "once; a second approval was refused",
+    ):
         assert said in told["stderr"]
     assert told["compared"]["books"]["staff"]["told"] > 0
 
@@ -160,7 +166,7 @@ def test_the_databases_files_hold_no_clear_personal_data(told: dict[str, Any]) -
 
 @pytest.mark.slow
 def test_nothing_is_left_running(told: dict[str, Any]) -> None:
-    assert living(told["folder"]) == []
+    assert living(told["folder"]) == {}
 
 
 @pytest.mark.slow
@@ -178,7 +184,23 @@ def test_an_interrupted_demo_stops_everything(tmp_path: Path, how: signal.Signal
         finally:
             running.kill()
     assert running.returncode == 130
-    assert living(folder) == []
+    assert living(folder) == {}
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    with subprocess.Popen(command("--keep", str(folder), "--lang", "en"), stdout=subprocess.PIPE, text=True) as running:
+        try:
+            next(line for line in running.stdout or () if "All answer" in line)
+            children = living(folder).keys() - {running.pid}
+            assert len(children) >= 12
+            ends = [os.pidfd_open(pid) for pid in children]
+        finally:
+            running.kill()
+    for end in ends:
+        assert select.select([end], [], [], 30)[0], "a process outlives the demo"
+        os.close(end)
 
 
 def test_the_configuration_is_one_that_the_bridge_takes() -> None:

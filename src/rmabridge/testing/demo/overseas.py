@@ -45,11 +45,14 @@ def insured(world: World, tell: Tell) -> Silent:
     world.advance(f"{hours}h")
     tell("silent", days=hours // 24, hours=hours)
     world.until("the claim", lambda: world.books("easypost")["claims"])
-    world.until("the answer is missed", lambda: _claim(world)["state"] == "uncertain")
+    world.until("the answer is missed", lambda: world.unsettled("easypost", "uncertain"))
     tell("claim_unanswered", times=_filed(world))
     world.advance("6m")
-    world.until("the claim is found", lambda: _claim(world)["state"] == "done")
-    tell("claim_found", claim=_claim(world)["ref"], times=_filed(world))
+    world.until("the claim is looked up", lambda: not world.unsettled("easypost", "uncertain"))
+    world.settle()
+    claim = world.cli("deliveries", "list", "--type", "claim.file", "--account", "easypost")[0]
+    expect(claim["state"] == "done", f"the claim is {claim['state']}: {claim['cause']}")
+    tell("claim_found", claim=claim["ref"], times=_filed(world))
     text = world.until("the text message", lambda: world.books("aliyun")["sent"])[0]
     world.settle()
     tell("text_message", text=text["text"])
@@ -76,11 +79,6 @@ def _watched(world: World) -> dict[str, Any]:
 def _until_morning(world: World) -> int:
     """Hours until it is morning at the shop, ten days and a little on."""
     return DAYS * 24 + 1 + (MORNING - 1 - world.now().astimezone(HERE).hour) % 24
-
-
-def _claim(world: World) -> dict[str, Any]:
-    found: dict[str, Any] = world.cli("deliveries", "list", "--type", "claim.file", "--account", "easypost")[0]
-    return found
 
 
 def _filed(world: World) -> int:

@@ -13,6 +13,8 @@ from .world import World
 
 SELLER: Final = "2"
 LONGEST: Final = 400
+# Of the script's three parts: what went wrong, what the buyer gets for it, what is changed.
+PARTS: Final = ("不是您订的那一件", "补发正确的商品，或者退款", "发货前会多一次核对")
 APPROVER: Final = "店长"
 
 
@@ -43,10 +45,10 @@ class Thread:
         spoken = self.world.books("taobao")["messages"][self.refund]
         return [one["content"] for one in spoken if one["owner_role"] == SELLER]
 
-    def group(self) -> list[str]:
-        """What the colleagues' group was told of this order."""
+    def group(self, word: str) -> list[str]:
+        """What the colleagues' group was told with this word in it."""
         told = [one["text"]["content"] for one in self.world.books("wecom")["messages"]]
-        return [one for one in told if self.trade in one]
+        return [one for one in told if word in one]
 
     def shown(self) -> dict[str, Any]:
         """The case as the bridge shows it."""
@@ -64,7 +66,7 @@ class Thread:
         self.reply_ms = round((time.monotonic() - began) * 1000)
         expect(len(first.encode()) <= LONGEST, f"the first reply has {len(first.encode())} bytes")
         self.tell("taobao_reply", ms=self.reply_ms, bytes=len(first.encode()), text=first)
-        told = world.until("the colleagues are told", self.group)[0]
+        told = world.until("the colleagues are told", lambda: self.group(self.trade))[0]
         self.case = next(one["id"] for one in world.cli("cases", "list", "--shop", "teahouse") if one["id"] in told)
         self.tell("group_told", text=told)
 
@@ -74,7 +76,8 @@ def damaged(world: World, tell: Tell) -> Thread:
     thread = Thread(world, tell, YU)
     world.do("kdniao", "ship", waybill=thread.waybill, shippers="SF", phone_tail="0000")
     thread.ask()
-    level = world.until("level 2", lambda: thread.shown()["level"] == 2 and 2)
+    level = thread.shown()["level"]
+    expect(level == 2, f"{thread.case} is level {level}, not 2")
     tell("taobao_level", case=thread.case, level=level)
     world.until("the subscription", lambda: thread.waybill in world.books("kdniao")["subscriptions"])
     _scan(thread, "414", "快件外包装破损", 1)
@@ -102,12 +105,16 @@ def wrong_item(world: World, tell: Tell) -> Thread:
     """(g) A shovel for a rake: a short answer, colleagues told, and money above the limit that a person releases."""
     thread = Thread(world, tell, WANG)
     thread.ask()
+    first = thread.said()[0]
+    expect(all(one in first for one in PARTS), f"the first reply lacks one of three parts: {first}")
+    tell("three_parts")
     world.until("the offer", lambda: any("（1）" in one for one in thread.said()))
     world.do("taobao", "say", refund=thread.refund, content=WANG["answer"])
     tell("taobao_says", text=WANG["answer"])
-    world.until("the buyer's no", lambda: thread.shown().get("offered", {}).get("declined_at"))
+    world.until("the buyer's no", lambda: [one for one in thread.group(thread.case) if "没有接受" in one])
     _approve(thread, "return.approve", "同意退款")
-    held = world.until("the refund is held", lambda: _waiting(thread, "refund.pay"))
+    world.until("the refund is held", lambda: [one for one in thread.group(thread.case) if "请审批：退款" in one])
+    held = _waiting(thread, "refund.pay")
     expect(thread.refund not in world.books("taobao")["paid"], "the refund was paid before it was approved")
     tell("money_held", amount=WANG["order"]["payment"], reason=held["reason"])
     _approve(thread, "refund.pay", "发错货，责任在我们")
@@ -121,14 +128,16 @@ def wrong_item(world: World, tell: Tell) -> Thread:
     return thread
 
 
-def _waiting(thread: Thread, kind: str) -> Any:
+def _waiting(thread: Thread, kind: str) -> dict[str, Any]:
     """The approval of this kind that waits in the thread's case."""
     listed = thread.world.cli("approvals", "list")
-    return next((one for one in listed if one["case"] == thread.case and one["type"] == kind), None)
+    found = [one for one in listed if one["case"] == thread.case and one["type"] == kind]
+    expect(len(found) == 1, f"{len(found)} of {kind} wait for a person in {thread.case}")
+    return dict(found[0])
 
 
 def _approve(thread: Thread, kind: str, note: str) -> None:
-    asked = thread.world.until(f"{kind} waits for a person", lambda: _waiting(thread, kind))
+    asked = _waiting(thread, kind)
     arguments = ("approvals", "approve", str(asked["id"]), "--note", note, "--as", APPROVER)
     done = thread.world.cli(*arguments)
     expect(done["state"] == "done", f"the approval was {done['state']}: {done['note']}")

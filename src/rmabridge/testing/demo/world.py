@@ -121,6 +121,12 @@ class World:
         _, body = self.request("bridge", "GET", "/metrics")
         return not any(float(number) for pair in BUSY.findall(body) for number in pair if number)
 
+    def unsettled(self, account: str, state: str) -> int:
+        """How many deliveries of an account stand in this state, as the bridge's metrics say."""
+        name = f'rmabridge_outbox{{account="{account}",state="{state}"}} '
+        lines = self.request("bridge", "GET", "/metrics")[1].decode().splitlines()
+        return sum(int(float(one.removeprefix(name))) for one in lines if one.startswith(name))
+
     # The servers
 
     def do(self, server: str, what: str, /, **arguments: Any) -> Any:
