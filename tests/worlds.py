@@ -19,6 +19,8 @@ from rmabridge.config import read
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
 
+# What the engine's own tests run on: the fewer policies, the plainer what is proposed and why.
+SPINE = ("routing", "returns", "first_reply", "helpdesk_sync", "tracking", "progress")
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
 
@@ -78,7 +80,7 @@ def document(tmp_path: Path, sink: str, **bridge: Any) -> dict[str, Any]:
     """A configuration with one shop: generic webhook in, generic help desk and mail channel out."""
     out = {"plugin": "http", "url": sink, "allow_private": True}
     return {
-        "bridge": {"database": f"sqlite:///{tmp_path / 'bridge.db'}", "port": 0, **bridge},
+        "bridge": {"database": f"sqlite:///{tmp_path / 'bridge.db'}", "port": 0, "policies": [*SPINE], **bridge},
         "shops": {
             "one": {
                 "marketplace": "shop",

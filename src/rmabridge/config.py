@@ -16,7 +16,29 @@ from .abilities.shop import Shop
 from .errors import ConfigError
 
 KINDS: Final = ("marketplaces", "helpdesks", "carriers", "channels", "services")
-DEFAULT_POLICIES: Final = ("routing", "returns", "first_reply", "helpdesk_sync", "tracking", "progress")
+# In the order in which they are asked: what a case is about, what is to be done, what is said, and last the judges.
+DEFAULT_POLICIES: Final = (
+    "triage",
+    "verification",
+    "routing",
+    "plays",
+    "first_reply",
+    "returns",
+    "compensation",
+    "evidence",
+    "logistics",
+    "claims",
+    "clocks",
+    "clarify",
+    "helpdesk_sync",
+    "tracking",
+    "progress",
+    "second_way",
+    "patience",
+    "contact_windows",
+    "approvals",
+    "wording",
+)
 SECTIONS: Final = frozenset({"bridge", "shops", "routes", "policies", *KINDS})
 NAME_HINT: Final = "use letters, digits, '-' and '_'"
 

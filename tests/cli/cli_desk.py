@@ -15,10 +15,10 @@ import structlog
 from click.testing import CliRunner, Result
 
 from rmabridge.cli import main
-from rmabridge.config import DEFAULT_POLICIES, load
+from rmabridge.config import load
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
-from worlds import World, document
+from worlds import SPINE, World, document
 
 Run = Callable[..., Result]
 
@@ -83,8 +83,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 async def desk(tmp_path: Path, sink: Sink) -> AsyncIterator[Desk]:
     """A running bridge with its configuration file."""
-    policies = [*DEFAULT_POLICIES, *({"wording"} - {*DEFAULT_POLICIES})]
-    doc = document(tmp_path, sink.url, virtual_clock=True, policies=policies)
+    doc = document(tmp_path, sink.url, virtual_clock=True, policies=[*SPINE, "wording"])
     doc["shops"]["one"]["refund_limit"] = "500 CNY"
     doc["services"] = {"payer": {"plugin": "http", "url": sink.url, "allow_private": True, "calls": {"refund.pay": {}}}}
     doc["routes"] = [

@@ -12,13 +12,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from toybox import START, cases, command, event, ledger, requested, send, shift, timeline, toybox
 
-from rmabridge.config import DEFAULT_POLICIES
 from rmabridge.core.templates import Catalogue
 from rmabridge.model import EVENTS, Case
 from rmabridge.testing.simulators.kdniao import KdniaoSim
 from rmabridge.testing.simulators.shopify import ShopifySim
 from rmabridge.testing.simulators.sink import Sink
-from worlds import World, a_return, ago, document, running, shop_webhook
+from worlds import SPINE, World, a_return, ago, document, running, shop_webhook
 
 GOLDEN = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.json"))
 BUYER = {"id": "B1", "name": "李雷", "email": "li@example.com", "locale": "zh-CN"}
@@ -239,7 +238,7 @@ async def test_every_step_is_told_once_however_often_its_event_comes(tmp_path: P
         event("refund.seen", "start", 3, mine, status="pending", **paid),
         event("refund.seen", "paid", 4, mine, status="done", **paid),
     ]
-    config = toybox(tmp_path, sink.url, *DEFAULT_POLICIES, shop={"auto_approve": False})
+    config = toybox(tmp_path, sink.url, *SPINE, shop={"auto_approve": False})
     async with running(config, sink) as world:
         for one in steps:
             await send(world, one)
