@@ -72,6 +72,9 @@ class Call(BaseModel):
     body: Any = Field(None, description="table or list whose texts may hold {placeholders}; none: the whole action")
     id: Query = Field(Query("id"), description="where the answer holds the id of what was made")
     link: Query = Field(Query("url"), description="where the answer holds the address that opens it")
+    events: Query = Field(
+        Query("events"), description="of a carrier: where the answer holds events, in the words of the bridge's own"
+    )
     ok: Query | None = Field(None, description="expression that must be truthy, else the action counts as refused")
     error: Query | None = Field(None, description="expression that, where truthy, is the refusal's reason")
     busy: Query | None = Field(None, description="expression that, where truthy, means: try again later")
