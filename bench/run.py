@@ -27,6 +27,7 @@ CONFIG = """
 database = "sqlite:///{root}/bench.db"
 port = 0
 most_waiting = 10000000
+{policies}
 
 [shops.one]
 marketplace = "shop"
@@ -127,12 +128,16 @@ def drain(database: Path) -> None:
         time.sleep(0.2)
 
 
-def write_config(root: Path, sink: int) -> str:
-    """A fresh database and its configuration."""
+PARTS = {"bare", "accepts", "full", "spine", "latency", "stored", "help"}
+SPINE = 'policies = ["routing", "returns", "first_reply", "helpdesk_sync", "tracking", "progress"]'
+
+
+def write_config(root: Path, sink: int, policies: str = "") -> str:
+    """A fresh database and its configuration; without ``policies`` all that are asked by default."""
     for one in root.glob("bench.*"):
         one.unlink()
     path = root / "rmabridge.toml"
-    path.write_text(CONFIG.format(root=root, sink=f"http://127.0.0.1:{sink}"))
+    path.write_text(CONFIG.format(root=root, sink=f"http://127.0.0.1:{sink}", policies=policies))
     return str(path)
 
 
@@ -236,10 +241,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
     parser.add_argument("--stored", type=int, default=300_000, help="stored cases for the last figure; 0 leaves it out")
-    parser.add_argument("--only", default="", help="comma-separated parts: bare,accepts,full,latency,stored,help")
+    parser.add_argument("--only", default="", help="comma-separated parts: bare,accepts,full,spine,latency,stored,help")
     options = parser.parse_args()
     scale = 10 if options.quick else 1
-    parts = set(filter(None, options.only.split(","))) or {"bare", "accepts", "full", "latency", "stored", "help"}
+    parts = set(filter(None, options.only.split(","))) or {
+        "bare",
+        "accepts",
+        "full",
+        "spine",
+        "latency",
+        "stored",
+        "help",
+    }
     result: dict = {"cores": os.cpu_count(), "python": sys.version.split()[0]}
     with tempfile.TemporaryDirectory() as folder, process(str(HERE / "servers.py"), "sink") as (_, sink):
         root = Path(folder)
@@ -258,6 +271,9 @@ def main() -> None:
         if "full" in parts:
             config = write_config(root, sink["port"])
             result["full_event"] = full(root, sink["port"], 3000 // scale, config, 1)
+        if "spine" in parts:
+            config = write_config(root, sink["port"], SPINE)
+            result["full_event_spine"] = full(root, sink["port"], 3000 // scale, config, 1)
         if "latency" in parts:
             result["latency_at_100_per_second"] = latency(root, sink["port"], 1000 // scale, 5)
         if "stored" in parts and options.stored:
