@@ -207,6 +207,28 @@ async def test_silence_becomes_a_loss_one_claim_a_refund_and_money_that_matches(
         assert len(the_case(world).claims) == 1
 
 
+async def test_a_snapshot_without_news_withdraws_no_claim_and_a_new_scan_finds_the_parcel(
+    config: dict[str, Any], sink: Sink, kd: KdniaoSim, mail: MailSim
+) -> None:
+    config["policies"]["claims"] = {}  # nobody to file it with: it stays a draft
+    async with running(config, sink) as world:
+        await send(world, says(world, "在吗"), shown(world))
+        kd.hook = f"{world.bridge.url}/hooks/kd"
+        await kd.do_scan(NUMBER, "2", "离开【杭州转运中心】", "杭州市")
+        await world.settle()
+        await later(world, days=8)
+        assert [(one.kind, one.status) for one in the_case(world).claims] == [("loss", ClaimStatus.DRAFT)]
+        snapshot = {"waybill": NUMBER, "carrier": "YTO", "status": "in_transit"}
+        await send(world, event(world, "parcel.seen", parcel=snapshot))
+        case = the_case(world)
+        assert (case.parcels[0].status, case.claims[0].status) == (ParcelStatus.LOST, ClaimStatus.DRAFT)
+        at = world.bridge.store.clock.now().isoformat()
+        scanned = snapshot | {"scans": [{"at": at, "status": "in_transit", "text": "到达【深圳】"}]}
+        await send(world, event(world, "parcel.seen", parcel=scanned))
+        case = the_case(world)
+        assert (case.parcels[0].status, case.claims[0].status) == (ParcelStatus.IN_TRANSIT, ClaimStatus.WITHDRAWN)
+
+
 @pytest.mark.row("P49")
 async def test_a_carrier_with_an_interface_gets_one_call_and_no_mail(
     config: dict[str, Any], sink: Sink, kd: KdniaoSim, mail: MailSim
