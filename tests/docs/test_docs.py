@@ -25,7 +25,8 @@ import pytest
 from rmabridge import hookspecs
 from rmabridge.abilities import Inbound, ReceivesWebhooks, WebRequest
 from rmabridge.cli import COMMANDS, EPILOG, HIDDEN, main
-from rmabridge.config import read
+from rmabridge.config import DEFAULT_POLICIES, read
+from rmabridge.core import days
 from rmabridge.errors import Unverified
 from rmabridge.model import CaseRequested
 from rmabridge.registry import Registry, build
@@ -36,9 +37,13 @@ from worlds import SECRET, ago, running, sign
 ROOT = Path(__file__).resolve().parents[2]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 TUTORIAL, OPERATIONS, DESIGN = (ROOT / "docs" / f"{one}.md" for one in ("tutorial-carrier", "operations", "design"))
-DOCUMENTS = (README, CHINESE, TUTORIAL, OPERATIONS, DESIGN)
+HANDLING, HANDLING_ZH = (ROOT / "docs" / f"handling{one}.md" for one in ("", ".zh-CN"))
+DOCUMENTS = (README, CHINESE, TUTORIAL, OPERATIONS, DESIGN, HANDLING, HANDLING_ZH)
+TRANSLATED = (CHINESE, HANDLING_ZH)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^<!-- file: (\S+) -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A file of a shop's own that a configuration names, shown beside it.
+NAMED = re.compile(r"^<!-- file: (\S+\.toml) -->\n```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def generator() -> ModuleType:
@@ -59,12 +64,13 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 def snippets(language: str) -> list[Any]:
-    """Every snippet of a language, with where it stands; the Chinese README has the English one's."""
+    """Every snippet of a language, with where it stands; translations have the English ones."""
     return [
         pytest.param(code, id=f"{path.name}-{number}")
         for path in DOCUMENTS
-        if path != CHINESE
+        if path not in TRANSLATED
         for number, code in enumerate(blocks(path, language), 1)
+        if code not in dict(NAMED.findall(text(path))).values()
     ]
 
 
@@ -116,13 +122,20 @@ def test_the_phrase_for_what_is_not_verified_is_the_docstrings_first(doc, phrase
 # -- both languages ----------------------------------------------------------------------------------------------------
 
 
-def test_both_readmes_have_the_same_code_and_the_same_sections():
-    assert FENCE.findall(text(README)) == FENCE.findall(text(CHINESE))
-    assert headings(README) == headings(CHINESE)
+BOTH = pytest.mark.parametrize(
+    ("english", "chinese"), [(README, CHINESE), (HANDLING, HANDLING_ZH)], ids=["readme", "handling"]
+)
 
 
-def test_both_readmes_have_tables_of_the_same_length():
-    assert [text(one).count("\n| ") for one in (README, CHINESE)] == [text(README).count("\n| ")] * 2
+@BOTH
+def test_both_languages_have_the_same_code_and_the_same_sections(english, chinese):
+    assert FENCE.findall(text(english)) == FENCE.findall(text(chinese))
+    assert headings(english) == headings(chinese)
+
+
+@BOTH
+def test_both_languages_have_tables_of_the_same_length(english, chinese):
+    assert text(english).count("\n| ") == text(chinese).count("\n| ")
 
 
 # -- commands and links ------------------------------------------------------------------------------------------------
@@ -191,6 +204,8 @@ def place(tmp_path, monkeypatch) -> Path:
     (tmp_path / "plugins").mkdir()
     name, code = FILE.findall(text(TUTORIAL))[0]
     (tmp_path / "plugins" / name).write_text(code, encoding="utf-8")
+    for given, content in (one for path in DOCUMENTS for one in NAMED.findall(text(path))):
+        (tmp_path / given).write_text(content, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for code in (code for path in DOCUMENTS for code in blocks(path, "toml")):
         for name in re.findall(r'env = "(\w+)"', code):
@@ -248,6 +263,34 @@ async def test_the_relay_relays(place):
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     mark = hmac.new(key, f"{given['id']}.{given['timestamp']}.".encode() + raw, hashlib.sha256).digest()
     assert given["signature"] == f"v1,{base64.b64encode(mark).decode()}"
+
+
+# -- the handling guide ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [HANDLING, HANDLING_ZH], ids=lambda one: one.name)
+def test_the_guide_goes_through_the_policies_in_their_order(path):
+    rows = [line.split("|")[1] for line in text(path).splitlines() if line.startswith("| `")]
+    named = [one for row in rows for one in re.findall(r"`(\w+)`", row)]
+    assert tuple(one for one in named if one in DEFAULT_POLICIES)[: len(DEFAULT_POLICIES)] == DEFAULT_POLICIES
+
+
+def test_the_guides_calendar_can_be_read(place):
+    assert days.read(place / "days.toml").years == {2027}
+
+
+@pytest.mark.parametrize("path", [HANDLING, HANDLING_ZH], ids=lambda one: one.name)
+def test_the_guide_names_every_shipped_operation(path):
+    shipped = tomllib.loads(text(ROOT / "plugins/policies/rmabridge_compensation/operations.toml"))["operations"]
+    assert len(shipped) == 15
+    assert {one for one in shipped if f"`{one}`" not in text(path)} == set()
+
+
+@pytest.mark.parametrize("path", [HANDLING, HANDLING_ZH], ids=lambda one: one.name)
+def test_the_data_files_that_the_guide_names_are_there(path):
+    known = {one.name for one in (*ROOT.glob("plugins/**/*"), *ROOT.glob("src/**/*"))}
+    known |= {name for name, _ in NAMED.findall(text(path))}
+    assert set(re.findall(r"`(?:[\w/]+/)?(\w+\.(?:toml|txt|csv|bin))`", text(path))) <= known
 
 
 # -- the tutorial ------------------------------------------------------------------------------------------------------
