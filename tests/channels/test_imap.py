@@ -14,6 +14,7 @@ from rmabridge_imap import Imap
 from rmabridge.abilities import Inbound, Item, Page
 from rmabridge.core.reduce import reduce
 from rmabridge.errors import Rejected, Unauthorised, Unavailable
+from rmabridge.flow.batch import new_case_id
 from rmabridge.model import Author, Buyer, Case, Delivered, Form, MessageReceived, Noted, RefKind
 from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
 from rmabridge.testing.contract import Contract, ParseContract
@@ -427,6 +428,13 @@ def test_a_delay_is_noted_and_an_arrival_seen():
 
 
 # Settings
+
+
+@pytest.mark.parametrize("where", [{"References": "<{}@shop.example>"}, {"subject": "Re: [{}]"}])
+def test_an_answer_finds_a_case_of_the_bridges_own_making(where):
+    case = new_case_id(NOON)
+    (event,) = read(mail(**{name: text.format(case) for name, text in where.items()}))
+    assert refs(event) == [("case", case)]
 
 
 CARRIERS = {"claims@yto.example": "YTO", "SF.example": "SF"}

@@ -25,7 +25,8 @@ from rmabridge.model import (
 from rmabridge.wire import waybills
 from rmabridge.wire.mails import Head, Kind, Mail
 
-CASE: Final = "C[0-9A-HJKMNP-TV-Z]{11}"
+# An id begins with its time; ids of the first bridges have less chance behind it.
+CASE: Final = "C[0-9A-HJKMNP-TV-Z]{11,13}"
 _IN_SUBJECT = re.compile(rf"\[({CASE})\]")
 _NUMBER = re.compile(r"(?<![A-Z0-9])(?=[A-Z]*\d)[A-Z0-9]{8,24}(?![A-Z0-9])", re.IGNORECASE)
 MOST_ORDERS: Final = 3
