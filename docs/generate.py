@@ -49,6 +49,7 @@ ABILITIES: Final = {
     "KnowsCoverage": ("knows which addresses it serves", "查询派送范围"),
     "GrantsCredit": ("issues coupons and gift cards", "发放优惠券和礼品卡"),
     "ShipsReplacements": ("reships", "补发货"),
+    "PrintsLabels": ("prints labels", "打印面单"),
     "TagsBuyers": ("tags buyers", "标记买家"),
     "ClassifiesText": ("classifies texts", "文本分类"),
     "SendsMessages": ("sends messages", "发送消息"),

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, RuleText, Say, Shop, Timer, View
+from rmabridge.core.claims import at_carrier
 from rmabridge.core.reach import note
 from rmabridge.model import (
     Action,
@@ -118,7 +119,7 @@ class Returns(Policy):
         if told is None and not waited:
             if not any(one.name == CLOSE for one in case.deadlines):
                 yield Timer(CLOSE, view.now + self.close_after)
-        elif told not in UNSENT:
+        elif told not in UNSENT and not at_carrier(case):
             yield Closed(key=f"closed:refunded:{case.id}:{case.round}", at=view.now, result="refunded")
 
 

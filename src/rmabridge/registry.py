@@ -23,6 +23,7 @@ from .abilities import (
     Parses,
     Plugin,
     Policy,
+    PrintsLabels,
     Result,
     SendsMessages,
     Shop,
@@ -200,6 +201,7 @@ def _make(section: Section, known: dict[str, Source], problems: list[str], folde
 NEEDS: Final[tuple[tuple[str, type[Any], str], ...]] = (
     ("helpdesk", KeepsTickets, "keeps no tickets"),
     ("carrier", TracksParcels, "tracks no parcels"),
+    ("labels", PrintsLabels, "prints no labels"),
 )
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from rmabridge.abilities import Proposal, View
+from rmabridge.core.claims import at_carrier
 from rmabridge.model import (
     ApproveReturn,
     Case,
@@ -65,7 +66,8 @@ class Course:
         """What is to be done now."""
         keys: list[str] = []
         for step, action in self._open():
-            if step.do == "close" and keys and all(self.view.ledger.get(key) == "done" for key in keys):
+            done = bool(keys) and all(self.view.ledger.get(key) == "done" for key in keys)
+            if step.do == "close" and done and not at_carrier(self.case):
                 key = f"closed:{self.name}:{self.case.id}:{self.case.round}"
                 yield Closed(key=key, at=self.view.now, result=self.operation.remedy.value)
             if action is None:

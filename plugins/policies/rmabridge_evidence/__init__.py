@@ -52,6 +52,7 @@ from rmabridge.model import (
 )
 from rmabridge.wire.filetypes import kind_of
 
+from .explaining import explain, explains, linked
 from .liability import Found, liable
 from .matrix import Matrix, counted, matrix
 from .rules import Ask, Rule, merged, shipped_asks, shipped_rules
@@ -105,8 +106,13 @@ class EvidencePolicy(Policy, AsksForEvidence):
             yield from _proof(case, view)
         found = matrix(case, ask)
         yield from self._judge(case, found, view)
+        yield from explain(case, view)
         if ask is not None and (case.evidence or found.mismatches):
             yield from _compare(case, ask, found, event, view)
+
+    def amend(self, action: Action, case: Case, view: View) -> Action | None:
+        """Words to a buyer whose goods are as they should be carry the link to the page that helps."""
+        return linked(action, case, view)
 
     def review(self, action: Action, case: Case, view: View) -> Verdict | None:
         """Nothing is granted by itself while a source contradicts the claim; what a person grants is a person's."""
@@ -193,7 +199,9 @@ class EvidencePolicy(Policy, AsksForEvidence):
             return
         if self._is_new(case, holds.rule):
             yield from self._decided(case, holds, view)
-        elif self.tell_steps and (case.liable, case.cause) == (holds.rule.liable, holds.rule.cause):
+        elif not self.tell_steps or explains(case, view.shop):
+            return
+        elif (case.liable, case.cause) == (holds.rule.liable, holds.rule.cause):
             key = f"evidence:steps:{case.round}:{holds.rule.cause}"
             if holds.rule.steps and not view.proposed(key):
                 facts = {"cause": holds.rule.cause, "steps": list(holds.rule.steps)}

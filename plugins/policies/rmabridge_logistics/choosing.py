@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -20,10 +20,12 @@ from rmabridge.model import (
     ParcelException,
     ParcelStatus,
     PayRefund,
+    PrintLabel,
     RemedyKind,
     RemedyOffered,
     Reship,
     Verdict,
+    allow,
     deny,
     hold,
 )
@@ -114,23 +116,35 @@ class Choosing(Policy):
             yield PayRefund(order=case.order.id, request=request, amount=amount, note="lost in transit")
 
     def amend(self, action: Action, case: Case, view: View) -> Action | None:
-        """A replacement goes by the carrier that the buyer asked for."""
-        if not isinstance(action, Reship) or action.carrier:
+        """A replacement and any label go by the carrier that the buyer asked for; a label says which those are."""
+        if not isinstance(action, Reship | PrintLabel):
             return None
-        served = [one for one in asked(case).wanted if case.coverage.get(one) is not False]
-        return action.model_copy(update={"carrier": served[0]}) if served else None
+        served = tuple(one for one in asked(case).wanted if case.coverage.get(one) is not False)
+        new: dict[str, Any] = {} if action.carrier or not served else {"carrier": served[0]}
+        if isinstance(action, PrintLabel):
+            new |= {"asked": served}
+        return action.model_copy(update=new) if any(getattr(action, name) != new[name] for name in new) else None
 
     def review(self, action: Action, case: Case, view: View) -> Verdict | None:
         """Never by a carrier that does not serve the address; by one that was not asked for, only as a person says."""
-        if not isinstance(action, Reship) or not action.carrier:
+        if not isinstance(action, Reship | PrintLabel) or not action.carrier:
             return None
         carrier = code(action.carrier)
         if case.coverage.get(carrier) is False:
             return deny(COVERAGE, f"{carrier} does not serve the address")
         if not asked(case).grants(carrier):
             wanted = ", ".join(asked(case).wanted) or "another carrier"
-            return hold(REQUESTED, f"the buyer asked for {wanted}, not {carrier}; give a reason to use it all the same")
+            return _other(action, f"the buyer asked for {wanted}, not {carrier}")
         return None
+
+
+def _other(action: Reship | PrintLabel, words: str) -> Verdict:
+    """A carrier that was not asked for: a label takes it only with a reason, which stays beside the verdict."""
+    if isinstance(action, Reship):
+        return hold(REQUESTED, f"{words}; give a reason to use it all the same")
+    if action.override:
+        return allow(REQUESTED, f"{words}; used all the same: {action.override}")
+    return deny(REQUESTED, f"{words}; say in 'override' why it is used all the same")
 
 
 def asked(case: Case) -> Wish:

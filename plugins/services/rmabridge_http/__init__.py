@@ -2,9 +2,9 @@
 
 Under ``[carriers.…]`` it tracks parcels, and takes claims and enquiries where a call is configured; what it answers is
 read from the events that its answer holds. Elsewhere it carries out tickets, messages, forwarded events, credit,
-replacements, tags of buyers, requests for proof, and (where a call is configured) decisions, refunds and claims as HTTP
-requests. Without a call of its own an action is POSTed as JSON to ``url`` with an ``Idempotency-Key``, and an answer
-``{"id": …, "url": …}`` is understood. With a ``secret`` everything is signed by Standard Webhooks. Example::
+replacements, labels, tags of buyers, requests for proof, and (where a call is configured) decisions, refunds and claims
+as HTTP requests. Without a call of its own an action is POSTed as JSON to ``url`` with an ``Idempotency-Key``, and an
+answer ``{"id": …, "url": …}`` is understood. With a ``secret`` everything is signed by Standard Webhooks. Example::
 
     [services.erp]
     plugin = "http"
@@ -63,10 +63,10 @@ from rmabridge.model import (
 )
 
 from .carrier import HttpCarrier
-from .system import System
+from .labels import Labels
 
 
-class Http(System, KeepsTickets, SendsMessages, Forwards, GrantsCredit, ShipsReplacements, TagsBuyers, GivesProof):
+class Http(Labels, KeepsTickets, SendsMessages, Forwards, GrantsCredit, ShipsReplacements, TagsBuyers, GivesProof):
     """Any system with an HTTP interface; the table ``calls`` says how each action becomes a request."""
 
     title: ClassVar[str] = "HTTP"

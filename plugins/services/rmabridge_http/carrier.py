@@ -41,14 +41,15 @@ from rmabridge.wire.bodies import dump_json
 from rmabridge.wire.waybills import normalise
 
 from .calls import Call, read
-from .system import KINDS, System
+from .labels import Labels
+from .system import KINDS
 
 TELLS: Final[TypeAdapter[Any]] = TypeAdapter(
     Annotated[ParcelSeen | ClaimSeen | CoverageSeen | EvidenceAdded, Field(discriminator="type")]
 )
 
 
-class HttpCarrier(System, TracksParcels, TakesClaims, GivesProof, AnswersEnquiries, KnowsCoverage):
+class HttpCarrier(Labels, TracksParcels, TakesClaims, GivesProof, AnswersEnquiries, KnowsCoverage):
     """Any system with an HTTP interface as a shop's carrier. Besides queries it does what ``calls`` names."""
 
     title: ClassVar[str] = "HTTP"

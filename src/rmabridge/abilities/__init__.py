@@ -15,7 +15,7 @@ from .effects import (
     TracksParcels,
 )
 from .evidence import AsksForEvidence, Need
-from .giving import GrantsCredit, ShipsReplacements, TagsBuyers
+from .giving import GrantsCredit, PrintsLabels, ShipsReplacements, TagsBuyers
 from .plugin import Plugin, per_second, performs
 from .policy import Fact, Policy, Proposal, RuleText, Say, Timer, View
 from .polling import Item, Page, Polls, Reconciles
@@ -50,6 +50,7 @@ __all__ = [
     "Plugin",
     "Policy",
     "Polls",
+    "PrintsLabels",
     "Probes",
     "Proposal",
     "Receipt",

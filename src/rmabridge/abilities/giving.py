@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from ..model import GiveCredit, Reship, TagBuyer
+from ..model import GiveCredit, PrintLabel, Reship, TagBuyer
 from .context import Context, Finding, Result
 from .plugin import performs
 
@@ -32,6 +32,19 @@ class ShipsReplacements(ABC):
 
     async def find_reship(self, action: Reship, ctx: Context) -> Finding:
         """Look whether the replacement was made."""
+        return Finding(None)
+
+
+class PrintsLabels(ABC):
+    """Prints labels of parcels: a warehouse, or a carrier's own system. None is printed twice."""
+
+    @performs(PrintLabel, find="find_label")
+    @abstractmethod
+    async def print_label(self, action: PrintLabel, ctx: Context) -> Result:
+        """Print it; ``Result.id`` is the waybill's number, ``Result.url`` the label where there is a file."""
+
+    async def find_label(self, action: PrintLabel, ctx: Context) -> Finding:
+        """Look whether the label was printed."""
         return Finding(None)
 
 

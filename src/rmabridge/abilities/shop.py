@@ -52,6 +52,7 @@ class Shop(BaseModel):
     )
     credits: str | None = Field(None, description="the account that issues coupons; the marketplace where left out")
     replacements: str | None = Field(None, description="the account that reships; the marketplace where left out")
+    labels: str | None = Field(None, description="the account that prints labels of parcels to buyers")
     classifier: str | None = Field(None, description="the account that reads buyers' words where triage abstains")
     channels: tuple[str, ...] = Field((), description="accounts that reach buyers: mail, SMS, chat")
     staff: tuple[str, ...] = Field((), description="accounts that alert colleagues when a case comes in")
@@ -67,6 +68,9 @@ class Shop(BaseModel):
         "marketplace's own",
     )
     locale: str = Field("en", description="language for buyers whose own is not known")
+    help_url: str | None = Field(
+        None, description="a page that explains how the goods are used; told where the goods are as they should be"
+    )
     timezone: str = Field("UTC", description="IANA name")
     hours: tuple[str, ...] = Field(
         (),
@@ -109,6 +113,13 @@ class Shop(BaseModel):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{name!r} is not an IANA time zone such as 'Asia/Shanghai'") from error
         return name
+
+    @field_validator("help_url")
+    @classmethod
+    def _page(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s<>]+", url):
+            raise ValueError(f"{url!r} is not an address such as 'https://shop.example/help'")
+        return url
 
     @field_validator("hours")
     @classmethod
@@ -153,9 +164,8 @@ class Shop(BaseModel):
 
     def accounts(self) -> Iterator[str]:
         """Every account that belongs to the shop."""
-        for one in (self.marketplace, self.helpdesk, self.carrier, self.credits, self.replacements, self.classifier):
-            if one:
-                yield one
+        slots = (self.marketplace, self.helpdesk, self.carrier, self.credits, self.replacements, self.labels)
+        yield from filter(None, (*slots, self.classifier))
         yield from self.claims.values()
         yield from self.channels
         yield from self.staff

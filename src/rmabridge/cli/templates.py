@@ -39,7 +39,7 @@ def list_(app: App) -> None:
 @templates.command()
 @click.argument("template")
 @click.option("--locale", default="zh-CN", show_default=True, help="The buyer's language.")
-@click.option("--form", type=click.Choice(["thread", "chat", "mail", "sms"]), default="mail", show_default=True)
+@click.option("--form", type=click.Choice(["thread", "chat", "mail", "sms", "call"]), default="mail", show_default=True)
 @click.option("--sample", type=click.Choice(["typical", "worst", "bare"]), default="typical", show_default=True)
 @command
 def preview(app: App, template: str, locale: str, form: str, sample: str) -> None:

@@ -81,6 +81,18 @@ def _order(step: ClaimStep) -> tuple[object, int]:
     return step.at, _RANK[step.status]
 
 
+def at_carrier(case: Case) -> bool:
+    """Whether a carrier has the next word: a claim is undecided, or a question about a parcel under way unanswered.
+
+    The case stays the shop's as long: no policy closes it. Whatever a carrier writes later answers what it was asked.
+    """
+    if any(one.status in PENDING for one in case.claims):
+        return True
+    over = {one.waybill for one in case.parcels if one.final}
+    asked = [one.at for one in case.enquiries if one.waybill not in over]
+    return any(case.talk.carrier is None or case.talk.carrier <= at for at in asked)
+
+
 def fold(
     claims: tuple[Claim, ...], stamps: Mapping[str, str], event: ClaimSeen, stamp: str, account: str
 ) -> tuple[tuple[Claim, ...], dict[str, str]]:

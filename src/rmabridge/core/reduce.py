@@ -60,7 +60,7 @@ from ..model import (
     Settled,
     TicketSeen,
 )
-from ..model.case import Arrival, Said, Sent, Writer
+from ..model.case import Arrival, Enquiry, Said, Sent, Writer
 from .claims import fold as fold_claim
 from .identity import names
 from .lifecycle import status
@@ -250,6 +250,8 @@ def _message(fold: Fold, event: MessageReceived) -> None:
             new["lines"] = _lines(talk.lines, message)
         fold.changes["writers"] = _writers(fold, event)
         _keep_open(fold)
+    elif message.author is Author.CARRIER:
+        new["carrier"] = max(filter(None, (talk.carrier, message.at)))
     elif message.author is Author.AGENT and message.who and fold.newer("talk.agent"):
         new["agent"] = message.who
     fold.changes["talk"] = talk.model_copy(update=new)
@@ -472,6 +474,10 @@ def _settled(fold: Fold, event: Settled) -> None:
             action=event.action, type=event.action_type, amount=event.amount, at=event.at, ref=event.ref
         )
         fold.changes["given"] = tuple(sorted(given.values(), key=lambda one: (one.at, one.action)))[-MOST_GIVEN:]
+    if event.action_type == "carrier.ask":
+        asked = {one.action: one for one in fold.case.enquiries}
+        asked[event.action] = Enquiry(action=event.action, ref=event.ref, at=event.at)
+        fold.changes["enquiries"] = tuple(sorted(asked.values(), key=lambda one: (one.at, one.action)))[-MOST_LINES:]
     if event.action_type == "ticket.open":
         ticket = fold.case.ticket
         fold.changes["ticket"] = ticket.model_copy(

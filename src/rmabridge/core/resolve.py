@@ -21,6 +21,7 @@ from ..model import (
     GiveCredit,
     OpenTicket,
     PayRefund,
+    PrintLabel,
     QueryClaim,
     QueryParcel,
     RequestProof,
@@ -46,6 +47,7 @@ SLOTS: Final[dict[type[Action], str]] = {
     RequestProof: "carrier",
     CheckCoverage: "carrier",
     ClassifyText: "classifier",
+    PrintLabel: "labels",
 }
 
 

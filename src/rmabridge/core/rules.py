@@ -14,6 +14,7 @@ from ..abilities.effects import Limit
 from ..model import Form
 
 NONE: Final = "none"
+BY_NUMBER: Final = frozenset({Form.SMS, Form.CALL})
 MASKED: Final = re.compile(r"[*＊•●×]")
 BLANKED: Final = re.compile(r"x{3,}", re.IGNORECASE)
 MAIL: Final = re.compile(r"^[^@\s]+@([^@\s]+)$")
@@ -49,12 +50,14 @@ def forbidden(platform: str, form: Form, address: str) -> str | None:
     found = rules(platform)
     if found.forms and form not in found.forms:
         return f"{platform} lets nobody reach its buyers by {form}"
-    if form in {Form.MAIL, Form.SMS} and MASKED.search(address):
+    if form in {Form.MAIL, *BY_NUMBER} and MASKED.search(address):
         return "the address is masked"
-    if form is Form.SMS and BLANKED.search(address):
+    if form in BY_NUMBER and BLANKED.search(address):
         return "the address is masked"
     if form is Form.SMS and (not PHONE.match(address) or EXTENSION.match(address)):
         return "it is no number that takes text messages"
+    if form is Form.CALL and not PHONE.match(address):
+        return "it is no number that can be called"
     if form is not Form.MAIL:
         return None
     mail = MAIL.match(address)

@@ -36,6 +36,7 @@ STAND_INS: Final = {
     Form.THREAD: ("thread", "chat", "mail"),
     Form.CHAT: ("chat", "thread", "mail"),
     Form.SMS: ("sms",),
+    Form.CALL: ("call", "chat", "thread", "mail"),
 }
 # What every template is given: the case id, the buyer's name, the shop's name, the order number and the issue.
 COMMON: Final = ("case", "name", "shop", "order", "issue")

@@ -67,7 +67,7 @@ from .event import (
     Settled,
     TicketSeen,
 )
-from .giving import GiveCredit, Reship, TagBuyer
+from .giving import GiveCredit, PrintLabel, Reship, TagBuyer
 from .message import Attachment, Author, Message, TemplateRef
 from .money import Currency, Money
 from .order import Order, OrderLine
@@ -162,6 +162,7 @@ __all__ = [
     "Play",
     "PlayMoved",
     "PlayStep",
+    "PrintLabel",
     "QueryClaim",
     "QueryParcel",
     "Rank",

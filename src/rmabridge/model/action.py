@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 
 from .acting import Base
 from .claiming import AnswerClaim, AppealClaim, AskCarrier, CheckCoverage, FileClaim, QueryClaim, RequestProof
-from .giving import GiveCredit, Reship, TagBuyer
+from .giving import GiveCredit, PrintLabel, Reship, TagBuyer
 from .message import Attachment, TemplateRef
 from .money import Money
 from .people import Form
@@ -273,6 +273,7 @@ Action = (
     | PayRefund
     | GiveCredit
     | Reship
+    | PrintLabel
     | TagBuyer
     | FileClaim
     | AnswerClaim

@@ -156,6 +156,7 @@ class Talk(Value):
     lines: tuple[Said, ...] = Field((), description="the buyer's newest chat lines, shortened, at most 10")
     agent: str | None = Field(None, description="the agent who wrote last, as the entrance names them")
     sent: tuple[Sent, ...] = Field((), description="our newest messages to the buyer, at most 10")
+    carrier: AwareDatetime | None = Field(None, description="when a carrier wrote last")
     arrivals: tuple[Arrival, ...] = Field((), description="whether messages arrived, as their channels say, at most 10")
 
 
@@ -203,6 +204,19 @@ class Claim(Value):
     due_at: AwareDatetime | None = None
     at: AwareDatetime | None = None
     steps: tuple[ClaimStep, ...] = ()
+
+
+class Enquiry(Value):
+    """What a carrier was asked for the buyer: the key of the question, the carrier's number of it, and when."""
+
+    action: str
+    ref: str | None = None
+    at: AwareDatetime
+
+    @property
+    def waybill(self) -> str:
+        """The parcel that it is about."""
+        return self.action.removeprefix("carrier:ask:").rpartition(":")[0]
 
 
 class Evidence(Value):
@@ -261,6 +275,7 @@ class Case(Stored):
     incident: Incident | None = None
     agent: str | None = Field(None, description="the agent whom a service complaint concerns")
     claims: tuple[Claim, ...] = ()
+    enquiries: tuple[Enquiry, ...] = Field((), description="what carriers were asked for the buyer, at most 10")
     coverage: dict[str, bool] = Field(default_factory=dict, description="carrier → whether it serves the address")
     evidence: tuple[Evidence, ...] = ()
     previous: tuple[str, ...] = Field((), description="earlier cases of the same buyer, newest first, at most 20")

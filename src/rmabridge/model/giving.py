@@ -1,8 +1,10 @@
-"""Actions that give the buyer something beside a refund: credit, a replacement, a better place in the queue."""
+"""Actions that give the buyer something beside a refund: credit, new goods and their label, a place in the queue."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
+
+from pydantic import Field
 
 from .acting import Base
 from .money import Money
@@ -58,6 +60,38 @@ class Reship(Base):
     @property
     def stream(self) -> str:
         return f"reship:{self.order or self.external}"
+
+    @property
+    def effect(self) -> str | None:
+        return self.key
+
+
+class PrintLabel(Base):
+    """Print the label of a parcel to the buyer.
+
+    ``asked`` are the carriers that the buyer asked for; another one is used only with ``override``, the reason for it.
+    """
+
+    kind: ClassVar[str] = "label.print"
+    type: Literal["label.print"] = "label.print"
+    external: str
+    order: str | None = None
+    carrier: str | None = None
+    address: Address
+    lines: tuple[tuple[str, int], ...] = ()
+    grams: int | None = Field(None, gt=0)
+    millimetres: tuple[int, int, int] | None = None
+    asked: tuple[str, ...] = ()
+    override: str | None = Field(None, min_length=1)
+    part: str = "all"
+
+    @property
+    def key(self) -> str:
+        return f"label:{self.external}:{self.part}"
+
+    @property
+    def stream(self) -> str:
+        return f"label:{self.order or self.external}"
 
     @property
     def effect(self) -> str | None:

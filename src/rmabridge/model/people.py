@@ -8,12 +8,13 @@ from .stored import Value
 
 
 class Form(StrEnum):
-    """A way in which words reach a person; templates have a body for each."""
+    """A way in which words reach a person; a call reads the words of a chat out."""
 
     THREAD = "thread"
     CHAT = "chat"
     MAIL = "mail"
     SMS = "sms"
+    CALL = "call"
 
 
 class Address(Value):
@@ -53,5 +54,5 @@ class Buyer(Value):
                 return self.chat
             case Form.MAIL:
                 return self.email
-            case Form.SMS:
+            case Form.SMS | Form.CALL:
                 return self.phone
