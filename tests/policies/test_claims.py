@@ -168,6 +168,13 @@ def test_a_presumed_loss_makes_nobody_liable_but_is_claimed_once(world, desk):
     assert len(one.case.claims) == 1
 
 
+def test_a_parcel_claimed_as_damaged_and_silent_since_is_not_claimed_again_as_lost(world, desk):
+    one = desk(desks=DESKS).feed(parcel(world.MONDAY)).settle(MAILED)
+    one.feed(lost(world.MONDAY + timedelta(days=12)))
+    assert [(each.kind, each.status) for each in one.case.claims] == [(DAMAGE, S.SUBMITTED)]
+    assert one.proposed("staff:claim:YTO:YT1:loss") == []
+
+
 def test_a_parcel_that_turns_up_withdraws_the_draft(world, desk):
     own = Rule(carriers=("YTO",), kinds=(LOSS,), earliest=10, days=60)
     one = desk(desks=DESKS, rules=(own,)).feed(

@@ -8,6 +8,7 @@ from rmabridge.core.evidence import proven
 from rmabridge.model import (
     Case,
     ClaimKind,
+    ClaimStatus,
     Direction,
     EvidenceKind,
     Issue,
@@ -19,6 +20,7 @@ from rmabridge.model import (
 from .rules import Rule
 
 GONE: Final = frozenset({ParcelStatus.LOST, ParcelStatus.DESTROYED})
+OPEN_TO_CHANGE: Final = frozenset({ClaimStatus.DRAFT, ClaimStatus.REJECTED, ClaimStatus.WITHDRAWN})
 # What shows the same to a claims desk; a carrier's own proof shows everything.
 SHOWS: Final = {EvidenceKind.PHOTO: {EvidenceKind.PHOTO, EvidenceKind.VIDEO}}
 FAULTS: Final = {
@@ -29,7 +31,13 @@ FAULTS: Final = {
 
 
 def wanted(case: Case, parcel: Parcel) -> ClaimKind | None:
-    """What the carrier of this parcel is to be held to account for."""
+    """What the carrier of this parcel is to be held to account for: one thing, and what was claimed stays claimed."""
+    kind = _fault(case, parcel)
+    filed = (one.kind for one in case.claims if one.waybill == parcel.waybill and one.status not in OPEN_TO_CHANGE)
+    return next(filed, kind) if kind else None
+
+
+def _fault(case: Case, parcel: Parcel) -> ClaimKind | None:
     seen = _seen(parcel)
     if parcel.direction is Direction.BACK and ParcelException.REFUSED not in seen:
         return None  # the buyer's own parcel: the buyer's carrier, the buyer's claim
