@@ -25,6 +25,7 @@ import pytest
 from rmabridge import hookspecs
 from rmabridge.abilities import Inbound, ReceivesWebhooks, WebRequest
 from rmabridge.cli import COMMANDS, EPILOG, HIDDEN, main
+from rmabridge.cli.init import TEMPLATE
 from rmabridge.config import DEFAULT_POLICIES, read
 from rmabridge.core import days
 from rmabridge.errors import Unverified
@@ -94,7 +95,7 @@ def test_every_generated_table_is_used_somewhere():
 @pytest.mark.parametrize("path", [README, CHINESE], ids=lambda one: one.name)
 def test_every_plugin_stands_in_the_readmes_tables(path):
     declared = tomllib.loads(text(ROOT / "pyproject.toml"))["project"]["entry-points"]["rmabridge"]
-    rows = re.findall(r"^\| `(\w+)` \|", text(path), re.MULTILINE)
+    rows = set(re.findall(r"^\| `(\w+)` \|", text(path), re.MULTILINE))
     assert sorted(rows) == sorted(declared)
 
 
@@ -273,6 +274,11 @@ def test_the_guide_goes_through_the_policies_in_their_order(path):
     rows = [line.split("|")[1] for line in text(path).splitlines() if line.startswith("| `")]
     named = [one for row in rows for one in re.findall(r"`(\w+)`", row)]
     assert tuple(one for one in named if one in DEFAULT_POLICIES)[: len(DEFAULT_POLICIES)] == DEFAULT_POLICIES
+
+
+def test_the_configuration_of_init_names_the_policies_in_their_order():
+    (named,) = re.findall(r"in this order: ([\w, ]+)\.", TEMPLATE.replace("\n# ", " "))
+    assert tuple(named.split(", ")) == DEFAULT_POLICIES
 
 
 def test_the_guides_calendar_can_be_read(place):

@@ -26,6 +26,15 @@ port = 8080
 # plugins_dir = "plugins"             # your own plugin files 自己的插件
 # templates_dir = "templates"         # your own words to buyers 自己的话术
 # dry_run = true                      # receive and decide, but let nothing leave 只看不发
+#
+# All policies are asked, in this order: triage, verification, routing, plays, first_reply, returns, compensation,
+# evidence, logistics, claims, clocks, clarify, helpdesk_sync, tracking, progress, second_way, patience,
+# contact_windows, approvals, wording. What each does: docs/handling.md, and: rmabridge policy show
+# 默认启用全部策略，次序如上；各做什么见 docs/handling.zh-CN.md。
+# To leave some out, name those that stay. This list leaves returns, money, proof and claims to people.
+# 不想要的就不写；下面这样把退货、钱、举证和索赔都交给人：
+# policies = ["triage", "verification", "routing", "first_reply", "clocks", "helpdesk_sync", "tracking",
+#             "progress", "patience", "contact_windows", "approvals", "wording"]
 
 # One section for each shop: which accounts below serve it. 每个店铺一节
 [shops.main]
@@ -34,10 +43,12 @@ marketplace = "shopify"
 helpdesk = "zendesk"
 carrier = "kdniao"
 channels = ["mail"]                   # ways to buyers 联系买家的渠道
+# staff = ["group"]                   # ways to colleagues, see [channels.group] below 提醒同事的渠道
 sources = ["ownshop"]                 # further systems whose events belong to this shop
 locale = "en"                         # for buyers whose language is not known 默认语言
 timezone = "Asia/Shanghai"
 hours = ["Mon-Fri 09:00-18:00"]       # 工作时间
+# holidays = "CN"                     # public holidays and make-up workdays 法定节假日和调休
 return_window = "P30D"                # returns are approved so long after delivery 退货期
 refund_limit = "500 CNY, 70 USD"      # above it a person approves 超过则需人工批准
 
@@ -83,6 +94,23 @@ user = "support@example.com"
 password = { env = "SMTP_PASSWORD" }
 sender = "support@example.com"
 sender_name = "My shop"
+
+# A group of colleagues that hears of cases, deadlines and approvals. 同事群：新案件、时限和审批都会提醒
+# [channels.group]
+# plugin = "wecom_robot"
+# key = { env = "WECOM_KEY" }         # the key in the robot's webhook address 机器人地址里的 key
+
+# Who may decide what waits, up to which amount; without any the staff channels are asked. 谁能批、批到多少
+# [[policies.approvals.approvers]]
+# name = "Wang"
+# channel = "mail"
+# form = "mail"
+# to = "wang@example.com"
+# limit = "2000 CNY"
+
+# What a case may cost without an approval, all in all. 一个案件不用批准最多花多少
+# [policies.compensation]
+# limit = "300 CNY"
 
 # Who takes which case: the first rule that matches wins. 分派规则，先匹配者先得
 [[routes]]
