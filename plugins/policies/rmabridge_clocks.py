@@ -21,8 +21,8 @@ from rmabridge.abilities import Policy, Proposal, Timer, View
 from rmabridge.core import clocks
 from rmabridge.core.calendars import calendar_of
 from rmabridge.core.clocks import DUE, WARN, Clock
+from rmabridge.core.handled import GIVING
 from rmabridge.core.reach import note, shown, tell
-from rmabridge.core.reduce import GIVING
 from rmabridge.core.terms import CHAT, FIRST, MARKETPLACE, SOCIAL, SOLUTION, Terms
 from rmabridge.model import (
     NEWS,

@@ -19,10 +19,10 @@ from pydantic import Field, model_validator
 from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, RuleText, Say, Shop, View
 from rmabridge.core.colleagues import tell_colleagues
+from rmabridge.core.handled import GIVING
 from rmabridge.core.plays import Flow, flow_of
 from rmabridge.core.ranking import Grade, Queue, Ranking, Sign
 from rmabridge.core.reach import tell
-from rmabridge.core.reduce import GIVING
 from rmabridge.model import (
     NEWS,
     Action,

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from ..model import Case, Identity
 from ..model.case import Writer
-from .reduce import CLAIMED
+from .told import CLAIMED
 
 TAIL: Final = 4
 PHONE: Final = 7

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 from pydantic_core import to_json
 
 from ..abilities import Proposal, Timer
+from ..core.handled import GIVING
 from ..core.judge import Asked, Failure
 from ..core.masking import mask
-from ..core.reduce import GIVING, reduce
+from ..core.reduce import reduce
 from ..model import (
     EVENTS,
     Action,
