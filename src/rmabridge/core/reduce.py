@@ -7,20 +7,13 @@ Lists (parcels, scans, refunds, references) are unions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel
-
-from ..model import (
-    Case,
-    Event,
-)
+from ..model import Case, Event
 from . import handled, told
 from .folding import Fold
 from .identity import names
 from .lifecycle import status
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def reduce(case: Case, event: Event, account: str) -> Case:
