@@ -156,3 +156,25 @@ def test_free_text_and_unknown_templates_fall_out_with_their_reason():
     assert ways(case, view.shop, "x", other).fallen == [("sms/sms", "it carries no words of progress.received")]
     assert ways(case, view.shop, "x").fallen == [("sms/sms", "it carries approved templates only, no free text")]
     assert ways(case, view.shop).fallen == []
+
+
+def test_a_call_reads_the_words_of_a_chat_to_the_buyers_phone_where_the_shop_wants_calls():
+    case, view = reached_by(Form.CALL)
+    call, chat = (tell(*reached_by(one, chat="W1"), "p", "progress.cancelled") for one in (Form.CALL, Form.CHAT))
+    assert (call.form, call.to, call.text) == (Form.CALL, "13812345678", chat.text)
+    shop = Shop(name="one")
+    shop._ways = view.shop._ways
+    assert ways(case, shop) == ([], [("acc/call", "the shop does not prefer call")])
+
+
+@pytest.mark.parametrize(
+    ("phone", "reason"),
+    [
+        ("13812345678-1234", None),
+        ("138****5678", "the address is masked"),
+        ("ask me", "it is no number that can be called"),
+    ],
+)
+def test_only_a_number_is_called_and_an_extension_is_no_hindrance(phone, reason):
+    case, view = reached_by(Form.CALL, phone=phone)
+    assert [why for _, why in ways(case, view.shop).fallen] == ([reason] if reason else [])

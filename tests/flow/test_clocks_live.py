@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from toybox import cases, ledger, send, shift, toybox
+from toybox import cases, command, ledger, send, shift, toybox
 
 from rmabridge.core.clocks import nearest
 from rmabridge.model import EVENTS, Case, DeadlineReached, Event, Noted
@@ -319,3 +319,36 @@ async def test_a_text_message_waits_for_the_buyers_window_and_goes_out_when_it_o
         assert (ledger(world)["reply:first:1"], posted(world, "text")) == ("held", [])
         await move(world, seconds=1)
         assert (ledger(world)["reply:first:1"], len(posted(world, "text"))) == ("done", 1)
+
+
+@pytest.mark.row("S045")
+@pytest.mark.parametrize(
+    ("due_at", "goes_at"),
+    [
+        (TUESDAY.replace(hour=15), TUESDAY.replace(hour=18)),
+        (TUESDAY.replace(hour=23, minute=30), TUESDAY.replace(day=25, hour=12)),
+        (TUESDAY.replace(day=28, hour=11), TUESDAY.replace(day=28, hour=11)),
+    ],
+    ids=["in the afternoon", "at night", "on Saturday"],
+)
+async def test_a_call_after_a_bad_review_goes_at_once_and_later_ones_wait_for_the_buyers_window(
+    tmp_path: Path, sink: Sink, due_at: datetime, goes_at: datetime
+) -> None:
+    found = config(tmp_path, sink, "contact_windows", shop={"channels": ["voice"], "prefer": ["call"]})
+    found["channels"]["voice"] = {**found["channels"]["dm"], "carries_forms": ["call"]}
+    async with running(found, sink) as world:
+        stop_time(world, TUESDAY.replace(hour=14))
+        classified = happened(world, "case.classified", "c1", issue="negative_review")
+        case = await tell(world, happened(world, "case.requested", "r1", kind="complaint", buyer=BUYER), classified)
+        call = {"type": "message.send", "form": "call", "to": BUYER["phone"], "text": "您好，我们看到了您的评价。"}
+        assert (await command(world, "act", case.id, action=call | {"purpose": "review:contact:1"}))[0] == "done"
+        await world.settle()
+        assert len(posted(world, "voice", "review:contact:1")) == 1
+        await move(world, seconds=(due_at - TUESDAY.replace(hour=14)).total_seconds())
+        assert (await command(world, "act", case.id, action=call | {"purpose": "review:contact:2"}))[0] == "done"
+        await world.settle()
+        if goes_at > due_at:
+            await move(world, seconds=(goes_at - due_at).total_seconds() - 1)
+            assert (ledger(world)["review:contact:2"], posted(world, "voice", "review:contact:2")) == ("held", [])
+            await move(world, seconds=1)
+        assert (ledger(world)["review:contact:2"], len(posted(world, "voice", "review:contact:2"))) == ("done", 1)

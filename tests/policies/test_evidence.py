@@ -8,8 +8,12 @@ from pydantic import ValidationError
 from rmabridge_claims import Claims
 from rmabridge_evidence import EvidencePolicy
 from rmabridge_evidence.rules import shipped_asks, shipped_rules
+from rmabridge_helpdesk_sync import HelpdeskSync
+from rmabridge_progress import Progress
+from rmabridge_wording import Wording, lint
+from rmabridge_wording.rules import Severity, load
 
-from rmabridge.abilities import Way
+from rmabridge.abilities import Limit, Way
 from rmabridge.core.links import Link, Links
 from rmabridge.core.templates import LOCALES, Catalogue
 from rmabridge.model import (
@@ -33,9 +37,12 @@ from rmabridge.model import (
     ParcelStatus,
     Ref,
     RefKind,
+    RequestChanged,
     RequestProof,
+    RequestStatus,
     Ruling,
     Scan,
+    SendMessage,
 )
 
 BASE = "https://service.example.com"
@@ -289,6 +296,69 @@ def test_a_finding_of_no_fault_has_no_word_of_blame(world, desk):
     assert "使用说明" in text
     for blame in ("您的问题", "错", "不当", "责任"):
         assert blame not in text
+
+
+HELP = "https://shop.example/help/kettle"
+BLAME = [one for one in load().rules.values() if one.group == "blame"]
+TICKET = (Ref(kind=RefKind.TICKET, value="T1", account="desk"),)
+
+
+def found_in_order(world, locale, **facts):
+    """A case whose buyer needs an explanation: the goods are as they should be."""
+    policies = [world.policy(one) for one in (HelpdeskSync, Progress, EvidencePolicy, Wording)]
+    buyer = world.BUYER.model_copy(update={"locale": locale})
+    one = world.Desk(*policies, the_shop=world.shop(help_url=HELP))
+    asked = world.requested(issue=Issue.QUALITY_DEFECT, refs=(world.RETURN, *TICKET), buyer=buyer)
+    return one.feed(asked, world.order(buyer=buyer), Classified(key="p", at=one.now, **facts))
+
+
+@pytest.mark.row("S023")
+@pytest.mark.parametrize(("locale", "script"), [("zh-CN", "zh-Hans"), ("zh-TW", "zh-Hant"), ("en", "en")])
+@pytest.mark.parametrize("facts", [{"cause": "customer"}, {"liable": "customer", "cause": "misuse"}])
+def test_what_is_no_fault_of_the_goods_is_explained_with_a_link_and_nobody_is_blamed(world, locale, script, facts):
+    one = found_in_order(world, locale, **facts)
+    told = len(one.ledger)
+    assert one.proposed("evidence:explain") == ["evidence:explain:1"]
+    assert one.sent("evidence:explain:1").template.id == "proposal.explain"
+    assert one.proposed("evidence:steps") == []
+    drafts = [phrase for rule in BLAME for phrase in rule.words(script).phrases]
+    assert len(drafts) > 40
+    for number, draft in enumerate(drafts):
+        one.feed(world.says(draft, id=f"a{number}", author=Author.AGENT, form=Form.THREAD, refs=TICKET))
+    one.feed(RequestChanged(key="no", at=one.now, status=RequestStatus.DECLINED, reason=drafts[0]))
+    assert one.proposed("evidence:explain") == ["evidence:explain:1"], "once"
+    replies = [one.sent(key) for key in ("evidence:explain:1", *list(one.ledger)[told:])]
+    replies = [each for each in replies if isinstance(each, SendMessage)]
+    assert len(replies) == len(drafts) + 2
+    assert all(HELP in each.text for each in replies)
+    assert [each.text for each in replies if one.ledger[each.key] != "held" and lint(each.text, locale)] == []
+    grave = sum(len(rule.words(script).phrases) for rule in BLAME if rule.severity is not Severity.REPLACE)
+    assert sum(one.ledger[each.key] == "held" for each in replies) == grave < len(drafts) / 5
+
+
+def test_without_a_page_that_helps_the_next_steps_are_told_and_words_stay_as_they_are(world, desk):
+    one = desk()
+    one.feed(Classified(key="p", at=one.now, cause="customer"))
+    assert (one.proposed("evidence:explain"), len(one.proposed("evidence:steps"))) == ([], 1)
+    two = desk(shop=world.shop(help_url=HELP)).feed(Classified(key="s", at=world.MONDAY, liable="shop"))
+    said = SendMessage(purpose="answer:1", form=Form.MAIL, to="a@b.example", text="您好")
+    assert two.proposed("evidence:explain") == [] and two.policies[0].amend(said, two.case, two.view()) is None
+    with pytest.raises(ValidationError, match="not an address"):
+        world.shop(help_url="our help page")
+
+
+def test_the_link_goes_where_there_is_room_for_it_to_the_buyer_and_once(world, desk):
+    def amended(text, limit=None, **facts):
+        ways = (Way(account="mail", form=Form.MAIL, limit=limit),)
+        one = desk(shop=world.shop(help_url=HELP, ways=ways))
+        one.feed(Classified(key="p", at=one.now, cause="customer"))
+        said = SendMessage(**{"purpose": "answer:1", "form": Form.MAIL, "to": "a@b.example", "text": text} | facts)
+        return one.policies[0].amend(said, one.case, one.view())
+
+    assert amended("您好").text == f"您好\n使用说明：{HELP}"
+    assert amended("您好", Limit(characters=20)) is None
+    assert amended(f"请看 {HELP}") is None
+    assert amended("您好", audience="staff") is None
 
 
 def test_proof_is_asked_of_the_carrier_by_call_or_by_a_colleague(world, desk):
