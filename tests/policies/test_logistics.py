@@ -27,6 +27,7 @@ from rmabridge.model import (
     ParcelException,
     ParcelSeen,
     ParcelStatus,
+    PrintLabel,
     RemedyAccepted,
     RemedyKind,
     RemedyOffered,
@@ -416,6 +417,38 @@ def test_a_replacement_goes_by_the_carrier_asked_for_and_by_another_only_as_a_pe
     verdict = policy.review(reship(carrier="SF"), one.case, one.view())
     assert verdict.ruling is Ruling.HOLD and "YTO" in verdict.reason
     assert policy.review(reship(carrier="圆通"), one.case, one.view()) is None
+
+
+def label(**facts):
+    return PrintLabel(external="C1", order="O1", address=XINJIANG, **facts)
+
+
+@pytest.mark.row("S090")
+def test_a_label_of_another_carrier_than_asked_for_needs_a_reason_which_stays_beside_the_verdict(desk):
+    one = desk(order={"note": "发圆通"})
+    policy = one.policies[0]
+    assert policy.amend(label(), one.case, one.view()).carrier == "YTO"
+    assert policy.amend(label(carrier="SF"), one.case, one.view()).asked == ("YTO",)
+    assert policy.amend(label(carrier="SF", asked=("YTO",)), one.case, one.view()) is None
+    refused = policy.review(label(carrier="SF"), one.case, one.view())
+    assert (refused.ruling, refused.rule) == (Ruling.DENY, "logistics.requested_carrier")
+    assert "YTO, not SF" in refused.reason and "'override'" in refused.reason
+    granted = policy.review(label(carrier="顺丰", override="圆通不进村"), one.case, one.view())
+    assert (granted.ruling, granted.reason.endswith("圆通不进村")) == (Ruling.ALLOW, True)
+    for name in ("圆通速递", "YTO", "yuantong"):
+        assert policy.review(label(carrier=name), one.case, one.view()) is None
+
+
+def test_a_label_goes_by_any_carrier_where_none_is_asked_for_but_not_by_an_unwanted_or_unserved_one(desk):
+    one = desk(order={"note": "不要发天天"})
+    policy = one.policies[0]
+    assert policy.amend(label(), one.case, one.view()) is None
+    assert policy.review(label(), one.case, one.view()) is None
+    assert policy.review(label(carrier="SF"), one.case, one.view()) is None
+    assert policy.review(label(carrier="天天快递"), one.case, one.view()).ruling is Ruling.DENY
+    one.feed(CoverageSeen(key="cv", at=one.now, carrier="SF", served=False))
+    verdict = policy.review(label(carrier="SF", override="it is near"), one.case, one.view())
+    assert (verdict.ruling, verdict.rule) == (Ruling.DENY, "logistics.coverage")
 
 
 @pytest.mark.parametrize(

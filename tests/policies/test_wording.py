@@ -262,6 +262,17 @@ def test_nobody_is_passed_on_to_the_carrier(desk, text, instead):
     assert (final.text, verdict) == (instead, None)
 
 
+@pytest.mark.row("S059")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_phrase_that_passes_the_buyer_on_to_the_carrier_is_mended_or_waits_for_a_person(desk, script):
+    passing = [phrase for rule in RULES if rule.group == "carrier" for phrase in rule.words(script).phrases]
+    assert len(passing) > 40
+    one = desk(issue=Issue.LOST_PARCEL, liable="carrier")
+    for phrase in passing:
+        final, verdict = judged(one, to_buyer(phrase, locale=LOCALE[script]))
+        assert ids(final.text, LOCALE[script]) == [] or verdict.ruling is not Ruling.ALLOW, phrase
+
+
 BRIBES = [
     ("五星好评返现10元", "zh-CN"),
     ("五星好評返現10元", "zh-TW"),

@@ -10,12 +10,14 @@ import rmabridge_http
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from rmabridge_http import Http
+from rmabridge_http import Http, HttpCarrier
 from rmabridge_http.calls import Call, fill, fill_path
 
 from rmabridge.errors import DeliveryError, Rejected, Unavailable
 from rmabridge.model import (
+    Address,
     CommentTicket,
+    Direction,
     FetchOrder,
     Form,
     Forward,
@@ -23,6 +25,8 @@ from rmabridge.model import (
     Money,
     OpenTicket,
     PayRefund,
+    PrintLabel,
+    RefKind,
     RequestProof,
     Reship,
     SendMessage,
@@ -35,6 +39,7 @@ KEY = "7d7f5d62-93ac-5b56-9d7b-4a4f8e0b1c11"
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 OLDER = "whsec_MzIxMDk4NzY1NGZlZGNiYTMyMTA5ODc2NTRmZWRjYmE="
 OPEN = OpenTicket(external="C1", subject="Return of order 1001", text="It's broken", tags=("vip", "return"))
+HOME = Address(country="CN", city="杭州市", lines=("文一西路 1 号",))
 NOTE = CommentTicket(origin="e1", ticket="T/1?x", text="scanned")
 EVENT = Forward(origin="e1", event="case.created", body='{"type":"case.created","data":{"id":"C1"}}')
 
@@ -350,6 +355,7 @@ def test_any_answer_gives_a_result_a_refusal_or_an_open_question(body, kind):
         GiveCredit(credit="coupon", external="C1", amount=Money.of("20 CNY"), buyer="B1"),
         Reship(external="C1", order="O1", lines=(("RAKE", 1),)),
         TagBuyer(buyer="B1", tag="priority"),
+        PrintLabel(external="C1", order="O1", carrier="SF", address=HOME),
         RequestProof(waybill="SF1"),
     ],
     ids=lambda one: one.kind,
@@ -361,4 +367,28 @@ async def test_what_is_given_to_a_buyer_goes_to_the_shops_own_system_signed(ctx,
         (post,) = sink.books["posts"]
         assert post["body"]["type"] == action.kind
         assert post["headers"]["idempotency-key"] == KEY
-        assert crm.route(action).repeatable is not action.moves_money
+        assert crm.route(action).repeatable is not (action.moves_money or isinstance(action, PrintLabel))
+
+
+async def test_a_printed_label_is_a_parcel_of_the_case(ctx):
+    async with Sink() as sink:
+        warehouse = account(Http, url=sink.url)
+        made = await warehouse.print_label(PrintLabel(external="C1", carrier="SF", address=HOME), ctx)
+    (seen,) = made.events
+    assert (seen.parcel.waybill, seen.parcel.carrier, seen.parcel.direction) == (made.id, "SF", Direction.OUT)
+    assert [(one.kind, one.value) for one in seen.refs] == [(RefKind.WAYBILL, made.id)]
+
+
+@pytest.mark.row("S090")
+@pytest.mark.parametrize("plugin", [Http, HttpCarrier])
+async def test_a_label_of_a_carrier_that_was_not_asked_for_is_refused_without_a_reason(ctx, plugin):
+    async with Sink() as sink:
+        warehouse = account(plugin, url=sink.url, calls={"label.print": {"path": "labels"}})
+        other = PrintLabel(external="C1", carrier="SF", asked=("YTO",), address=HOME)
+        with pytest.raises(Rejected, match="asked for YTO, not SF") as refused:
+            await warehouse.route(other).method(other, ctx)
+        assert "override" in refused.value.hint and sink.books["posts"] == []
+        for good in ({"override": "YTO does not serve the village"}, {"carrier": "圆通速递"}, {"asked": ()}):
+            action = other.model_copy(update=good)
+            assert (await warehouse.route(action).method(action, ctx)).id
+        assert sink.books["posts"][0]["body"]["override"] == "YTO does not serve the village"
