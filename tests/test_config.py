@@ -45,6 +45,7 @@ def test_a_right_configuration_is_taken(config: dict[str, Any]) -> None:
         (("shops", "one", "timezone"), "Mars/Base", "[shops.one] timezone: 'Mars/Base' is not an IANA time zone"),
         (("shops", "one", "helpdesk"), "nobody", "[shops.one] 'nobody': no account of that name"),
         (("shops", "one", "helpdesk"), "shop", "[shops.one] helpdesk: [marketplaces.shop] keeps no tickets"),
+        (("shops", "one", "labels"), "shop", "[shops.one] labels: [marketplaces.shop] prints no labels"),
         (
             ("shops", "one", "reach"),
             "amazn",

@@ -14,6 +14,7 @@ from rmabridge_compensation.spending import left
 from rmabridge_returns import Returns
 
 from rmabridge.abilities import View
+from rmabridge.core.claims import at_carrier
 from rmabridge.core.rates import read
 from rmabridge.model import (
     Case,
@@ -195,6 +196,16 @@ def test_damage_that_does_no_harm_is_settled_by_a_part_of_the_price_without_a_re
     one.settle("refund:O1:all")
     assert (one.case.status, one.case.result) == (Status.CLOSED, "partial_refund")
     assert not one.proposed("return:")
+
+
+def test_an_operation_that_is_done_closes_the_case_only_when_no_carrier_has_the_next_word(world, desk):
+    one = desk(world.policy(Returns), sub="cosmetic").feed(trouble(world, Issue.QUALITY_DEFECT), world.order())
+    claim = {"waybill": "YT1", "kind": ClaimKind.DAMAGE}
+    one.feed(ClaimSeen(key="k1", at=one.now, status=ClaimStatus.SUBMITTED, **claim), yes(world, 1))
+    one.settle("refund:O1:all")
+    assert one.case.open and at_carrier(one.case)
+    one.feed(ClaimSeen(key="k2", at=one.now + HOUR, status=ClaimStatus.REJECTED, **claim))
+    assert one.case.status is Status.CLOSED
 
 
 @pytest.mark.row("S094", "P45")

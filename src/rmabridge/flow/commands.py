@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 from sqlalchemy import Connection, select, update
 
 from ..config import explain
@@ -265,7 +266,8 @@ def _edited(work: Work, stored: Any, edited: dict[str, Any]) -> dict[str, Any]:
     if weighed.ruling != "allow":
         reasons = "; ".join(f"{one.rule}: {one.reason}" for one in weighed.verdicts if one.ruling != "allow")
         raise CommandError(f"delivery {stored.id}: the edited action is not allowed: {reasons}")
-    return work._reworded(entry, weighed)  # noqa: SLF001
+    # The verdicts are those of the edited action: a reason given for it is told by them.
+    return work._reworded(entry, weighed) | {"verdicts": to_json(weighed.verdicts).decode()}  # noqa: SLF001
 
 
 def _revive(batch: Batch, work: Work, stored: Any, values: dict[str, Any], was: tuple[str, ...]) -> None:
