@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from ..model import Action, Case, Event, Verdict
 from .plugin import Plugin
@@ -122,15 +123,25 @@ class Policy(Plugin):
 
     def describe(self, locale: str, shop: Shop, say: Say, case: Case | None = None) -> Iterable[RuleText]:
         """The active rules in words of the locale, for a shop or one case of it; left as it is, settings and values."""
+        shipped = _shipped(type(self))
         for name, field_ in type(self).model_fields.items():
             if name not in Plugin.model_fields:
                 value = getattr(self, name)
                 yield RuleText(
                     id=f"{self.account or type(self).__name__.lower()}.{name}",
                     text=f"{field_.description}: {_plain(value)}",
-                    source="set" if name in self.model_fields_set else "default",
+                    source="default" if shipped and value == getattr(shipped, name) else "set",
                     deadline=isinstance(value, timedelta),
                 )
+
+
+@cache
+def _shipped(policy: type[Policy]) -> Policy | None:
+    """The policy as it is without any setting; None where it needs one."""
+    try:
+        return policy()
+    except ValidationError:
+        return None
 
 
 def _plain(value: Any) -> str:
@@ -138,11 +149,5 @@ def _plain(value: Any) -> str:
     found = TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
     if found in (None, "", [], {}):
         return "-"
-    text = (
-        str(value)
-        if isinstance(value, timedelta)
-        else found
-        if isinstance(found, str)
-        else json.dumps(found, ensure_ascii=False)
-    )
+    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

@@ -18,7 +18,8 @@ import click
     help="Keep configuration, database and logs in this directory, which must be empty or new.",
 )
 def demo(once: bool, as_json: bool, lang: str | None, keep: Path | None) -> None:
-    """Run a bridge with simulated platforms: a return from the request to the money, kill -9, forgeries, a relay.
+    """Run a bridge with simulated platforms: a return from the request to the money, kill -9, forgeries, a relay, a
+    carrier's damage and a silent parcel claimed, a wrong item paid for, a chat answered.
 
     Everything listens on loopback and is stopped at the end. The closing table is read from the bridge and,
     independently, from the servers' own books: a difference fails the demo.
