@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy.exc import OperationalError
 
@@ -18,6 +18,12 @@ from ..store import inbox as inbox_store
 from ..store.store import Store
 from .metrics import Metrics
 from .traces import OFF, Traces
+
+if TYPE_CHECKING:
+
+    class Door(Plugin, ReceivesWebhooks):
+        """An account that receives webhooks."""
+
 
 MOST_AT_ONCE: Final = 2_000
 RETRY_AFTER: Final = 5
@@ -36,21 +42,23 @@ class Intake:
         self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._backlog, self._counted = 0, 0.0
+        self._doors = {
+            name: cast("Door", one) for name, one in registry.accounts.items() if isinstance(one, ReceivesWebhooks)
+        }
+        self._accepted = {name: metrics.accepted.labels(name) for name in self._doors}
         self._rates = {
             name: _Rate(per_second(one.intake_rate)) for name, one in registry.accounts.items() if one.intake_rate
         }
 
-    def door(self, account: str) -> Plugin:
+    def door(self, account: str) -> Door:
         """The account, if it receives webhooks."""
-        plugin = self.registry.accounts.get(account)
-        if not isinstance(plugin, ReceivesWebhooks):
+        if (plugin := self._doors.get(account)) is None:
             raise UnknownAccount(f"no account {account!r} receives webhooks")
         return plugin
 
     async def webhook(self, account: str, request: WebRequest) -> Reply:
         """One webhook: on disk when this returns; every refusal is a ``Refused``."""
         plugin = self.door(account)
-        assert isinstance(plugin, ReceivesWebhooks)  # noqa: S101 - ``door`` checked it
         self.admit()
         if len(request.body) > plugin.max_body:
             raise TooLarge(f"more than {plugin.max_body} bytes")
@@ -82,7 +90,7 @@ class Intake:
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await future
-        self.metrics.accepted.labels(account).inc()
+        (self._accepted.get(account) or self.metrics.accepted.labels(account)).inc()
 
     def row(self, account: str, body: bytes, receipt: Receipt | Item, now: datetime, kind: str) -> dict[str, Any]:
         """The inbox row of a body."""

@@ -25,6 +25,7 @@ from .vault import Vault, master_keys, store_keys
 
 T = TypeVar("T")
 CLOCK = ("bridge", "clock")
+DAY = 86_400_000_000
 
 
 class Clock:
@@ -72,6 +73,7 @@ class Store:
         self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
         self.blobs = Blobs(settings.folder, self.vault, settings.most_file)
         self._settings = settings
+        self._day = (-1, "")
         self._lock: IO[str] | None = None
 
     def open(self) -> Self:
@@ -144,7 +146,11 @@ class Store:
     def day_key(self) -> str:
         """The key for today's raw bodies. A new one is on disk before anything is sealed with it: whoever needed it
         first might fail to commit, and others use it at once."""
+        day = self.clock.micros() // DAY
+        if day == self._day[0] and self.vault.knows(self._day[1]):
+            return self._day[1]
         name = ops.today(self.clock.now())
+        self._day = (day, name)
         if not self.vault.knows(name):
             self.keys_for({name})
         if not self.vault.knows(name):

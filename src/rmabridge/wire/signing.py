@@ -13,6 +13,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from rmabridge.errors import Unverified
 
@@ -74,6 +75,7 @@ def fresh(stamp: datetime, now: datetime, window: timedelta) -> None:
         raise Unverified("the signed time is outside the accepted window")
 
 
+@lru_cache(maxsize=64)
 def _standard_key(secret: str) -> bytes:
     text = secret.strip().removeprefix(_PREFIX)
     try:
