@@ -9,7 +9,6 @@ from datetime import timedelta
 import httpx
 import pytest
 import respx
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
@@ -725,27 +724,9 @@ async def test_an_odd_list_gives_nothing(lone, body):
 
 
 @pytest.fixture
-async def door(sim):
-    """A door that verifies and parses what the simulator sends, as the bridge does."""
-    plugin, events, receipts = desk(url=sim.url), [], []
-
-    async def take(request):
-        body = await request.read()
-        web_request = WebRequest("POST", request.path, request.query, request.headers, body)
-        receipts.append(plugin.verify(web_request, sim.now()))
-        events.extend(parse(body, plugin))
-        return web.json_response({"ok": True})
-
-    app = web.Application()
-    app.router.add_post("/hooks/desk", take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    sim.hook = f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/desk"
-    yield plugin, events, receipts
-    await sim.settle()
-    await runner.cleanup()
+async def door(sim, listening):
+    async with listening(sim, desk(url=sim.url), parse) as opened:
+        yield opened
 
 
 async def test_our_own_writing_gives_no_message_back(sim, ctx, door):

@@ -10,7 +10,6 @@ from datetime import timedelta
 import httpx
 import pytest
 import respx
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -581,26 +580,9 @@ async def test_the_steps_to_subscribe_hold_the_address_and_both_bodies(ctx):
 
 
 @pytest.fixture
-async def door(sim):
-    """A door that verifies and parses what the simulator sends, as the bridge does."""
-    plugin, events, receipts = desk(url=sim.url), [], []
-
-    async def take(request):
-        body = await request.read()
-        receipts.append(plugin.verify(WebRequest("POST", request.path, {}, request.headers, body), sim.now()))
-        events.extend(parse(body, plugin))
-        return web.json_response({"ok": True})
-
-    app = web.Application()
-    app.router.add_post("/hooks/desk", take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    sim.hook = f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/desk"
-    yield plugin, events, receipts
-    await sim.settle()
-    await runner.cleanup()
+async def door(sim, listening):
+    async with listening(sim, desk(url=sim.url), parse) as opened:
+        yield opened
 
 
 async def test_our_own_writing_comes_back_and_changes_nothing(sim, ctx, door):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -103,9 +104,9 @@ class Written(Family):
                 place.put(parts, seconds)
         self.sign.put(parts, self.prefix + self.signature(parts, secret))
 
+    @abstractmethod
     def signature(self, parts: Parts, secret: str) -> str:
         """What the signature must be for this secret."""
-        raise NotImplementedError
 
     def _given(self, parts: Parts) -> str:
         given = self.sign.find(parts)

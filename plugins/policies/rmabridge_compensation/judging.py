@@ -23,7 +23,7 @@ from rmabridge.model import (
 
 from .course import named, settlement
 from .settings import Settings
-from .spending import GIVING, INTERIM, given
+from .spending import GIVING_KEYS, INTERIM, given
 
 NAME: Final = "compensation"
 IDENTITY: Final = "compensation.identity"
@@ -99,7 +99,7 @@ class Judging(Settings):
         choice = agreed(case)
         if choice is not None and choice.amount is not None and not (case.offered and case.offered.interim):
             return choice.amount
-        interim = any(key.rpartition(":")[2] == INTERIM and key.startswith(GIVING) for key in view.ledger)
+        interim = any(key.rpartition(":")[2] == INTERIM and key.startswith(GIVING_KEYS) for key in view.ledger)
         try:
             return settlement(case, view, self.purse(view)) if interim else None
         except NoRate:

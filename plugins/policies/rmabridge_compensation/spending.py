@@ -14,7 +14,7 @@ from rmabridge.model import Case, Line, Money, Order, OrderLine, RefundStatus
 
 from .rules import Offer
 
-GIVING: Final = ("refund:", "credit:", "reship:")
+GIVING_KEYS: Final = ("refund:", "credit:", "reship:")
 INTERIM: Final = "interim"
 LIVE: Final = frozenset({"waiting", "due", "sending", "uncertain", "done"})
 
@@ -32,7 +32,7 @@ def interim(case: Case, view: View) -> list[Money]:
 def _given(case: Case, view: View) -> dict[str, Money | None]:
     found = {one.action: one.amount for one in case.given}
     for key, state in view.ledger.items():
-        if state in LIVE and key.startswith(GIVING) and found.get(key) is None:
+        if state in LIVE and key.startswith(GIVING_KEYS) and found.get(key) is None:
             action = view.action(key)
             found[key] = action.worth if action else None
     return found

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,7 +41,7 @@ def sign(params: dict[str, str], secret: str) -> str:
     return hmac.new(secret.encode(), plain.encode(), digest).hexdigest().upper() if digest else ""
 
 
-class TaobaoDoors(Simulator):
+class TaobaoDoors(Simulator, ABC):
     """Checks calls and keeps the books."""
 
     def __init__(
@@ -137,6 +138,6 @@ class TaobaoDoors(Simulator):
         if given != self.session or self._expired:
             raise Refusal(27, "Invalid Session", "invalid-sessionkey", "SessionKey非法")
 
+    @abstractmethod
     def _calls(self) -> dict[str, Call]:
         """The methods that there are."""
-        raise NotImplementedError
