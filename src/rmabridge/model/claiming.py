@@ -39,13 +39,22 @@ class FileClaim(Base):
         return self.key
 
 
-class AnswerClaim(Base):
+class OfClaim(Base):
+    """What is done about a filed claim: ``claim`` is the carrier's id of it."""
+
+    claim: str
+    waybill: str
+
+    @property
+    def stream(self) -> str:
+        return f"claim:{self.waybill}"
+
+
+class AnswerClaim(OfClaim):
     """Give the carrier what it asked for; ``origin`` names the question."""
 
     kind: ClassVar[str] = "claim.answer"
     type: Literal["claim.answer"] = "claim.answer"
-    claim: str
-    waybill: str
     origin: str
     text: str
     attachments: tuple[Attachment, ...] = ()
@@ -54,18 +63,12 @@ class AnswerClaim(Base):
     def key(self) -> str:
         return f"claim:answer:{self.claim}:{self.origin}"
 
-    @property
-    def stream(self) -> str:
-        return f"claim:{self.waybill}"
 
-
-class AppealClaim(Base):
+class AppealClaim(OfClaim):
     """Object to a claim that was rejected or paid in part."""
 
     kind: ClassVar[str] = "claim.appeal"
     type: Literal["claim.appeal"] = "claim.appeal"
-    claim: str
-    waybill: str
     text: str
     attachments: tuple[Attachment, ...] = ()
 
@@ -73,27 +76,17 @@ class AppealClaim(Base):
     def key(self) -> str:
         return f"claim:appeal:{self.claim}"
 
-    @property
-    def stream(self) -> str:
-        return f"claim:{self.waybill}"
 
-
-class QueryClaim(Base):
+class QueryClaim(OfClaim):
     """Ask where a claim stands; ``round`` counts the times asked."""
 
     kind: ClassVar[str] = "claim.query"
     type: Literal["claim.query"] = "claim.query"
-    claim: str
-    waybill: str
     round: int = 1
 
     @property
     def key(self) -> str:
         return f"claim:query:{self.claim}:{self.round}"
-
-    @property
-    def stream(self) -> str:
-        return f"claim:{self.waybill}"
 
 
 class RequestProof(Base):
