@@ -66,6 +66,14 @@ class Unverified(Refused):
     title = "Signature not accepted"
 
 
+class KeyNeeded(Exception):
+    """``verify`` lacks a public key: ``name`` is what the account's ``learn`` is asked to fetch."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 class UnknownAccount(Refused):
     """No account of this name receives webhooks."""
 

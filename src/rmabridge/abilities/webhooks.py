@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ..model import Event
+from .context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,15 @@ class ReceivesWebhooks(Parses):
 
     @abstractmethod
     def verify(self, request: WebRequest, now: datetime) -> Receipt:
-        """Check the signature over the raw body, in constant time; raise ``Unverified`` or ``WrongType``."""
+        """Check the signature over the raw body, in constant time; raise ``Unverified`` or ``WrongType``.
+
+        Where it takes a public key that the account does not hold, raise ``KeyNeeded``: the door asks ``learn`` for it
+        and calls again, once. A name that is no address of the vendor is ``Unverified`` at once.
+        """
+
+    async def learn(self, name: str, ctx: Context) -> None:
+        """Fetch the public key that ``verify`` needs and keep it; ``Unverified`` where the vendor has no such key."""
+        raise NotImplementedError
 
     def reply(self, request: WebRequest) -> Reply:
         """The success answer, sent after the event is on disk."""

@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 from sqlalchemy import Connection, select
 
+from ..abilities import Context
 from ..config import Config
 from ..core.templates import Catalogue
 from ..registry import Registry, build
@@ -66,7 +67,9 @@ class Running:
         self.sessions = Sessions(self.traces)
         self.public_url = settings.public_url.rstrip("/")
         render = Catalogue(settings.templates_dir).render
-        self.intake = Intake(self.store, self.registry, settings, self.metrics, self.traces)
+        self.intake = Intake(
+            self.store, self.registry, settings, self.metrics, lambda one: self._lend(one, "learn"), self.traces
+        )
         self.router = Router(self.store, self.registry, settings, render, self.metrics, self.traces)
         self.dispatcher = Dispatcher(
             self.store, self.registry, self.sessions, self.metrics, self.public_url, self.traces
@@ -84,6 +87,9 @@ class Running:
         for loop in self.loops():
             self._tasks.append(asyncio.create_task(self._kept(loop), name=loop.__qualname__))
         return self
+
+    def _lend(self, account: str, what: str) -> Context:
+        return self.dispatcher.context(account, f"{what}:{account}", None)
 
     def loops(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs until the end."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy.exc import OperationalError
 
-from ..abilities import Item, Plugin, Receipt, ReceivesWebhooks, Reply, WebRequest, per_second
+from ..abilities import Context, Item, Plugin, Receipt, ReceivesWebhooks, Reply, WebRequest, per_second
 from ..config import Bridge
-from ..errors import Overloaded, TooLarge, TooMany, UnknownAccount
+from ..errors import KeyNeeded, Overloaded, Refused, TooLarge, TooMany, UnknownAccount, Unverified
 from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store.store import Store
@@ -28,16 +28,26 @@ if TYPE_CHECKING:
 MOST_AT_ONCE: Final = 2_000
 RETRY_AFTER: Final = 5
 COUNTED_EVERY: Final = 0.5
+LEARNS_PER_SECOND: Final = 2.0  # made-up key names must not make the bridge call the vendor as often as they come
+LEARNING: Final = 10.0
 
 
 class Intake:
     """Accepts webhooks and fetched items; rows that come while a commit is under way share the next one."""
 
     def __init__(
-        self, store: Store, registry: Registry, settings: Bridge, metrics: Metrics, traces: Traces = OFF
+        self,
+        store: Store,
+        registry: Registry,
+        settings: Bridge,
+        metrics: Metrics,
+        lend: Callable[[str], Context],
+        traces: Traces = OFF,
     ) -> None:
         self.store, self.registry, self.settings, self.metrics = store, registry, settings, metrics
-        self.traces = traces
+        self.lend, self.traces = lend, traces
+        self._learning: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._learned: dict[str, _Rate] = {}
         self.on_written: list[Callable[[], None]] = []
         self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -65,12 +75,33 @@ class Intake:
         if (answer := plugin.handshake(request)) is not None:
             return answer
         now = self.store.clock.now()
-        receipt = plugin.verify(request, now)
+        try:
+            receipt = plugin.verify(request, now)
+        except KeyNeeded as needed:
+            await self._learn(account, plugin, needed.name)
+            receipt = _verified(plugin, request, now)
         if (rate := self._rates.get(account)) is not None and not rate.take():  # unsigned noise must not use it up
             raise TooMany(f"[{account}] intake_rate is reached", retry_after=1)
         with self.traces.webhook(account, request.headers):  # verified: noise makes no traces
             await self.accept(account, request.body, receipt, now)
         return plugin.reply(request)
+
+    async def _learn(self, account: str, plugin: Door, name: str) -> None:
+        """Let the account fetch a public key; who needs the same one waits for the same call."""
+        task = self._learning.get((account, name))
+        if task is None:
+            if not self._learned.setdefault(account, _Rate(LEARNS_PER_SECOND)).take():
+                raise Overloaded("too many unknown keys at once", retry_after=RETRY_AFTER)
+            task = asyncio.create_task(plugin.learn(name, self.lend(account)))
+            self._learning[account, name] = task
+            task.add_done_callback(lambda _: self._learning.pop((account, name), None))
+        try:
+            await asyncio.wait_for(asyncio.shield(task), LEARNING)
+        except Refused:
+            raise
+        except Exception as error:  # whatever it is, the sender keeps the event
+            cause = f"the sender's public key could not be fetched: {type(error).__name__}"
+            raise Overloaded(cause, retry_after=RETRY_AFTER) from error
 
     def admit(self) -> None:
         """Refuse what the queue cannot take; what comes from inside is never refused."""
@@ -154,6 +185,13 @@ class Intake:
         except Exception as error:  # noqa: BLE001 - handed to the door that waits
             if not future.done():
                 future.set_exception(error)
+
+
+def _verified(plugin: Door, request: WebRequest, now: datetime) -> Receipt:
+    try:
+        return plugin.verify(request, now)
+    except KeyNeeded as needed:
+        raise Unverified(f"the key {needed.name!r} is not known") from needed
 
 
 def _whole(meta: Mapping[str, str]) -> dict[str, str]:
