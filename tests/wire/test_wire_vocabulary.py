@@ -11,8 +11,9 @@ from rmabridge.wire.vocabulary import Known, hint, lookup
 
 
 def test_every_source_of_the_contract_has_a_table() -> None:
-    wanted = {"kdniao", "kuaidi100", "seventeentrack", "aftership", "easypost", "karrio", "shippo", "shipengine"}
-    assert set(vocabulary.sources()) == wanted
+    aggregators = {"kdniao", "kuaidi100", "seventeentrack", "aftership", "easypost", "karrio", "shippo", "shipengine"}
+    wanted = aggregators | {"sf_express", "sf_express_op", "ups", "ups_activity"}
+    assert wanted <= set(vocabulary.sources())
     for source in wanted:
         assert vocabulary._table(source)
 
@@ -51,6 +52,12 @@ def test_kdniao_and_kuaidi100_mean_different_things_by_one_number(code: str, kdn
         ("karrio", "carrier_parcel_lost", Known(S.LOST, E.LOST)),
         ("shippo", "PRE_TRANSIT", Known(S.INFO_RECEIVED)),
         ("shipengine", "SP", Known(S.AVAILABLE_FOR_PICKUP)),
+        ("sf_express", "401", Known(S.DELIVERED)),
+        ("sf_express", "派送中", Known(S.OUT_FOR_DELIVERY)),
+        ("sf_express_op", "44", Known(S.OUT_FOR_DELIVERY)),
+        ("sf_express_op", "8000_6", Known(S.LOST, E.LOST)),
+        ("ups", "X", Known(S.EXCEPTION)),
+        ("ups_activity", "HR", Known(S.EXCEPTION, E.DAMAGED)),
     ],
 )
 def test_known_codes_mean_what_their_vendors_say(source: str, code: str, known: Known) -> None:
@@ -68,12 +75,21 @@ def test_known_codes_mean_what_their_vendors_say(source: str, code: str, known: 
         ("aftership", "Delivered_003", S.DELIVERED),
         ("kuaidi100", "1999", S.IN_TRANSIT),
         ("easypost", "teleported", S.IN_TRANSIT),
+        ("sf_express", "299", S.IN_TRANSIT),
+        ("sf_express_op", "80_77", S.DELIVERED),
         ("nobody", "1", S.IN_TRANSIT),
         ("exception_hints", "damaged", S.IN_TRANSIT),
     ],
 )
 def test_unknown_codes_fall_to_their_family_or_move_on(source: str, code: str, status: S) -> None:
     assert lookup(source, code).status is status
+
+
+def test_a_code_that_is_not_listed_can_be_told_from_one_that_moves() -> None:
+    assert vocabulary.listed("ups_activity", "hr") == Known(S.EXCEPTION, E.DAMAGED)
+    assert vocabulary.listed("ups_activity", "ZZ") is None
+    assert vocabulary.listed("kdniao", "499") is None
+    assert vocabulary.listed("nobody", "1") is None
 
 
 @settings(deadline=None)

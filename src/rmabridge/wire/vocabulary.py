@@ -55,6 +55,11 @@ def _families(code: str) -> tuple[str, ...]:
     return code, code.partition("_")[0]
 
 
+def listed(source: str, code: str) -> Known | None:
+    """What ``code`` itself means at ``source``; None where the table does not list it."""
+    return _table(source).get(str(code).strip().casefold())
+
+
 def lookup(source: str, code: str) -> Known:
     """What ``code`` means at ``source``; an unknown one means what its family means, else that the parcel moves."""
     if source == _HINTS or source not in _data():
