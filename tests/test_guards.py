@@ -27,7 +27,7 @@ LAYERS = (
     ("abilities",),
     ("hookspecs",),
     ("core", "templates"),
-    ("config",),
+    ("config", "loading"),
     ("registry",),
     ("store",),
     ("log",),

@@ -3,11 +3,16 @@
 A plugin module answers ``register_<plural>`` with its classes; the bridge makes one object per configured account and
 calls the other hooks on those objects. The classes in ``rmabridge.abilities`` answer ``route`` from their methods, so
 that most plugins write no hook but the first.
+
+The hooks, the abilities and the model are one versioned API. A plugin says which version it was written for, by
+``rmabridge_api = 1`` in its module or ``api: ClassVar[str] = "1"`` in its class; one that says nothing means 1. ``API``
+rises when a plugin can use something that older bridges lack, ``OLDEST`` when something that old plugins use is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import pluggy
 
@@ -16,6 +21,9 @@ from .model import Action, Case, Event, Verdict
 
 hookspec = pluggy.HookspecMarker("rmabridge")
 hookimpl = pluggy.HookimplMarker("rmabridge")
+
+API: Final = 1
+OLDEST: Final = 1
 
 
 @hookspec

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
@@ -34,9 +30,9 @@ from .config import Config, Section, explain, placed
 from .core.judge import Asked
 from .core.rules import NONE, tables
 from .errors import ConfigError
+from .loading import GROUP, OtherApi, Source, load, sources
 from .model import Action, Form
 
-GROUP: Final = "rmabridge"
 PURE: Final = ("decide", "amend", "review")
 Caller = Callable[..., Any]
 
@@ -54,16 +50,6 @@ class Manager(pluggy.PluginManager):
         return pluggy.HookimplOpts(
             wrapper=False, hookwrapper=False, optionalhook=False, tryfirst=False, trylast=False, specname=None
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a plugin of a name can be imported from."""
-
-    name: str
-    module: str
-    origin: str
-    path: Path | None = None
 
 
 @dataclass(slots=True)
@@ -96,31 +82,6 @@ class Registry:
             return named if named in self.shops else None
         serving = self.of_account.get(account, ())
         return serving[0] if len(serving) == 1 else None
-
-
-def sources(plugins_dir: Path | None = None) -> dict[str, Source]:
-    """Every plugin that could be loaded, by name; nothing is imported. The shop's own directory wins."""
-    found = {
-        one.name: Source(one.name, one.value.partition(":")[0], f"installed ({one.dist.name if one.dist else '?'})")
-        for one in entry_points(group=GROUP)
-    }
-    for path in sorted(plugins_dir.glob("*.py")) if plugins_dir and plugins_dir.is_dir() else ():
-        name = path.stem.removeprefix("rmabridge_")
-        found[name] = Source(name, f"rmabridge_{name}", str(path), path)
-    return found
-
-
-def load(source: Source) -> ModuleType:
-    """Import a plugin's module."""
-    if source.path is None:
-        return importlib.import_module(source.module)
-    spec = importlib.util.spec_from_file_location(source.module, source.path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{source.path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[source.module] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def classes(module: ModuleType, kind: str) -> list[type[Plugin]]:
@@ -179,6 +140,9 @@ def _make(section: Section, known: dict[str, Source], problems: list[str], folde
         return None
     try:
         offered = classes(load(source), section.kind)
+    except OtherApi as error:
+        problems.append(f"{section.where} plugin: {error}")
+        return None
     except Exception as error:  # noqa: BLE001 - a plugin's own fault, told to the operator with its name
         problems.append(f"{section.where} plugin: {source.origin} cannot be loaded: {type(error).__name__}: {error}")
         return None

@@ -13,7 +13,7 @@ from .output import document, plain, table
 
 if TYPE_CHECKING:
     from ..abilities import Plugin
-    from ..registry import Source
+    from ..loading import Source
 
 ALL_KINDS: Final = ("marketplaces", "helpdesks", "carriers", "channels", "services", "policies")
 
@@ -42,7 +42,7 @@ def _plugins_dir(app: App) -> Path | None:
 
 
 def _sources(app: App) -> dict[str, Source]:
-    from ..registry import sources
+    from ..loading import sources
 
     return sources(_plugins_dir(app))
 
@@ -66,10 +66,14 @@ def _why(app: App, name: str, known: dict[str, Source]) -> dict[str, Any]:
             "usable": False,
             "why": f"not among the {looked}" + (f" nor in {folder}" if folder else ""),
         }
+    from ..loading import OtherApi
+
     source, used = known[name], _used(app).get(name, [])
     facts = {"name": name, "from": source.origin, "module": source.module, "used_by": used}
     try:
         kinds = sorted(_classes(source))
+    except OtherApi as error:
+        return {**facts, "usable": False, "why": str(error)}
     except Exception as error:  # noqa: BLE001 - a plugin's own fault is the answer
         return {**facts, "usable": False, "why": f"it cannot be loaded: {type(error).__name__}: {error}"}
     why = f"registers {', '.join(kinds)}" if kinds else "registers nothing: it has no register_… hook"
@@ -77,7 +81,8 @@ def _why(app: App, name: str, known: dict[str, Source]) -> dict[str, Any]:
 
 
 def _classes(source: Source) -> dict[str, list[type[Plugin]]]:
-    from ..registry import classes, load
+    from ..loading import load
+    from ..registry import classes
 
     module = load(source)
     found = {kind: classes(module, kind) for kind in ALL_KINDS}
