@@ -9,27 +9,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import json
 import signal
 import sys
 import threading
 from typing import Any
 
+from .library import NoSimulator, simulator
 from .server import Simulator
-
-
-def simulator(name: str) -> type[Simulator]:
-    """The simulator that the module of this name defines."""
-    module = importlib.import_module(f"{__package__}.{name}")
-    found = [
-        one
-        for one in vars(module).values()
-        if isinstance(one, type) and issubclass(one, Simulator) and one.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        raise SystemExit(f"{name}: no simulator")
-    return found[0]
 
 
 async def run(name: str, arguments: dict[str, Any], ports: dict[str, Any], *, with_parent: bool = False) -> None:
@@ -39,11 +26,18 @@ async def run(name: str, arguments: dict[str, Any], ports: dict[str, Any], *, wi
         loop.add_signal_handler(one, over.set)
     if with_parent:
         threading.Thread(target=_wait_for_parent, args=(loop, over), daemon=True).start()
-    async with await simulator(name)(**arguments).start(**ports) as made:
+    async with await _known(name)(**arguments).start(**ports) as made:
         told = {"url": made.url} | ({"smtp_port": port} if (port := getattr(made, "smtp_port", 0)) else {})
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
         await over.wait()
+
+
+def _known(name: str) -> type[Simulator]:
+    try:
+        return simulator(name)
+    except NoSimulator as error:
+        raise SystemExit(str(error)) from None
 
 
 def _wait_for_parent(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:

@@ -66,6 +66,11 @@ class AliyunSmsSim(Simulator):
         self._lose: list[int] = []
         self._hidden = False
 
+    def account_settings(self) -> dict[str, Any]:
+        """Settings of an account that sends with our key, under our first signature."""
+        given = {"access_key_id": self.key_id, "access_key_secret": self.key_secret, "sign": self.signs[0]}
+        return {**super().account_settings(), **given}
+
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/", self._door), web.get("/", self._door)]
 

@@ -72,6 +72,10 @@ class ChatwootBooks(Simulator):
         self._order = asyncio.Lock()
         self._under_way: set[asyncio.Task[int]] = set()
 
+    def account_settings(self) -> Record:
+        """Settings of an account whose own conversations go to the API inbox."""
+        return {**super().account_settings(), "inbox_id": 4, "bot_ids": [str(self.bot["id"])]}
+
     async def stop(self) -> None:
         """Let webhooks under way arrive, then close."""
         await self.settle()

@@ -56,6 +56,11 @@ class EasyPostBooks(Simulator):
         self._over = asyncio.Event()
         self._last: tuple[bytes, str] | None = None
 
+    def account_settings(self) -> dict[str, Any]:
+        """Settings of an account of this customer."""
+        given = {"api_key": self.api_key, "secret": self.secret, "url": f"{self.url}/v2"}
+        return {**super().account_settings(), **given}
+
     def _hooks(self) -> list[dict[str, Any]]:
         return list(self.books["hooks"].values())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -11,7 +10,6 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, urlencode
 from zoneinfo import ZoneInfo
 
-import aiohttp
 from aiohttp import web
 
 from .server import Simulator
@@ -189,26 +187,18 @@ class KdniaoSim(Simulator):
 
     async def _send(self, waybill: str, body: bytes) -> bool:
         """POST until the answer's ``Success`` is true; a good status alone is not enough for Kdniao."""
-        for attempt in range(self.tries):
-            if attempt:
-                await asyncio.sleep(self.pause)
-            status, answer = await self._post(body)
+        accepted = False
+
+        def taken(status: int, said: bytes) -> bool:
+            nonlocal accepted
+            answer = _object(said.decode("utf-8", "replace"))
             accepted = bool(answer and answer.get("Success") is True)
             entry = {"waybill": waybill, "status": status, "accepted": accepted, "answer": answer}
             self.books["pushes"].append(entry)
-            self.books["webhooks"].append({"status": status, "bytes": len(body)})
-            if accepted:
-                return True
-        return False
+            return accepted
 
-    async def _post(self, body: bytes) -> tuple[int, dict[str, Any] | None]:
-        if self.hook is None or self._client is None:
-            return 0, None
-        try:
-            async with self._client.post(self.hook, data=body, headers={"Content-Type": FORM}) as answer:
-                return answer.status, _object(await answer.text())
-        except (aiohttp.ClientError, TimeoutError):
-            return 0, None
+        await self.deliver(body, {"Content-Type": FORM}, tries=self.tries, taken=taken, pause=self.pause)
+        return accepted
 
 
 def _dump(value: Any) -> str:

@@ -20,7 +20,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from .faults import DOORS
 from .server import Simulator
+
+# What a mail server says where a web server would say 429, 500, or show a page of somebody else's.
+FAULTY = {
+    "429": "450 4.7.1 Too many messages, try again later",
+    "500": "451 4.3.0 Internal error",
+    "wrong content": "<!doctype html><title>Welcome</title>",
+}
 
 
 def _file(part: EmailMessage) -> dict[str, Any]:
@@ -38,6 +46,7 @@ class MailSim(Simulator):
     """
 
     name: ClassVar[str] = "mail"
+    plugin: ClassVar[str] = "smtp"
 
     def __init__(
         self, *, user: str | None = None, password: str = "", tls: bool = False, smtputf8: bool = False
@@ -61,6 +70,13 @@ class MailSim(Simulator):
         self._server = await asyncio.get_running_loop().create_server(self._door, host, smtp_port)
         self.smtp_port = self._server.sockets[0].getsockname()[1]
         return self
+
+    def account_settings(self) -> dict[str, Any]:
+        """Settings of an account that sends its mails here."""
+        login = {"user": self.user, "password": self.password} if self.user is not None else {}
+        door = {"tls": "starttls", "ca_file": self.ca_file} if self.ca_file else {"tls": "none"}
+        place = {"host": "localhost", "port": self.smtp_port, "sender": "service@shop.example", "allow_private": True}
+        return {**place, **door, **login}
 
     async def stop(self) -> None:
         """Close both servers and every open connection."""
@@ -113,9 +129,17 @@ class MailSim(Simulator):
         """The mail itself."""
         if refusal := self._refusal("data"):
             return refusal
-        self._enter(envelope)
+        fault = self.faults.take(DOORS, "DATA", envelope.content if isinstance(envelope.content, bytes) else b"")
+        if fault is not None and (words := FAULTY.get(fault.name)):
+            return words
+        if fault is not None and fault.name == "slow":
+            await asyncio.sleep(fault.seconds)
+        if fault is None or fault.name != "reset":
+            self._enter(envelope)
         if self._close:
             self._close -= 1
+            server.hang_up()
+        elif fault is not None and fault.name in {"reset", "lost answer"}:
             server.hang_up()
         elif self._silent:
             self._silent -= 1

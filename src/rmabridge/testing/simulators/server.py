@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
-import aiohttp
 from aiohttp import web
+
+from .faults import Faults, NoSuchFault
+from .posting import Post, Webhook, accepted
 
 
 class Simulator:
@@ -18,17 +20,22 @@ class Simulator:
     ``books`` is what the vendor believes, as JSON at ``GET /_books``. Methods named ``do_<something>`` are the world
     acting (a buyer asks for a return, an agent answers): call them, or ``POST /_do/<something>`` with their arguments
     as a JSON object. ``POST /_clock {"offset": seconds}`` shifts the simulator's clock.
+
+    ``faults`` says what goes wrong: ``faults.add("lost answer", times=2, path="/tickets")``, or ``POST /_fault`` with
+    the same as a JSON object (``GET`` shows them, ``DELETE`` clears them and sends what was held back).
     """
 
     name: ClassVar[str] = ""
+    plugin: ClassVar[str] = ""  # whose accounts it serves, where that is not its own name
 
     def __init__(self, *, hook: str | None = None) -> None:
         self.hook = hook
         self.books: dict[str, Any] = {"webhooks": []}
         self.offset = timedelta()
+        self.faults = Faults()
+        self.outgoing = Post(self.faults, self._note_webhook)
         self.url = ""
         self._runner: web.AppRunner | None = None
-        self._client: aiohttp.ClientSession | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """The vendor's own doors."""
@@ -36,16 +43,21 @@ class Simulator:
 
     def now(self) -> datetime:
         """The simulator's clock."""
-        return datetime.now(UTC) + self.offset
+        return datetime.now(UTC) + self.offset - timedelta(seconds=self.faults.behind())
+
+    def account_settings(self) -> dict[str, Any]:
+        """Settings of an account that uses this simulator; what else its plugin calls as we do is added to them."""
+        return {"url": self.url, "allow_private": True}
 
     async def start(self, port: int = 0, host: str = "127.0.0.1") -> Self:
         """Listen; ``url`` holds the address afterwards."""
-        app = web.Application(client_max_size=64 << 20)
+        app = web.Application(client_max_size=64 << 20, middlewares=[self.faults.middleware])
         app.add_routes(
             [
                 web.get("/_books", self._show_books),
                 web.post("/_clock", self._set_clock),
                 web.post("/_do/{what}", self._do),
+                web.route("*", "/_fault", self._set_fault),
                 *self.routes(),
             ]
         )
@@ -55,13 +67,12 @@ class Simulator:
         await site.start()
         bound = self._runner.addresses[0]
         self.url = f"http://{host}:{bound[1]}"
-        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15))
+        self.outgoing.open()
         return self
 
     async def stop(self) -> None:
         """Close the server and the webhooks' client."""
-        if self._client:
-            await self._client.close()
+        await self.outgoing.close()
         if self._runner:
             await self._runner.cleanup()
 
@@ -71,25 +82,39 @@ class Simulator:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def deliver(self, body: bytes, headers: dict[str, str], *, url: str | None = None, tries: int = 1) -> int:
-        """POST a webhook to the hook; answers its status, 0 where nobody listens. ``tries`` repeats until a 2xx."""
+    async def deliver(
+        self,
+        body: bytes,
+        headers: dict[str, str],
+        *,
+        url: str | None = None,
+        tries: int = 1,
+        taken: Callable[[int, bytes], bool] = accepted,
+        pause: float = 0.4,
+    ) -> int:
+        """POST a webhook to the hook; answers its status, 0 where nobody listens. ``tries`` repeats until it is taken.
+
+        ``taken`` judges status and body of the answer, where a good status is not enough for the vendor.
+        """
         target = url or self.hook
-        if target is None or self._client is None:
+        if target is None:
             return 0
-        status = 0
-        for attempt in range(tries):
-            if attempt:
-                await asyncio.sleep(min(0.2 * 2**attempt, 2))
+        return await self.outgoing.send(Webhook(target, body, headers, tries, taken, pause))
+
+    def _note_webhook(self, entry: dict[str, Any]) -> None:
+        self.books["webhooks"].append(entry)
+
+    async def _set_fault(self, request: web.Request) -> web.Response:
+        """Switch faults on and off."""
+        if request.method == "DELETE":
+            self.faults.clear(request.query.get("name"))
+            await self.outgoing.release()
+        elif request.method == "POST":
             try:
-                async with self._client.post(target, data=body, headers=headers, allow_redirects=False) as answer:
-                    status = answer.status
-                    await answer.read()
-            except (aiohttp.ClientError, TimeoutError):
-                status = 0
-            self.books["webhooks"].append({"status": status, "bytes": len(body)})
-            if 200 <= status < 300:
-                break
-        return status
+                self.faults.add(**(await request.json()))
+            except (NoSuchFault, TypeError, ValueError) as error:
+                return web.json_response({"error": str(error)}, status=400)
+        return web.json_response(self.faults.shown())
 
     async def _show_books(self, _: web.Request) -> web.Response:
         return web.json_response(self.books, dumps=lambda one: json.dumps(one, default=str, ensure_ascii=False))

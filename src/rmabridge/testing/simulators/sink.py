@@ -20,6 +20,7 @@ class Sink(Simulator):
     """
 
     name: ClassVar[str] = "sink"
+    plugin: ClassVar[str] = "http"
 
     def __init__(self, *, hook: str | None = None, secret: str | None = None) -> None:
         super().__init__(hook=hook)

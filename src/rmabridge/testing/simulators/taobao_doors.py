@@ -64,6 +64,11 @@ class TaobaoDoors(Simulator, ABC):
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/router/rest", self._door), web.post("/router/rest", self._door)]
 
+    def account_settings(self) -> Record:
+        """Settings of an account of this seller."""
+        given = {"app_key": self.app_key, "app_secret": self.secret, "session": self.session, "return_address_id": 77}
+        return {**super().account_settings(), **given, "url": f"{self.url}/router/rest"}
+
     def _id(self, kind: str, start: int) -> int:
         self._last[kind] = self._last.get(kind, start) + 1
         return self._last[kind]

@@ -27,6 +27,10 @@ class WecomRobotSim(Simulator):
         self._times: list[datetime] = []
         self._refuse: list[tuple[int, str]] = []
 
+    def account_settings(self) -> dict[str, Any]:
+        """Settings of the robot's account."""
+        return {**super().account_settings(), "url": f"{self.url}/cgi-bin/webhook/send"}
+
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/cgi-bin/webhook/send", self._send)]
 

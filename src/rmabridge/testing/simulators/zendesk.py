@@ -61,6 +61,10 @@ class ZendeskSim(Simulator):
         self._order = asyncio.Lock()
         self._under_way: set[asyncio.Task[int]] = set()
 
+    def account_settings(self) -> dict[str, Any]:
+        """Settings of an account that works as the bot."""
+        return {**super().account_settings(), "bot_ids": [self.bot]}
+
     def routes(self) -> list[web.RouteDef]:
         doors: list[tuple[str, str, Handler]] = [
             ("GET", "/api/v2/users/me{json:(\\.json)?}", self._me),
