@@ -23,6 +23,7 @@ from rmabridge.core.handled import GIVING
 from rmabridge.core.plays import Flow, flow_of
 from rmabridge.core.ranking import Grade, Queue, Ranking, Sign
 from rmabridge.core.reach import tell
+from rmabridge.core.reduce import reduce
 from rmabridge.model import (
     NEWS,
     Action,
@@ -71,6 +72,7 @@ class Plays(Policy):
         TicketSeen,
     }
     minds: ClassVar[frozenset[type[Any]]] = frozenset({Classified})
+    knows: ClassVar[frozenset[type[Any]]] = frozenset({PlayMoved})
 
     workflows: Path | None = Field(None, description="a directory of the shop's own workflows, over the shipped by id")
     urgency: dict[Grade, tuple[Sign, ...]] = Field(default_factory=dict, description="own signs, over the shipped")
@@ -150,9 +152,11 @@ class Plays(Policy):
         if not case.open or case.source in self.skip_sources or _nothing_new(event):
             return
         yield from self._concerned(case, event, view)
-        for moved in self.mover.move(case, event, view):
+        moving = event
+        while (moved := self.mover.move(case, moving, view)) is not None:
             yield moved
             yield from self._ranked(case, moved, view)
+            case, moving = reduce(case, moved, "bridge"), moved  # one step may show the next
         yield from noting.solve(case, event, view, self.known if self.suggest else (), self.flow(case))
         yield from noting.entitle(case, view)
         yield from noting.promise(case, event, view, self.mover.phrases)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from rmabridge.abilities import View
 from rmabridge.core.plays import PROMISED, Flow, flow_of, shown, spoken, walk
@@ -26,19 +27,20 @@ class Mover:
         self.flows, self.ranking, self.tiers, self.phrases = tuple(flows), ranking, tiers, phrases
         self.promise_from = promise_from
 
-    def move(self, case: Case, event: Event, view: View) -> Iterator[PlayMoved]:
-        """One event for all that is new; none where nothing is."""
+    def move(self, case: Case, event: Event, view: View) -> PlayMoved | None:
+        """One event for all that is new; None where nothing is."""
         flow, old = flow_of(case, self.flows), case.play
         if flow is None:
-            return
+            return None
         same = old if old and old.round == case.round else None
-        reached = {one.name: one for one in same.steps} if same else {}
-        found = (*shown(case, view.now), *spoken(event, view, self.phrases))
-        fresh = {one.name: one for one in reversed(found) if one.name not in reached}
-        new = self._play(case, flow, reached | fresh, view)
-        if same is None or fresh or _differ(same, new):
-            turn = old.turn + 1 if old else 1
-            yield _moved(case, new, tuple(fresh.values()), turn, view)
+        reached = {one.name for one in same.steps} if same else set()
+        found = spoken(event, view, self.phrases) | shown(case, view.now)
+        fresh = {name: at for name, at in found.items() if name not in reached}
+        new = self._place(case, flow, reached | fresh.keys(), view)
+        if same is not None and not fresh and not _differ(same, new):
+            return None
+        steps = tuple(PlayStep(name=name, at=at) for name, at in fresh.items())
+        return _moved(case, new, steps, old.turn + 1 if old else 1, view)
 
     def rank(self, case: Case, view: View) -> Rank:
         """The case's place, as it is now."""
@@ -54,37 +56,50 @@ class Mover:
             return ()
         return (*flow.needs, PROMISED) if case.level >= self.promise_from and flow.needs else flow.needs
 
-    def _play(self, case: Case, flow: Flow, steps: Mapping[str, PlayStep], view: View) -> Play:
+    def _place(self, case: Case, flow: Flow, steps: Collection[str], view: View) -> Place:
         state, tier = walk(flow, steps), self.tier(case)
-        return Play(
-            id=flow.id,
-            state=state,
-            next=flow.states[state].next,
-            needs=self.needs(case, flow),
-            standard=flow.standard,
-            rank=self.rank(case, view),
-            rights=Rights(tier=tier, offers=self.tiers[tier].offers) if tier else None,
+        offers = self.tiers[tier].offers if tier else ()
+        return Place(
+            flow.id,
+            state,
+            flow.states[state].next,
+            self.needs(case, flow),
+            flow.standard,
+            self.ranking.rank(case, tier, view.now),
+            (tier, offers) if tier else None,
         )
 
 
-def _differ(old: Play, new: Play) -> bool:
-    names = ("id", "state", "next", "needs", "standard", "rank")
-    known = new.rights is None or new.rights == old.rights
-    return not known or any(getattr(old, name) != getattr(new, name) for name in names)
+class Place(NamedTuple):
+    """Where a case stands in its play; ``rights`` are the tier and its offers."""
+
+    play: str
+    state: str
+    next: tuple[str, ...]
+    needs: tuple[str, ...]
+    standard: tuple[str, ...]
+    rank: Rank
+    rights: tuple[str, tuple[str, ...]] | None
 
 
-def _moved(case: Case, play: Play, steps: tuple[PlayStep, ...], turn: int, view: View) -> PlayMoved:
+def _differ(old: Play, new: Place) -> bool:
+    here = (old.id, old.state, old.next, old.needs, old.standard, old.rank)
+    rights = (old.rights.tier, old.rights.offers) if old.rights else None
+    return here != new[:-1] or new.rights not in (None, rights)
+
+
+def _moved(case: Case, new: Place, steps: tuple[PlayStep, ...], turn: int, view: View) -> PlayMoved:
     return PlayMoved(
         key=f"play:{case.id}:{turn}",
         at=view.now,
-        play=play.id,
-        state=play.state,
+        play=new.play,
+        state=new.state,
         turn=turn,
         round=case.round,
         steps=steps,
-        next=play.next,
-        needs=play.needs,
-        standard=play.standard,
-        rank=play.rank,
-        rights=play.rights,
+        next=new.next,
+        needs=new.needs,
+        standard=new.standard,
+        rank=new.rank,
+        rights=Rights(tier=new.rights[0], offers=new.rights[1]) if new.rights else None,
     )

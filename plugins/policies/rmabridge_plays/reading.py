@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +57,11 @@ class Grant(BaseModel):
 
     def holds(self, case: Case) -> bool:
         """Whether the case's buyer belongs to the tier."""
-        return Tier(words=self.words, most_orders=self.most_orders).holds(case)
+        return self._tier.holds(case)
+
+    @cached_property
+    def _tier(self) -> Tier:
+        return Tier(words=self.words, most_orders=self.most_orders)
 
 
 @cache

@@ -50,6 +50,7 @@ class TriagePolicy(Policy):
 
     title: ClassVar[str] = "Triage"
     hears: ClassVar[frozenset[type[Any]]] = frozenset({CaseRequested, MessageReceived, Classified})
+    knows: ClassVar[frozenset[type[Any]]] = frozenset({Classified})
 
     margin: float = Field(
         MARGIN, ge=0, description="how far the best guess must lead for an issue to be named; higher abstains more"

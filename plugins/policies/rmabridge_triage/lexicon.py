@@ -19,6 +19,7 @@ from .words import lines, normal
 NEAR: Final = {False: 12, True: 40}
 _KEY: Final = 2
 _LATIN_KEY: Final = 4
+MOST_STARTS: Final = 20_000
 # Where a Latin phrase may begin.
 _WORD: Final = re.compile(r"(?<![a-z0-9])[a-z0-9]|[^a-z0-9 \u0080-\uffff]")
 _ENDING: Final = re.compile(r"(?:'?s|e?d|ing|es|er|n't)?(?![a-z0-9])")
@@ -70,6 +71,7 @@ class Lexicon:
         for phrase in (one for text in lists for one in phrases(text)):
             index, size = (self._latin, _LATIN_KEY) if phrase.head[0].isascii() else (self._han, _KEY)
             index.setdefault(phrase.head[:size], []).append(phrase)
+        self._by_start = _Starts(self._latin)
 
     def find(self, text: str) -> list[Hit]:
         """Every phrase in a normalised text, once; inside a longer phrase of the same class it does not count."""
@@ -87,13 +89,27 @@ class Lexicon:
                 for phrase in begun or ():
                     if text.startswith(phrase.head, start):
                         yield start, phrase
-        latin = self._latin
+        begun = self._by_start
         for word in _WORD.finditer(text):
             start = word.start()
-            for size in range(_KEY, _LATIN_KEY + 1):
-                for phrase in latin.get(text[start : start + size], ()):
-                    if text.startswith(phrase.head, start):
-                        yield start, phrase
+            for phrase in begun[text[start : start + _LATIN_KEY]]:
+                if text.startswith(phrase.head, start):
+                    yield start, phrase
+
+
+class _Starts(dict[str, tuple[Phrase, ...]]):
+    """The Latin phrases that may begin with some four characters, put together when these are first met."""
+
+    def __init__(self, index: dict[str, list[Phrase]]) -> None:
+        super().__init__()
+        self._index = index
+
+    def __missing__(self, start: str) -> tuple[Phrase, ...]:
+        sizes = range(_KEY, min(len(start), _LATIN_KEY) + 1)
+        found = tuple(phrase for size in sizes for phrase in self._index.get(start[:size], ()))
+        if len(self) < MOST_STARTS:
+            self[start] = found
+        return found
 
 
 def phrases(text: str) -> Iterator[Phrase]:

@@ -107,6 +107,8 @@ class Policy(Plugin):
     hears: ClassVar[frozenset[type[Any]]] = frozenset()
     # Which of them it must hear of by themselves, though it saw the case with them when an earlier policy said so.
     minds: ClassVar[frozenset[type[Any]]] = frozenset()
+    # Which of them it need not hear of when it said them itself: it goes on from them before it says them.
+    knows: ClassVar[frozenset[type[Any]]] = frozenset()
     version: ClassVar[str] = "1"
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:

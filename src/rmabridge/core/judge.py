@@ -95,11 +95,13 @@ class Judge:
         return found
 
     def later(self, event: Event, by: str, said: Event) -> frozenset[str]:
-        """The policies that are asked of ``event`` after ``by``, and so see what it ``said`` without being told."""
-        if not isinstance(said, STATES):
-            return frozenset()
+        """The policies that need not be told what ``by`` ``said`` of ``event``: those that are asked of the event after
+        it, and so see it on the case, and ``by`` where it knows.
+        """
         names = [one.name for one in self.hearing(event) if type(said) not in one.policy.minds]
-        return frozenset(names[names.index(by) + 1 :]) if by in names else frozenset()
+        found = names[names.index(by) + 1 :] if isinstance(said, STATES) and by in names else []
+        knows = (one.name for one in self.policies if one.name == by and type(said) in one.policy.knows)
+        return frozenset([*found, *knows])
 
     def proposals(
         self, case: Callable[[], Case], event: Event, view: View, skip: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ reached, so events may come in any order. Flows are data: the policy reads them,
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -179,13 +179,13 @@ def skipped(case: Case) -> tuple[str, ...]:
     return tuple(one for one in play.standard if play.step(one) is None) if play else ()
 
 
-def shown(case: Case, now: datetime) -> Iterator[PlayStep]:
-    """The steps that the case's own facts show."""
+def shown(case: Case, now: datetime) -> dict[str, datetime]:
+    """The steps that the case's own facts show, and when each was reached."""
+    found = {name: at for name, at in _shown(case, now).items() if at is not None}
+    if case.round == 1:
+        return found
     began = max((case.opened_at, *case.reopenings))
-    fresh = case.round == 1
-    for name, at in _shown(case, now).items():
-        if at is not None and (fresh or at >= began):
-            yield PlayStep(name=name, at=at)
+    return {name: at for name, at in found.items() if at >= began}
 
 
 def _shown(case: Case, now: datetime) -> dict[str, datetime | None]:
@@ -231,18 +231,19 @@ def said(event: Event, view: View) -> tuple[str, datetime, bool] | None:
     return None
 
 
-def spoken(event: Event, view: View, phrases: Mapping[str, tuple[str, ...]]) -> Iterator[PlayStep]:
+def spoken(event: Event, view: View, phrases: Mapping[str, tuple[str, ...]]) -> dict[str, datetime]:
     """The steps that somebody's words to the buyer are: an answer, an apology, both promises in one reply."""
     if (words := said(event, view)) is None:
-        return
+        return {}
     text, at, person = words
-    yield PlayStep(name="responded", at=at)
+    names = ["responded"]
     if has(text, phrases["apology"]):
-        yield PlayStep(name="apologised", at=at)
+        names.append("apologised")
     if person:
-        yield PlayStep(name="answered", at=at)
+        names.append("answered")
         if not unpromised(text, phrases):
-            yield from (PlayStep(name=one, at=at) for one in (PROMISED, "proposed", "told"))
+            names += (PROMISED, "proposed", "told")
+    return dict.fromkeys(names, at)
 
 
 def unpromised(text: str, phrases: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -252,7 +253,12 @@ def unpromised(text: str, phrases: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 def has(text: str, phrases: Iterable[str]) -> bool:
     """Whether any of the phrases stands in the text."""
-    return bool(text) and _among(tuple(phrases)).search(text.casefold()) is not None
+    return bool(text) and _found(text, tuple(phrases))
+
+
+@lru_cache(maxsize=4096)
+def _found(text: str, phrases: tuple[str, ...]) -> bool:
+    return _among(phrases).search(text.casefold()) is not None
 
 
 @lru_cache(maxsize=256)

@@ -26,7 +26,7 @@ from ..model import (
 from ..model import Deadline as Clock
 from ..store.outbox import PENDING
 from ..store.tables import EPOCH, micros
-from .world import BAD, Changes, Entry, Ledger, World
+from .world import BAD, Changes, Entry, Ledger, World, document
 
 MOST_DEPTH: Final = 25
 RELEASE: Final = "release:"
@@ -134,7 +134,7 @@ class Books:
         """What was proposed, and who changed it."""
         if not weighed.amended_by:
             return NOT_AMENDED
-        doc = ACTIONS.dump_json(action, by_alias=True, exclude_none=True)
+        doc = document(action)
         return {"amended_by": " ".join(weighed.amended_by), "original": self.world.vault.seal(self.key_id, doc)}
 
     def _bridge_rules(self, action: Action, account: str) -> Iterator[Verdict]:
@@ -165,7 +165,7 @@ class Books:
         original: Mapping[str, Any] = NOT_AMENDED,
     ) -> Entry:
         now, worth = micros(self.now), action.worth
-        doc = ACTIONS.dump_json(action, by_alias=True, exclude_none=True)
+        doc = document(action)
         state, cause, until = self._fate(action, verdicts)
         entry = Entry(
             state, action.type, account, action.needs, action.replaces, now, self.depth, proposer, _digest(doc), action
@@ -307,7 +307,7 @@ class Books:
             self._follow(key, state)
 
     def _reworded(self, entry: Entry, weighed: Weighed) -> dict[str, Any]:
-        doc = ACTIONS.dump_json(weighed.action, by_alias=True, exclude_none=True)
+        doc = document(weighed.action)
         if _digest(doc) == entry.digest:
             return {}
         sealed = self.world.vault.seal(self.key_id, doc)

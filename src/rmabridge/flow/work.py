@@ -14,7 +14,6 @@ from ..core.judge import Asked, Failure
 from ..core.masking import mask
 from ..core.reduce import reduce
 from ..model import (
-    EVENTS,
     Action,
     Author,
     DeadlineReached,
@@ -34,7 +33,7 @@ from ..model.event import Base as AnyEvent
 from ..store.cases import link
 from ..store.tables import micros
 from .ledger import RELEASE, Books
-from .world import BAD, key_row
+from .world import BAD, document, key_row
 
 MOST_DERIVED: Final = 40
 
@@ -146,7 +145,7 @@ class Work(Books):
 
     def _append(self, event: Event, account: str, by: str) -> None:
         at, self.seq = micros(event.at), self.seq + 1
-        sealed = self.world.vault.seal(self.key_id, EVENTS.dump_json(event, by_alias=True, exclude_none=True))
+        sealed = self.world.vault.seal(self.key_id, document(event))
         self.chain = link(self.chain, self.seq, event.type, at, account, sealed)
         self.changes.timeline.append(
             {

@@ -98,6 +98,11 @@ class Changes:
     first_replies: list[tuple[str, str, float]] = field(default_factory=list)
 
 
+def document(value: Event | Action) -> bytes:
+    """What is stored of an event or an action, as JSON."""
+    return type(value).__pydantic_serializer__.to_json(value, by_alias=True, exclude_none=True)
+
+
 def key_row(vault: Vault, ref: Ref, account: str, case: Case) -> dict[str, Any]:
     """One name of a case, as a keyed hash."""
     return {
