@@ -49,6 +49,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "policy": ("policy", "policy", "The active rules, in words and as a flow chart."),
     "templates": ("templates", "templates", "List and preview message templates."),
     "listen": ("listen", "listen", "Show what arrives, as it arrives."),
+    "simulate": ("simulate", "simulate", "Run a simulator of one vendor, with faults."),
     "trigger": ("trigger", "trigger", "Send a signed sample webhook to the running bridge."),
     "import": ("imports", "import_", "Import a CSV or JSONL export."),
     "reconcile": ("reconcile", "reconcile", "Compare an account with its platform now."),

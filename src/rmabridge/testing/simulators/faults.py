@@ -213,6 +213,8 @@ def _cut(request: web.Request) -> web.Response:
 
 def cut(transport: asyncio.BaseTransport) -> None:
     """End a connection with a reset, not with a polite end."""
+    if transport.is_closing():
+        return
     if (sock := transport.get_extra_info("socket")) is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if isinstance(transport, asyncio.Transport):

@@ -1,0 +1,161 @@
+"""``rmabridge simulate``: one vendor on this machine, with faults."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..errors import CommandError
+from .app import App, command
+from .output import dumped, table
+
+if TYPE_CHECKING:
+    from ..abilities import Plugin
+    from ..testing.simulators.server import Simulator
+
+GIVEN: Final = re.compile(r"(?P<name>[\w -]+?)(?::(?P<times>\d+))?")
+
+
+@click.command()
+@click.argument("vendor", required=False)
+@click.option("--list", "list_", is_flag=True, help="Which simulators and faults there are.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; a free one if left out.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME[:TIMES]",
+    help="What goes wrong, and how often; once if left out, 0: for ever. May be given several times.",
+)
+@click.option("--hook", metavar="URL", help="Where webhooks go: …/hooks/ACCOUNT of a bridge.")
+@command
+def simulate(app: App, vendor: str | None, list_: bool, port: int, faults: tuple[str, ...], hook: str | None) -> None:
+    """Run a simulator of one vendor until Ctrl-C, with faults if you like.
+
+    It speaks the vendor's API on this machine, keeps books and sends signed webhooks. It prints its address, what you
+    can make happen there, and the lines of rmabridge.toml that point an account at it.
+    """
+    if list_:
+        _show_all(app)
+        return
+    if vendor is None:
+        raise click.UsageError("name a VENDOR, or use --list")
+    asyncio.run(_run(app, vendor, _made(vendor, hook, faults), port))
+
+
+def _show_all(app: App) -> None:
+    from ..testing.simulators.faults import KINDS
+    from ..testing.simulators.library import simulators
+
+    rows = [{"name": name, "what": f"simulator ({origin})"} for name, origin in simulators().items()]
+    table(app, [*rows, *({"name": name, "what": f"fault: {told}"} for name, told in KINDS.items())], ("name", "what"))
+
+
+def _made(vendor: str, hook: str | None, faults: tuple[str, ...]) -> Simulator:
+    """The simulator, with its faults on."""
+    from ..testing.simulators.faults import NoSuchFault
+    from ..testing.simulators.library import NoSimulator, simulator
+
+    try:
+        made = simulator(vendor)()
+    except NoSimulator as error:
+        raise CommandError(str(error)) from None
+    made.hook = hook or made.hook
+    for one in faults:
+        found = GIVEN.fullmatch(one.strip())
+        if found is None:
+            raise click.UsageError(f"--fault {one!r} is not NAME or NAME:TIMES")
+        try:
+            made.faults.add(found["name"], int(found["times"] or 1))
+        except NoSuchFault as error:
+            raise click.UsageError(f"--fault {error}") from None
+    return made
+
+
+async def _run(app: App, vendor: str, made: Simulator, port: int) -> None:
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, over.set)
+    async with await made.start(port):
+        _tell(app, vendor, made)
+        await over.wait()
+
+
+def _tell(app: App, vendor: str, made: Simulator) -> None:
+    """What a developer needs to use it."""
+    section, settings = _account(app, vendor, made)
+    doings = {name.removeprefix("do_"): _arguments(one) for name, one in _doings(made)}
+    if app.as_json:
+        on = [{"name": one.name, "times": one.times} for one in made.faults.on]
+        told = {"url": made.url, "section": section, "account": settings, "do": doings, "faults": on}
+        click.echo(dumped(told, indent=None))
+        return
+    click.echo(f"{vendor} at {made.url}; its books: {made.url}/_books; Ctrl-C ends it\n")
+    click.echo(f"An account in {app.path.name}:\n\n[{section}]")
+    for name, value in settings.items():
+        click.echo(f"{name} = {dumped(value, indent=None)}")
+    click.echo(f"\nMake something happen with POST {made.url}/_do/NAME, arguments as a JSON object:\n")
+    for name, one in _doings(made):
+        click.echo(f"  {name.removeprefix('do_')}({', '.join(_arguments(one))})\n      {_first_line(one)}")
+    click.echo(f"\nFaults: GET, POST and DELETE {made.url}/_fault; on now: {_on(made)}")
+
+
+def _on(made: Simulator) -> str:
+    return ", ".join(f"{one.name} ({one.times or 'for ever'})" for one in made.faults.on) or "none"
+
+
+def _doings(made: Simulator) -> list[tuple[str, Any]]:
+    return [(name, one) for name, one in inspect.getmembers(made, callable) if name.startswith("do_")]
+
+
+def _arguments(method: Any) -> list[str]:
+    """``name=default`` of each argument."""
+    given = inspect.signature(method).parameters.values()
+    return [
+        one.name if one.default is one.empty else f"{one.name}={dumped(one.default, indent=None)}"
+        for one in given
+        if one.kind is not one.VAR_KEYWORD
+    ]
+
+
+def _first_line(method: Any) -> str:
+    return (inspect.getdoc(method) or "").partition("\n")[0]
+
+
+def _account(app: App, vendor: str, made: Simulator) -> tuple[str, dict[str, Any]]:
+    """The section's name and the settings of an account that uses this simulator."""
+    name = made.plugin or vendor
+    kind, plugin = _plugin(app, name)
+    given = made.account_settings()
+    if plugin is None:
+        return f"{kind}.{vendor}", {"plugin": name, **given}
+    from ..abilities import Plugin
+
+    own = {one for one in plugin.model_fields if one not in Plugin.model_fields}
+    shared = {one: vars(made)[one] for one in own & set(vars(made)) if _plain(vars(made)[one])}
+    known = {one: value for one, value in given.items() if one in plugin.model_fields}
+    return f"{kind}.{vendor}", {"plugin": name, **known, **{one: shared[one] for one in sorted(shared.keys() - known)}}
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+
+
+def _plugin(app: App, name: str) -> tuple[str, type[Plugin] | None]:
+    """The kind and the class of a plugin; what cannot be loaded is a marketplace that we know nothing of."""
+    from ..config import KINDS
+    from ..loading import load, sources
+    from ..registry import classes
+
+    folder = app.config.bridge.plugins_dir if app.path.exists() else None
+    if (source := sources(folder).get(name)) is not None:
+        module = load(source)
+        for kind in KINDS:
+            if found := classes(module, kind):
+                return kind, found[0]
+    return "marketplaces", None
