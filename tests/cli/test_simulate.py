@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_desk import write
 from click.testing import CliRunner
 
 from rmabridge.cli import main
+from rmabridge.cli.simulate import account_of
 from rmabridge.config import read
 from rmabridge.registry import build
 from rmabridge.testing.simulators import library
@@ -133,17 +133,12 @@ def test_a_port_that_is_taken_is_told_in_a_line() -> None:
 
 
 async def test_the_lines_it_prints_make_an_account_of_each_simulator(tmp_path: Path, sink: Sink) -> None:
-    from rmabridge.cli import simulate
-    from rmabridge.cli.app import App
-
-    app = App(tmp_path / "rmabridge.toml", as_json=False)
     for name in OURS:
         async with library.simulator(name)() as made:
-            section, settings = simulate._account(app, name, made)
-            kind, _, account = section.partition(".")
+            kind, settings = account_of(made)
             config = document(tmp_path, sink.url)
-            config.setdefault(kind, {})[account] = settings
-            assert build(read(config)).accounts[account].plugin == (made.plugin or name)
+            config.setdefault(kind, {})[name] = settings
+            assert build(read(config)).accounts[name].plugin == (made.plugin or name)
 
 
 def test_a_plugin_package_brings_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -167,12 +162,9 @@ def test_a_plugin_package_brings_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pa
             library.simulator(name)
 
 
-async def test_of_a_plugin_that_nobody_knows_only_the_address_is_told(tmp_path: Path) -> None:
-    from rmabridge.cli import simulate
-    from rmabridge.cli.app import App
+def test_of_a_plugin_that_nobody_knows_only_the_address_is_told() -> None:
+    class Unheard(Sink):
+        plugin = "unheard_of"
 
-    path = write(tmp_path / "rmabridge.toml", document(tmp_path, "http://127.0.0.1:9/"))
-    made = Sink()
-    made.plugin = "unheard_of"  # type: ignore[misc]
-    section, settings = simulate._account(App(path, as_json=False), "sink", made)
-    assert (section, settings["plugin"]) == ("marketplaces.sink", "unheard_of")
+    kind, settings = account_of(Unheard())
+    assert (kind, settings) == ("marketplaces", {"plugin": "unheard_of", "url": "", "allow_private": True})

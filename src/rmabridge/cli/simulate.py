@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -88,7 +89,8 @@ async def _run(app: App, vendor: str, made: Simulator, port: int) -> None:
 
 def _tell(app: App, vendor: str, made: Simulator) -> None:
     """What a developer needs to use it."""
-    section, settings = _account(app, vendor, made)
+    kind, settings = account_of(made, app.config.bridge.plugins_dir if app.path.exists() else None)
+    section = f"{kind}.{vendor}"
     doings = {name.removeprefix("do_"): _arguments(one) for name, one in _doings(made)}
     if app.as_json:
         on = [{"name": one.name, "times": one.times} for one in made.faults.on]
@@ -127,33 +129,30 @@ def _first_line(method: Any) -> str:
     return (inspect.getdoc(method) or "").partition("\n")[0]
 
 
-def _account(app: App, vendor: str, made: Simulator) -> tuple[str, dict[str, Any]]:
-    """The section's name and the settings of an account that uses this simulator."""
-    name = made.plugin or vendor
-    kind, plugin = _plugin(app, name)
-    given = made.account_settings()
-    if plugin is None:
-        return f"{kind}.{vendor}", {"plugin": name, **given}
+def account_of(made: Simulator, plugins_dir: Path | None = None) -> tuple[str, dict[str, Any]]:
+    """The kind and the settings of an account that uses this simulator."""
     from ..abilities import Plugin
 
-    own = {one for one in plugin.model_fields if one not in Plugin.model_fields}
-    shared = {one: vars(made)[one] for one in own & set(vars(made)) if _plain(vars(made)[one])}
-    known = {one: value for one, value in given.items() if one in plugin.model_fields}
-    return f"{kind}.{vendor}", {"plugin": name, **known, **{one: shared[one] for one in sorted(shared.keys() - known)}}
+    name, given = made.plugin or made.name, made.account_settings()
+    kind, plugin = _plugin(name, plugins_dir)
+    if plugin is None:
+        return kind, {"plugin": name, **given}
+    own = (set(plugin.model_fields) - set(Plugin.model_fields)) & set(vars(made)) - set(given)
+    shared = {one: value for one in sorted(own) if _plain(value := vars(made)[one])}
+    return kind, {"plugin": name, **{one: given[one] for one in given if one in plugin.model_fields}, **shared}
 
 
 def _plain(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
 
 
-def _plugin(app: App, name: str) -> tuple[str, type[Plugin] | None]:
-    """The kind and the class of a plugin; what cannot be loaded is a marketplace that we know nothing of."""
+def _plugin(name: str, plugins_dir: Path | None) -> tuple[str, type[Plugin] | None]:
+    """The kind and the class of a plugin; what is not installed is a marketplace that we know nothing of."""
     from ..config import KINDS
     from ..loading import load, sources
     from ..registry import classes
 
-    folder = app.config.bridge.plugins_dir if app.path.exists() else None
-    if (source := sources(folder).get(name)) is not None:
+    if (source := sources(plugins_dir).get(name)) is not None:
         module = load(source)
         for kind in KINDS:
             if found := classes(module, kind):
