@@ -29,8 +29,8 @@ def unpacked(content: bytes, algorithm: str | None) -> bytes:
         plain = opener.decompress(content, MOST)
     except zlib.error as error:
         raise Malformed("the report cannot be unpacked") from error
-    if opener.unconsumed_tail:
-        raise Malformed("the report is too large")
+    if not opener.eof:
+        raise Malformed("the report is cut off or too large")
     return plain
 
 

@@ -6,11 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -75,6 +76,11 @@ class AmazonClouds(Simulator):
             .sign(self.key, hashes.SHA256())
         )
         self.pem = made.public_bytes(serialization.Encoding.PEM)
+
+    def account_settings(self) -> dict[str, Any]:
+        """Certificates come from here, and so does the address that confirms a subscription."""
+        here = f"{re.escape(self.url)}/.*"
+        return {**super().account_settings(), "certificates": here, "confirmations": here}
 
     def cloud_routes(self) -> list[web.RouteDef]:
         """The certificate, and the address by which a subscription is confirmed."""
@@ -141,7 +147,6 @@ class AmazonClouds(Simulator):
         return told | signed | {"SigningCertURL": f"{self.url}{CERTIFICATE}"}
 
     async def _enqueue(self, text: str) -> int:
-        assert self._client is not None
         assert self.queue_url is not None
         parts, stamp = urlsplit(self.queue_url), self.now().strftime("%Y%m%dT%H%M%SZ")
         body = json.dumps({"QueueUrl": self.queue_url, "MessageBody": text}).encode()
@@ -156,7 +161,7 @@ class AmazonClouds(Simulator):
             f"AWS4-HMAC-SHA256 {scope}, SignedHeaders={';'.join(sorted(headers))}, Signature={mark}"
         )
         root = f"{parts.scheme}://{parts.netloc}/"
-        async with self._client.post(root, data=body, headers=headers) as answer:
+        async with ClientSession() as client, client.post(root, data=body, headers=headers) as answer:
             if answer.status != 200:
                 raise RuntimeError(f"the queue answers {answer.status}: {await answer.text()}")
             return answer.status

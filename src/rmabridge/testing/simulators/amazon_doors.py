@@ -50,6 +50,10 @@ class AmazonDoors(AmazonClouds):
         self._live: set[str] = set()
         self._fail: list[Refusal] = []
 
+    def account_settings(self) -> dict[str, Any]:
+        """Tokens come from here, too."""
+        return {**super().account_settings(), "token_url": f"{self.url}/auth/o2/token"}
+
     def routes(self) -> list[web.RouteDef]:
         order = "/orders/v0/orders/{order}"
         reports = "/reports/2021-06-30"
