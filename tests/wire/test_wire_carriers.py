@@ -25,11 +25,11 @@ KNOWN = [
     ("FEDEX_GJ", "FEDEX_GJ", "fedex", "100003", "FedEx"),
     ("USPS", "USPS", "usps", "21051", "USPS"),
     ("UC", "UC", "youshuwuliu", "190415", "优速快递"),
-    ("CANADAPOST", "CANADAPOST", None, "3041", "Canada Post"),
+    ("CANADAPOST", "CANADAPOST", "canpost", "3041", "Canada Post"),
     ("ONTRAC", "ONTRAC", "ontrac", "100049", "OnTrac"),
     ("purolator", None, "purolator", "100042", "Purolator"),
     ("dpduk", None, "dpduk", "100010", "DPD UK"),
-    ("11031", None, None, "11031", "Royal Mail"),
+    ("11031", "IYGYZ", "england", "11031", "Royal Mail"),
 ]
 
 
@@ -75,24 +75,64 @@ def test_codes_that_differ_in_case_only_stay_apart() -> None:
 
 
 def test_every_row_has_a_code_of_its_own_and_a_name() -> None:
-    rows = carriers._rows()
-    assert len({row["code"] for row in rows}) == len(rows)
-    for source in ("kdniao", "kuaidi100", "seventeentrack"):
-        codes = [row[source] for row in rows if row[source]]
+    listed = carriers.everyone()
+    for source in ("code", *carriers.VENDORS):
+        codes = [getattr(one, source) for one in listed if getattr(one, source)]
         assert len(set(codes)) == len(codes)
-    assert all(row["name_en"] or row["name_zh"] for row in rows)
+    assert all(one.code and one.names for one in listed)
 
 
-def test_every_code_of_every_source_finds_its_own_row() -> None:
-    for row in carriers._rows():
-        if row["kdniao"]:
-            assert (found := carrier(row["kdniao"])) is not None
-            assert found.kdniao == row["kdniao"]
+@pytest.mark.parametrize("vendor", carriers.VENDORS[:3])
+def test_every_code_of_every_vendor_finds_its_own_row(vendor: str) -> None:
+    for one in carriers.everyone():
+        if wanted := getattr(one, vendor):
+            assert (found := carrier(wanted)) is not None
+            # A word may be a code of two vendors; the one named first in VENDORS is believed.
+            earlier = carriers.VENDORS[: carriers.VENDORS.index(vendor)]
+            assert getattr(found, vendor) == wanted or any(getattr(found, other) == wanted for other in earlier)
+
+
+def test_every_code_of_the_bridge_finds_its_own_row_or_a_vendors_of_that_name() -> None:
+    strange = [one for one in carriers.everyone() if carrier(one.code) is not one]
+    assert all(one.code in (found := carrier(one.code) or one)[3:9] for one in strange), found
+    assert len(strange) < 20
+
+
+def test_a_vendors_code_is_told_and_none_where_it_has_none() -> None:
+    assert carriers.code("SF", "kuaidi100") == "shunfeng"
+    assert carriers.code("顺丰速运", "shopify") == "SF Express"
+    assert carriers.code("YD", "seventeentrack") is None
+    assert carriers.code("SF", "website") is None
+    assert carriers.code("nobody", "kdniao") is None
+
+
+def test_words_that_are_codes_only_as_written_are_not_found_in_other_letters() -> None:
+    assert carrier("UC_EXPRE") is carrier("UC")
+    assert carrier("uc_expre") is None or carrier("UC_EXPRE") is carrier("uc_expre")
+    assert carrier("LINE") is None
+    assert carrier("pickup") is None
+
+
+def test_searching_gives_the_exact_one_first_and_the_shortest_names_next() -> None:
+    found = carriers.find("中通", limit=5)
+    assert found[0].code == "ZTO"
+    assert len(found) == 5
+    assert all("中通" in "".join(one.names) for one in found)
+    assert carriers.find("Old Dominion")[0].code == "olddominion"
+    assert carriers.find("") == []
+    assert carriers.find("no carrier is called this") == []
 
 
 def test_a_carrier_shows_its_english_name_where_it_has_one() -> None:
     assert Carrier("A", "An", "安", None, None, None).name == "An"
     assert Carrier("A", "", "安", None, None, None).name == "安"
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_finds_the_same_carriers_twice(text: str) -> None:
+    assert carriers.find(text) == carriers.find(text)
+    assert len(carriers.find(text, limit=3)) <= 3
 
 
 @settings(deadline=None)
