@@ -1,18 +1,37 @@
 """`rmabridge new`: for every kind a plugin that is whole, green and clean from the first minute."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from rmabridge.cli.new import SECTIONS, filled, new
+from rmabridge.cli.new import SECTIONS, new
+from rmabridge.cli.new_files import planned
 from rmabridge.config import DEFAULT_POLICIES, Config, load
 from rmabridge.registry import build
 
 KINDS = list(SECTIONS)
 RATHER = {"carrier": "sf_express", "policy": "two_eyes"}
+# A test run that reaches for anything but this machine fails.
+OFFLINE = """
+import sys
+
+
+def stay(event, arguments):
+    if event in {"socket.connect", "socket.getaddrinfo"}:
+        where = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
+        host = where[0] if isinstance(where, tuple) else where
+        if isinstance(where, tuple) or event == "socket.getaddrinfo":
+            assert host in {None, "127.0.0.1", "localhost"}, f"{event} {host}"
+
+
+sys.addaudithook(stay)
+"""
 
 
 def run(*args: str):
@@ -23,6 +42,20 @@ def python(folder, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *args], cwd=folder, capture_output=True, text=True, check=False)
 
 
+def files(folder) -> list[str]:
+    return sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+
+
+def green(folder) -> int:
+    """How many tests passed, all of them, and nobody was asked outside of this machine."""
+    (folder / "conftest.py").write_text(OFFLINE, encoding="utf-8")
+    done = python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (passed,) = re.findall(r"^(\d+) passed in", done.stdout, re.MULTILINE)
+    return int(passed)
+
+
+@pytest.mark.row("P29")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_is_green_at_once(kind, tmp_path):
     name = RATHER.get(kind, "acme")
@@ -30,12 +63,44 @@ def test_a_new_plugin_is_green_at_once(kind, tmp_path):
     assert told.exit_code == 0, told.output
     assert f"[{SECTIONS[kind]}.{name}]" in told.output
     assert "plugins_dir" in told.output
-    done = python(tmp_path / "plugins", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(one.name for one in (tmp_path / "plugins").glob("*.py")) == [
-        f"rmabridge_{name}.py",
-        f"test_rmabridge_{name}.py",
-    ]
+    vendor = [] if kind == "policy" else [f"simulator_{name}.py", f"test_rmabridge_{name}_live.py"]
+    wanted = [f"rmabridge_{name}.md", f"rmabridge_{name}.py", f"test_rmabridge_{name}.py", *vendor]
+    assert files(tmp_path / "plugins") == sorted(wanted)
+    assert green(tmp_path / "plugins") > 40
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_package_has_all_that_a_stranger_needs(kind, tmp_path):
+    told = run(kind, "two_words", "--package", "--dir", str(tmp_path))
+    assert told.exit_code == 0, told.output
+    vendor = [] if kind == "policy" else ["tests/simulator_two_words.py", "tests/test_rmabridge_two_words_live.py"]
+    wanted = ["README.md", "docs/two_words.md", "pyproject.toml", "src/rmabridge_two_words.py"]
+    top = tmp_path / "rmabridge-two-words"
+    assert files(top) == sorted([*wanted, "tests/test_rmabridge_two_words.py", *vendor])
+    project = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["entry-points"]["rmabridge"] == {"two_words": "rmabridge_two_words"}
+    assert project["project"]["dependencies"] == ["rmabridge"]
+    # The README's configuration makes an account, and its links lead somewhere.
+    readme = (top / "README.md").read_text(encoding="utf-8")
+    assert SECTIONS[kind] in tomllib.loads(readme.partition("```toml\n")[2].partition("```")[0])
+    assert all((top / one).exists() for one in re.findall(r"\]\((.*?)\)", readme))
+
+
+@pytest.mark.parametrize("kind", ["carrier", "policy"])
+def test_the_tests_of_a_package_are_green_where_every_warning_is_an_error(kind, tmp_path):
+    run(kind, "two_words", "--package", "--dir", str(tmp_path))
+    assert green(tmp_path / "rmabridge-two-words") > 40
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_names_every_setting_and_what_is_not_verified(kind, tmp_path):
+    run(kind, "acme", "--dir", str(tmp_path))
+    page = (tmp_path / "rmabridge_acme.md").read_text(encoding="utf-8")
+    code = (tmp_path / "rmabridge_acme.py").read_text(encoding="utf-8")
+    for name in re.findall(r"^    (\w+): .*Field\(", code, re.MULTILINE):
+        assert f"| `{name}` |" in page
+    assert {"## Settings", "## What was verified, and how", "## Known limits"} < set(page.splitlines())
+    assert "{" not in re.sub(r"`.*?`", "", page)
 
 
 def configured(tmp_path, kind: str, settings: str) -> Config:
@@ -87,7 +152,7 @@ def test_new_code_is_clean_for_the_linter(kind, tmp_path):
 def test_a_new_carrier_is_clean_for_the_type_checker(tmp_path):
     run("carrier", "acme", "--dir", str(tmp_path))
     (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\nplugins = pydantic.mypy\n", encoding="utf-8")
-    done = python(tmp_path, "-m", "mypy", "--follow-imports=silent", "rmabridge_acme.py")
+    done = python(tmp_path, "-m", "mypy", "--follow-imports=silent", "rmabridge_acme.py", "simulator_acme.py")
     if "No module named" in done.stderr:
         pytest.skip("mypy is not installed")
     assert done.returncode == 0, done.stdout
@@ -103,7 +168,7 @@ def test_a_bad_name_is_refused_in_one_line(name, tmp_path):
     assert not (tmp_path / "p").exists()
 
 
-@pytest.mark.parametrize("there", ["rmabridge_acme.py", "test_rmabridge_acme.py"])
+@pytest.mark.parametrize("there", ["rmabridge_acme.py", "test_rmabridge_acme.py", "rmabridge_acme.md"])
 def test_a_file_that_is_there_is_left_alone(there, tmp_path):
     (tmp_path / there).write_text("mine")
     told = run("carrier", "acme", "--dir", str(tmp_path))
@@ -121,11 +186,11 @@ def test_an_unknown_kind_is_refused_with_the_known_ones():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_of_the_models_name_is_left(kind):
-    for skeleton in (kind, f"test_{kind}"):
-        text = filled(skeleton, "two_words")
-        assert "acme" not in text.lower()
+    for path, text in planned(kind, "two_words", Path(), package=True).items():
+        assert "acme" not in text.lower(), path
         assert "twowords.example" not in text
-        assert max(map(len, text.splitlines())) <= 120
+        if path.suffix == ".py":
+            assert max(map(len, text.splitlines())) <= 120
 
 
 def test_the_command_imports_no_more_than_click():

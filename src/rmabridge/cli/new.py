@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import keyword
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 import click
 
 from . import CANNOT, USAGE
+from .new_files import SECTIONS, planned, settings
 
-# What configuration calls the section of each kind.
-SECTIONS: Final = {
-    "marketplace": "marketplaces",
-    "helpdesk": "helpdesks",
-    "carrier": "carriers",
-    "channel": "channels",
-    "service": "services",
-    "policy": "policies",
-}
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST: Final = 30
-# The skeletons are plugins of a vendor by this name.
-MODEL: Final = "acme"
 
 
 class BadName(click.ClickException):
@@ -49,14 +38,16 @@ class Taken(click.ClickException):
     default=Path(),
     help="Where to write; made if it is missing.",
 )
-def new(kind: str, name: str, folder: Path) -> None:
-    """Write the first file of a new plugin, and its tests.
+@click.option("--package", is_flag=True, help="Write a package that can be installed and shared.")
+def new(kind: str, name: str, folder: Path, package: bool) -> None:
+    """Write the first file of a new plugin, its tests, a simulator of the vendor and a page on it.
 
     NAME is in small letters, digits and underscores, such as sf_express.
     """
     check_name(name)
-    written = write(kind, name, folder)
-    for line in next_steps(kind, name, written):
+    written = planned(kind, name, folder, package=package)
+    write(written)
+    for line in next_steps(kind, name, list(written), package=package):
         click.echo(line)
 
 
@@ -69,55 +60,26 @@ def check_name(name: str) -> None:
         raise BadName(f"{name!r} is a word of Python's own; choose another name")
 
 
-def write(kind: str, name: str, folder: Path) -> tuple[Path, Path]:
-    """Write the plugin and its tests; nothing that is there already is touched."""
-    paths = folder / f"rmabridge_{name}.py", folder / f"test_rmabridge_{name}.py"
-    for path in paths:
+def write(planned: dict[Path, str]) -> None:
+    """Write the files; where one of them is there already nothing is touched."""
+    for path in planned:
         if path.exists():
             raise Taken(f"{path} is there already; remove it, or choose another name or --dir")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, skeleton in zip(paths, (kind, f"test_{kind}"), strict=True):
-        path.write_text(filled(skeleton, name), encoding="utf-8")
-    return paths
+    for path, text in planned.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
-def filled(skeleton: str, name: str) -> str:
-    """The skeleton's text with the model's name replaced."""
-    text = files("rmabridge.testing").joinpath("skeletons", f"{skeleton}.py.txt").read_text(encoding="utf-8")
-    title = "".join(part.capitalize() for part in name.split("_"))
-    host = name.replace("_", "-")
-    text = text.replace(f"{MODEL}.example", f"{host}.example").replace(f"X-{MODEL.title()}-", f"X-{host.title()}-")
-    return text.replace(MODEL.title(), title).replace(MODEL, name)
-
-
-def next_steps(kind: str, name: str, written: tuple[Path, Path]) -> list[str]:
+def next_steps(kind: str, name: str, written: list[Path], *, package: bool) -> list[str]:
     """What to do now."""
-    plugin, tests = written
-    section = SECTIONS[kind]
-    steps = [
-        f"wrote {plugin}",
-        f"wrote {tests}",
-        "",
-        f"1. try it:       pytest {tests}",
-        "2. configure it: in rmabridge.toml",
-        "",
-        "       [bridge]",
-        f'       plugins_dir = "{plugin.parent.resolve()}"',
-    ]
-    if kind == "policy":
-        from ..config import DEFAULT_POLICIES
-
-        asked = ", ".join(f'"{one}"' for one in (*DEFAULT_POLICIES, name))
-        steps.append(f"       policies = [{asked}]   # asked in this order")
-    steps += [
-        "",
-        f"       [{section}.{name}]",
-        f'       plugin = "{name}"',
-        "",
-        "3. change it line by line into your own, and run the tests after each",
-        "4. share it:     a package with the entry point",
-        "",
-        "       [project.entry-points.rmabridge]",
-        f'       {name} = "rmabridge_{name}"',
-    ]
-    return steps
+    here = written[0].parent
+    if package:
+        steps = [f"try it:        cd {here.parent} && pytest", f"install it:    pip install -e {here.parent}"]
+        share = "share it:      pip wheel . builds what others install"
+    else:
+        steps = [f"try it:        pytest {here / f'test_rmabridge_{name}*.py'}"]
+        share = f"share it:      rmabridge new {kind} {name} --package writes a package"
+    lines = settings(kind, name, None if package else here.resolve())
+    steps += ["configure it:  in rmabridge.toml\n\n" + "\n".join(f"       {one}".rstrip() for one in lines) + "\n"]
+    steps += ["change it line by line into your own, and run the tests after each", share]
+    return [*(f"wrote {one}" for one in written), "", *(f"{number}. {one}" for number, one in enumerate(steps, 1))]
