@@ -243,10 +243,10 @@ class TestHttp(HelpdeskContract, ServiceContract):
         mail = SendMessage(purpose="reply:first:1", form=Form.MAIL, to="li@example.com", text="您好")
         made = {"id": "S1", "url": "https://erp.example/S1"}
         return [
-            Call("open_ticket", OPEN, (made,)),
-            Call("comment_ticket", NOTE, (made,)),
-            Call("update_ticket", UPDATE, (made,)),
-            Call("send", mail, (made,)),
+            Call("open_ticket", OPEN, (made,), by_status=True),
+            Call("comment_ticket", NOTE, (made,), by_status=True),
+            Call("update_ticket", UPDATE, (made,), by_status=True),
+            Call("send", mail, (made,), by_status=True),
             Call("forward", Forward(origin="e1", event="case.created", body="{}"), ({},), blind=True),
         ]
 

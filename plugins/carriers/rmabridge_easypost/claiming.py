@@ -94,7 +94,9 @@ class Claiming(Calls, TakesClaims):
         files, links = await self._files(action.attachments, ctx)
         said = {"body": "\n".join((action.text, *links)), "attachments": [data for _, data in files]}
         made = await self._call(ctx, "POST", self.message_path.replace("{claim}", action.claim), json=said)
-        return Result(id=text(made.get("id")))
+        if (id_ := text(made.get("id"))) is None:
+            raise ValueError("the answer names no message: it may have arrived")
+        return Result(id=id_)
 
     async def find_claim(self, action: FileClaim, ctx: Context) -> Finding:
         """Look through the newest claims for ours, or for one that somebody filed for the same parcel."""

@@ -12,16 +12,19 @@
 Each check is a method whose name says what is kept; override one only with a reason that you would tell a reviewer.
 """
 
-from .calls import Call, CallContract
+from .calling import Call
+from .calls import CallContract
+from .connecting import ConnectContract
+from .fetching import Fetch, FetchContract
 from .kinds import (
     CarrierContract,
     ChannelContract,
     HelpdeskContract,
     MarketplaceContract,
-    PolicyContract,
     ServiceContract,
 )
 from .parsing import ParseContract
+from .policies import EvidenceContract, PolicyContract
 from .settings import Contract
 from .webhooks import WebhookContract
 
@@ -30,7 +33,11 @@ __all__ = [
     "CallContract",
     "CarrierContract",
     "ChannelContract",
+    "ConnectContract",
     "Contract",
+    "EvidenceContract",
+    "Fetch",
+    "FetchContract",
     "HelpdeskContract",
     "MarketplaceContract",
     "ParseContract",

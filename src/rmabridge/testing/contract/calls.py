@@ -1,122 +1,45 @@
-"""What calls out keep: every way in which a vendor can fail ends as the bridge expects it.
-
-The calls go through ``flow.attempt`` as in production; only the network is replaced.
-"""
+"""What calls out keep: every way in which a vendor can fail ends as the bridge expects it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, cast
+import json
+from typing import Any, Final
 
 import httpx
 import pytest
-from tenacity import wait_none
 
-from ...abilities import Handler, Plugin
-from ...flow import attempt as flow
-from ...flow.attempt import Outcome
-from ...flow.client import SAFE, Flight
-from ...model import Action
-from ..contexts import MemoryTokens, context
+from ...flow.client import SAFE
+from .calling import ELSEWHERE, GARBAGE, KEY, UNSENT, Call
 from .documents import check_events, keys
-from .settings import Contract
+from .effects import ClaimContract, DecisionContract, GivingContract, OrderContract, ReadingContract, RefundContract
+from .finding import LookupContract
+from .personal import personal
 
-KEY: Final = "7d7f5d62-93ac-5b56-9d7b-4a4f8e0b1c11"
-GARBAGE: Final = httpx.Response(200, html="<html><body>Maintenance, back soon</body></html>")
-ELSEWHERE: Final = "https://elsewhere.example"
-
-
-@dataclass(frozen=True)
-class Call:
-    """One action of the account, and what the vendor answers to each request of it when all is well.
-
-    An answer is a JSON value or an ``httpx.Response``. ``method`` is the plugin's method. ``keyless``: the vendor takes
-    no idempotency key. ``blind``: any 2xx is success, whatever the body says.
-    """
-
-    method: str
-    action: Action
-    answers: tuple[Any, ...]
-    keyless: bool = False
-    blind: bool = False
+# How vendors say in a 200 that nothing came of it, all at once.
+REFUSAL: Final = {
+    "error": {"code": "invalid_request", "message": "no"},
+    "errors": [{"message": "no"}],
+    "error_response": {"code": 15, "msg": "no"},
+    "success": False,
+    "Success": False,
+    "ok": False,
+    "errcode": 40001,
+    "code": 50000,
+    "Code": "isv.REFUSED",
+}
 
 
-@dataclass
-class Vendor:
-    """Answers the requests of one attempt, in order, and remembers them; past the last answer it repeats it."""
-
-    answers: tuple[Any, ...]
-    flight: Flight
-    seen: list[httpx.Request] = field(default_factory=list)
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.seen.append(request)
-        answer = self.answers[min(len(self.seen), len(self.answers)) - 1]
-        if isinstance(answer, httpx.ConnectError):
-            raise answer
-        if request.method not in SAFE:
-            self.flight.sent = True
-        if isinstance(answer, Exception):
-            raise answer
-        if not isinstance(answer, httpx.Response):
-            return httpx.Response(200, json=answer)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
-
-
-class CallContract(Contract):
-    """The checks of calls out; ``calls`` lists them.
-
-    ``statuses`` names the HTTP statuses by which this vendor means something else than the rest of the world, with the
-    end that the bridge must come to: done, retry, dead, uncertain or unauthorised.
-    """
-
-    statuses: ClassVar[Mapping[int, str]] = {}
-    token: ClassVar[dict[str, str] | None] = None
-
-    def calls(self) -> list[Call]:
-        """One entry for each action that the account carries out."""
-        raise NotImplementedError
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run each check that takes a ``call`` for each of them."""
-        if "call" in metafunc.fixturenames:
-            calls = self.calls()
-            metafunc.parametrize("call", calls, ids=[one.method for one in calls])
-
-    def handler(self, call: Call, account: Plugin | None = None) -> Handler:
-        """What the account routes the action to."""
-        found = (account or self.account()).route(call.action)
-        assert found is not None, f"the account does not route {call.action.kind}"
-        return cast("Handler", found)
-
-    def attempt(self, call: Call, *answers: Any, account: Plugin | None = None) -> tuple[Outcome, Vendor]:
-        """The end of one attempt at a vendor that answers this, and the vendor with what it saw."""
-        handler, flight = self.handler(call, account), Flight()
-        vendor = Vendor(answers, flight)
-
-        async def run() -> Outcome:
-            async with httpx.AsyncClient(transport=httpx.MockTransport(vendor)) as http:
-                lent = context(http=http, key=KEY, tokens=MemoryTokens(self.token))
-                return await flow.attempt(handler, call.action, lent, flight, repeatable=handler.repeatable)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(flow, "wait_random_exponential", lambda **_: wait_none())
-            return asyncio.run(run()), vendor
-
-    def ends(self, call: Call, answer: Any) -> Outcome:
-        """The end where the first request of the action gets this answer; no secret may be in its words."""
-        outcome, _ = self.attempt(call, answer)
-        told = f"{outcome.cause} {outcome.hint}"
-        assert not [one for one in self.secrets() if one in told], "the reason that an operator reads holds a secret"
-        return outcome
-
-    def unsure(self, call: Call, sent: Vendor | None = None) -> str:
-        """The end of what may have happened: looked up where a repeat does harm, else tried again."""
-        probe = sent or self.attempt(call, httpx.Response(503))[1]
-        left = any(one.method not in SAFE for one in probe.seen)
-        return "uncertain" if left and not self.handler(call).repeatable else "retry"
+class CallContract(
+    LookupContract,
+    RefundContract,
+    DecisionContract,
+    OrderContract,
+    ClaimContract,
+    GivingContract,
+    ReadingContract,
+):
+    """The checks of calls out, and of what each ability promises; ``calls`` lists the account's calls."""
 
     # When all is well
 
@@ -131,14 +54,14 @@ class CallContract(Contract):
         assert routed in {call.method, "perform"}, f"{call.action.kind} goes to {routed}, not to {call.method}"
 
     def test_the_events_of_the_answer_can_be_kept(self, call: Call) -> None:
-        check_events(self.attempt(call, *call.answers)[0].result.events)
+        check_events(self.result(call).events)
 
     def test_the_same_answer_gives_the_same_event_keys(self, call: Call) -> None:
-        first, again = (self.attempt(call, *call.answers)[0].result.events for _ in range(2))
+        first, again = (self.result(call).events for _ in range(2))
         assert keys(first) == keys(again), "a key must not hold the time of the call"
 
     def test_the_ids_in_the_result_are_texts(self, call: Call) -> None:
-        result = self.attempt(call, *call.answers)[0].result
+        result = self.result(call)
         assert all(one is None or (isinstance(one, str) and one) for one in (result.id, result.url))
 
     def test_calls_go_where_the_settings_say(self, call: Call) -> None:
@@ -152,10 +75,25 @@ class CallContract(Contract):
         if self.handler(call).repeatable:
             return
         _, vendor = self.attempt(call, *call.answers)
+        if all(one.method in SAFE for one in vendor.seen):
+            return
         sent = any(
             KEY in f"{one.url} {dict(one.headers)} {one.content.decode(errors='replace')}" for one in vendor.seen
         )
         assert sent is not call.keyless, "send ctx.idempotency_key, or say keyless=True where the vendor takes none"
+
+    def test_no_secret_is_in_the_result(self, call: Call) -> None:
+        shown = repr(self.result(call))
+        assert not [one for one in self.secrets() if one in shown], "the ledger and the timeline would show a secret"
+
+    def test_an_account_that_was_never_connected_says_so(self, call: Call) -> None:
+        if self.token is not None:
+            outcome, _ = self.attempt(call, *call.answers, connected=False)
+            assert outcome.kind != "dead", f"raise Unauthorised where ctx.tokens holds nothing: {outcome.cause}"
+
+    def test_the_recorded_answers_hold_no_personal_data(self, call: Call) -> None:
+        found = [one for answer in (*call.answers, *call.found) for one in personal(written(answer))]
+        assert not found, f"scrub what may be somebody's: {', '.join(found)}"
 
     # When the vendor refuses
 
@@ -171,15 +109,28 @@ class CallContract(Contract):
         outcome = self.ends(call, httpx.Response(302, headers={"Location": f"{ELSEWHERE}/login"}))
         assert outcome.kind != "done", "a redirect to a sign-in page is taken for success"
 
+    def test_an_error_in_place_of_an_answer_is_no_success(self, call: Call) -> None:
+        outcome = self.ends(call, REFUSAL)
+        assert call.blind or call.by_status or outcome.kind != "done", (
+            "a 200 that tells of an error is taken for success"
+        )
+
+    def test_an_error_in_a_200_ends_as_the_vendor_means_it(self, call: Call) -> None:
+        for end, bodies in call.errors.items():
+            for body in bodies:
+                self.expect(call, body, end)
+
     # When the vendor is busy or broken
 
     @pytest.mark.parametrize("status", [408, 425, 429])
     def test_a_busy_vendor_is_asked_again(self, call: Call, status: int) -> None:
         self.expect(call, httpx.Response(status), self.statuses.get(status, "retry"))
 
-    def test_the_vendors_wish_for_a_pause_is_honoured(self, call: Call) -> None:
-        outcome = self.ends(call, httpx.Response(429, headers={"Retry-After": "17"}))
-        assert (outcome.kind, outcome.retry_after) == ("retry", 17.0), "Retry-After is lost on the way to the bridge"
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_the_vendors_wish_for_a_pause_is_honoured(self, call: Call, status: int) -> None:
+        outcome = self.ends(call, httpx.Response(status, headers={"Retry-After": "17"}))
+        if outcome.kind == "retry":
+            assert outcome.retry_after == 17.0, "Retry-After is lost on the way to the bridge"
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504])
     def test_a_broken_vendor_may_have_done_it(self, call: Call, status: int) -> None:
@@ -203,13 +154,19 @@ class CallContract(Contract):
 
     # When the line breaks
 
-    def test_a_vendor_that_cannot_be_reached_is_tried_again(self, call: Call) -> None:
-        self.expect(call, httpx.ConnectError("refused"), "retry")
+    @pytest.mark.parametrize("error", [one("no way") for one in UNSENT], ids=["refused", "timeout", "pool"])
+    def test_a_vendor_that_cannot_be_reached_is_tried_again(self, call: Call, error: Exception) -> None:
+        self.expect(call, error, "retry")
 
     @pytest.mark.parametrize(
         "error",
-        [httpx.ReadTimeout("late"), httpx.ReadError("reset"), httpx.RemoteProtocolError("gone")],
-        ids=["timeout", "reset", "gone"],
+        [
+            httpx.ReadTimeout("late"),
+            httpx.WriteTimeout("stuck"),
+            httpx.ReadError("reset"),
+            httpx.RemoteProtocolError("gone"),
+        ],
+        ids=["timeout", "stuck", "reset", "gone"],
     )
     def test_a_line_that_breaks_after_the_request_left_may_have_done_it(self, call: Call, error: Exception) -> None:
         self.expect(call, error, self.unsure(call))
@@ -219,7 +176,7 @@ class CallContract(Contract):
         _, vendor = self.attempt(call, httpx.Response(status))
         assert len(vendor.seen) == 1, f"{len(vendor.seen)} requests to a vendor that refused the first one"
 
-    def expect(self, call: Call, answer: Any, end: str) -> None:
-        """Fail where the attempt ends otherwise."""
-        outcome = self.ends(call, answer)
-        assert outcome.kind == end, f"ends as {outcome.kind}, not {end}: {outcome.cause}"
+
+def written(answer: Any) -> str:
+    """An answer as text."""
+    return answer.text if isinstance(answer, httpx.Response) else json.dumps(answer, ensure_ascii=False, default=str)

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ...abilities import Inbound, Parses
+from ...abilities import Inbound, Parses, ReceivesWebhooks
 from ...errors import Malformed
 from ...model import Event
 from ..contexts import NOON
 from .documents import check_events, keys
+from .personal import personal
 from .settings import Contract
 
 ODD: Final[tuple[Any, ...]] = (
@@ -34,6 +36,7 @@ ODD: Final[tuple[Any, ...]] = (
     "9999-99-99",
     "\x00",
 )
+MANY: Final = 40
 ANY_BYTES: Final = st.binary(max_size=200) | st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace"))
 quickly = settings(
     max_examples=60,
@@ -69,6 +72,14 @@ class ParseContract(Contract):
             assert events, "a sample gives no event"
             check_events(events)
 
+    def test_the_samples_hold_no_personal_data(self) -> None:
+        account = self.account()
+        bodies = [one.body for one in self.inbound(account)]
+        for name in account.samples() if isinstance(account, ReceivesWebhooks) else ():
+            bodies += [one.body for one in [account.sample(name, NOON)] if one]
+        found = {one for body in bodies for one in personal(unquote_plus(body.decode("utf-8", "replace")))}
+        assert not found, f"scrub what may be somebody's: {', '.join(sorted(found))}"
+
     def test_parsing_twice_gives_the_same(self) -> None:
         account = self.account()
         for one in self.inbound(account):
@@ -92,7 +103,7 @@ class ParseContract(Contract):
 
     def test_any_bytes_give_events_or_are_malformed(self) -> None:
         account = self.account()
-        for one in self.inbound(account):
+        for one in {tuple(sorted(one.meta)): one for one in self.inbound(account)}.values():
             self._try_any(account, one)
 
     def _try_any(self, account: Parses, one: Inbound) -> None:
@@ -112,8 +123,19 @@ class ParseContract(Contract):
     def test_a_body_with_a_missing_or_odd_field_is_borne(self) -> None:
         account = self.account()
         for one in self.inbound(account):
+            sound = self._sound(account, one)
             for body in bent(one.body):
-                check_events(self.parse(account, replace(one, body=body)) or ())
+                events = self.parse(account, replace(one, body=body)) or ()
+                if sound:
+                    check_events(events)
+
+    def _sound(self, account: Parses, one: Inbound) -> bool:
+        # What is wrong with the events of every body is another check's finding.
+        try:
+            check_events(account.parse(one))
+        except AssertionError:
+            return False
+        return True
 
     def test_a_body_cut_short_is_borne(self) -> None:
         account = self.account()
@@ -134,10 +156,12 @@ def bent(body: bytes) -> Iterator[bytes]:
         document = json.loads(body)
     except ValueError:
         return
-    for path in list(_paths(document)):
-        yield _put(document, path, _GONE)
-        for odd in ODD:
-            yield _put(document, path, odd)
+    paths, whole = list(_paths(document)), json.dumps(document)
+    # Of a long document each place gets a few of the odd values, and its neighbours the others.
+    step = 1 + len(paths) // MANY
+    for number, path in enumerate(paths):
+        for odd in (_GONE, *ODD[number % step :: step]):
+            yield _put(json.loads(whole), path, odd)
 
 
 _GONE: Final = object()
@@ -150,8 +174,7 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _paths(one, (*path, name))
 
 
-def _put(document: Any, path: tuple[Any, ...], odd: Any) -> bytes:
-    copy = json.loads(json.dumps(document))
+def _put(copy: Any, path: tuple[Any, ...], odd: Any) -> bytes:
     inner = copy
     for name in path[:-1]:
         inner = inner[name]

@@ -28,6 +28,11 @@ DIALS: Final = re.compile(
 CLOCKS: Final = re.compile(
     r"datetime\.((datetime|date)\.)?(now|utcnow|today)$|time\.(time|time_ns|monotonic)$|(random|secrets)(\.|$)|uuid\.uuid[14]$"
 )
+BLOCKS: Final = re.compile(
+    r"(open|input)$|os\.(system|popen|wait\w*)$|(subprocess|socket|sqlite3|smtplib|imaplib|poplib|ftplib|select)\."
+    r"|asyncio\.run$|shutil\."
+)
+FILES: Final = frozenset({"read_text", "read_bytes", "write_text", "write_bytes", "run_until_complete"})
 UNLIKELY: Final = "unl1kely-Zq7"
 
 
@@ -172,6 +177,14 @@ class Contract:
 
     def test_the_plugin_does_not_wait(self) -> None:
         self.never(SLEEPS, "the bridge waits, in its tables; raise Unavailable(retry_after=…)")
+
+    def test_no_call_in_an_async_method_blocks_the_others(self) -> None:
+        found = [
+            f"{name}:{one}"
+            for name, tree in source.trees(self.plugin).items()
+            for one in source.blocking(tree, BLOCKS, FILES)
+        ]
+        assert not found, f"every other account waits for this; use asyncio.to_thread: {', '.join(found)}"
 
     def test_the_plugin_does_not_repeat(self) -> None:
         self.never(REPEATS, "only the bridge knows whether a repeat does harm")

@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -23,26 +24,38 @@ def module_of(plugin: type) -> ModuleType:
 
 def trees(plugin: type) -> dict[str, ast.Module]:
     """The syntax trees of the plugin's files by file name."""
-    path = Path(inspect.getsourcefile(module_of(plugin)) or "")
+    return _parsed(Path(inspect.getsourcefile(module_of(plugin)) or ""))
+
+
+@cache
+def _parsed(path: Path) -> dict[str, ast.Module]:
     files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
     return {one.name: ast.parse(one.read_text(encoding="utf-8")) for one in files}
 
 
 def names(tree: ast.Module) -> Iterator[str]:
     """The dotted names that the code imports or uses, import aliases resolved."""
-    known: dict[str, str] = {}
+    known = _aliases(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            known |= {one.asname or one.name.partition(".")[0]: one.name if one.asname else "" for one in node.names}
             yield from (one.name for one in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            known |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
             yield from (f"{node.module}.{one.name}" for one in node.names)
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Attribute) and (dotted := _dotted(node)):
             first, dot, rest = dotted.partition(".")
             if first in known or hasattr(builtins, first):
                 yield (known.get(first) or first) + dot + rest
+
+
+def _aliases(tree: ast.Module) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known |= {one.asname or one.name.partition(".")[0]: one.name if one.asname else "" for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            known |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+    return known
 
 
 def _dotted(node: ast.expr) -> str:
@@ -73,6 +86,26 @@ def _modules(module: str, taken: list[str]) -> Iterator[str]:
     for one in taken:
         holds = module in {"rmabridge", "rmabridge.core"} and importlib.util.find_spec(f"{module}.{one}")
         yield f"{module}.{one}" if holds else module
+
+
+def blocking(tree: ast.Module, forbidden: re.Pattern[str], methods: frozenset[str]) -> Iterator[str]:
+    """Calls in async functions that make all other accounts wait, as ``line: name``; what runs in a thread may."""
+    known = _aliases(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncFunctionDef):
+            for call in _calls(node):
+                first, dot, rest = _dotted(call.func).partition(".")
+                name = (known.get(first) or first) + dot + rest
+                if forbidden.match(name) or (isinstance(call.func, ast.Attribute) and call.func.attr in methods):
+                    yield f"{call.lineno}: {name or ast.unparse(call.func)}"
+
+
+def _calls(node: ast.AST) -> Iterator[ast.Call]:
+    for inner in ast.iter_child_nodes(node):
+        if not isinstance(inner, ast.FunctionDef | ast.Lambda | ast.AsyncFunctionDef):
+            if isinstance(inner, ast.Call):
+                yield inner
+            yield from _calls(inner)
 
 
 def swallowed(tree: ast.Module) -> Iterator[int]:
