@@ -1,5 +1,9 @@
 """Waybill numbers: check digits, ranking, one spelling."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +11,9 @@ from hypothesis import strategies as st
 from rmabridge.wire import waybills
 from rmabridge.wire.carriers import carrier
 from rmabridge.wire.waybills import candidates, normalise
+
+# Published numbers, right and wrong ones, by the form that they show: see "source" in the file.
+PUBLISHED = json.loads((Path(__file__).parent / "tracking_numbers.json").read_text("utf-8"))["forms"]
 
 CHECKED = [
     ("1Z999AA10123456784", "UPS"),
@@ -109,15 +116,66 @@ def test_the_check_rules_agree_with_published_examples(check, serial: str, digit
 
 
 def test_every_form_and_post_office_names_a_listed_carrier() -> None:
-    for form in waybills._forms():
-        assert (listed := carrier(form.carrier)) is not None
-        assert listed.code == form.carrier
-        assert 0 < form.confidence < 1
+    for guess in (form.guess for form in waybills._forms()):
+        assert (listed := carrier(guess.carrier)) is not None
+        assert listed.code == guess.carrier
+        assert 0 < guess.confidence < 1
     _, countries, posts = waybills._s10_form()
     assert {code[:2] for code in posts} <= countries
     for key in posts.values():
         assert (post := carrier(key)) is not None
         assert post.seventeentrack == key
+
+
+@pytest.mark.parametrize("form", PUBLISHED, ids=[form["name"] for form in PUBLISHED])
+def test_published_numbers_are_recognised_and_wrong_ones_are_not_proved(form: dict[str, Any]) -> None:
+    for number in form["valid"]:
+        guesses = candidates(number)
+        mine = [one for one in guesses if form["carrier"] in {one.carrier, "s10"}]
+        assert mine, number
+        assert any(one.proved for one in mine) or not form["proved"], number
+    for number in form["invalid"]:
+        wrong = [
+            one for one in candidates(number) if one.carrier == form["carrier"] and one.confidence >= waybills.SURE
+        ]
+        assert not wrong, number
+        assert not (form["proved"] and any(one.proved and one.carrier == form["carrier"] for one in candidates(number)))
+
+
+CHECK_FORMS = [
+    ("UPS", "1Z", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", 15, "ups"),
+    ("USPS", "94", "0123456789", 19, "gs1"),
+    ("DPD", "", "0123456789", 27, "mod_37_36"),
+    ("CANADAPOST", "", "0123456789", 15, "gs1"),
+    ("DHL", "", "0123456789", 9, "mod_7"),
+    ("FEDEX_GJ", "", "0123456789", 11, "fedex_12"),
+]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(CHECK_FORMS), st.data())
+def test_any_number_with_its_check_digit_is_proved_and_with_another_is_not(form: Any, data: st.DataObject) -> None:
+    carrier_code, prefix, alphabet, length, check = form
+    serial = data.draw(st.text(alphabet, min_size=length, max_size=length))
+    counted = prefix + serial if check == "gs1" and prefix else serial
+    digit = waybills._CHECKS[check](counted)
+    other = data.draw(st.sampled_from([one for one in "0123456789" if one != digit]))
+    right, wrong = candidates(prefix + serial + digit), candidates(prefix + serial + other)
+    assert any(one.carrier == carrier_code and one.proved for one in right)
+    pattern = [one.guess.why for one in waybills._forms() if one.check == check and one.guess.carrier == carrier_code]
+    assert not any(one.carrier == carrier_code and one.proved and one.why in pattern for one in wrong)
+
+
+@settings(deadline=None)
+@given(st.text() | st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ -", max_size=45))
+def test_the_same_number_always_gives_the_same_candidates(number: str) -> None:
+    assert candidates(number) == candidates(number) == candidates(normalise(number))
+
+
+def test_a_number_that_only_looks_like_a_carriers_is_not_proved() -> None:
+    assert [one.proved for one in candidates("SF1234567890123")] == [False]
+    assert candidates("1Z999AA10123456784")[0].proved
+    assert candidates("RR123456785CN")[0].proved
 
 
 def test_one_number_has_one_spelling() -> None:

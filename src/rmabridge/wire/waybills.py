@@ -27,11 +27,15 @@ _NOISE = re.compile(r"[\s\-\u2010-\u2015\u2212\u200b-\u200f\u2060\ufeff]+")
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A carrier that the number may belong to; ``confidence`` lies between 0 and 1, ``why`` is for people."""
+    """A carrier that the number may belong to; ``confidence`` lies between 0 and 1, ``why`` is for people.
+
+    ``proved`` says that a check digit speaks for it, not the look of the number alone.
+    """
 
     carrier: str
     confidence: float
     why: str
+    proved: bool = False
 
 
 def normalise(number: str) -> str:
@@ -103,18 +107,17 @@ _CHECKS: Final[dict[str, Callable[[str], str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    carrier: str
     pattern: re.Pattern[str]
     check: str | None
-    confidence: float
-    why: str
+    before: str
+    guess: Guess
 
     def fits(self, number: str) -> bool:
         """Whether the number has this form and, where the form has a check digit, the right one."""
         found = self.pattern.fullmatch(number)
         if found is None or self.check is None:
             return found is not None
-        return _CHECKS[self.check](found["serial"]) == found["check"]
+        return _CHECKS[self.check](self.before + found["serial"]) == found["check"]
 
 
 @cache
@@ -124,10 +127,13 @@ def _data() -> dict[str, Any]:
 
 @cache
 def _forms() -> tuple[_Form, ...]:
-    return tuple(
-        _Form(row["carrier"], re.compile(row["form"]), row.get("check"), row["confidence"], row["why"])
-        for row in _data()["form"]
-    )
+    return tuple(_form(row) for row in _data()["form"])
+
+
+def _form(row: dict[str, Any]) -> _Form:
+    check = row.get("check")
+    guess = Guess(row["carrier"], row["confidence"], row["why"], proved=check is not None)
+    return _Form(re.compile(row["form"]), check, row.get("before", ""), guess)
 
 
 @cache
@@ -145,9 +151,10 @@ def _post(number: str) -> list[Guess]:
     country, express = found["country"], found["service"][0] == "E"
     known = posts.get(f"{country}-EMS", posts.get(country)) if express else posts.get(country)
     listed = carrier(known) if known else None
+    why = f"international post of {country}, right check digit"
     if listed is None:
-        return [Guess("EMSGJ" if express else "GJYZ", 0.5, f"international post of {country}, right check digit")]
-    return [Guess(listed.code, 0.95, f"international post of {country}, right check digit")]
+        return [Guess("EMSGJ" if express else "GJYZ", 0.5, why, proved=True)]
+    return [Guess(listed.code, 0.95, why, proved=True)]
 
 
 def candidates(number: str) -> list[Guess]:
@@ -155,7 +162,7 @@ def candidates(number: str) -> list[Guess]:
     plain = normalise(number)
     if len(plain) > _MAX or not plain.isascii():
         return []
-    guesses = _post(plain) + [Guess(form.carrier, form.confidence, form.why) for form in _forms() if form.fits(plain)]
+    guesses = _post(plain) + [form.guess for form in _forms() if form.fits(plain)]
     best: dict[str, Guess] = {}
     for guess in sorted(guesses, key=lambda one: (-one.confidence, one.carrier)):
         best.setdefault(guess.carrier, guess)
