@@ -179,7 +179,7 @@ class Stage:
         """How many entries of a type the timeline has."""
         return int(self.world.rows(f"SELECT count(*) FROM timeline WHERE type = '{kind}'")[0][0])
 
-    async def finish(self, key: str, happened: Callable[[Any], int]) -> str:
+    async def finish(self, key: str, happened: Callable[[Any], int], *, by_hand: bool = False) -> str:
         """Let time pass until the action has ended; where nobody can look it up, a person does, and says so."""
         await self.world.until(lambda: self.row(key))
         for _ in range(ROUNDS):
@@ -188,7 +188,7 @@ class Stage:
             row = self.row(key)
             if row["state"] not in {"due", "uncertain"}:
                 break
-            if row["due_at"] > NEVER:
+            if row["state"] == "uncertain" and (by_hand or row["due_at"] > NEVER):
                 self.person = True
                 await self.command("resolve", delivery=row["id"], happened=happened(self.sim) > 0)
             else:
@@ -210,6 +210,7 @@ async def staged(tale: Does | Tells, tmp_path: Path, sink: Sink) -> AsyncIterato
             if sim.hook:
                 sim.hook = sim.hook.format(bridge=world.bridge.url)
             await tale.opens(stage)
+            await stage.settle()
             yield stage
             await stage.settle()
 
@@ -220,7 +221,8 @@ async def survives(does: Does, fault: str, tmp_path: Path, sink: Sink) -> Stage:
         before = does.happened(stage.sim)
         stage.sim.faults.add(fault, says=does.says, seconds=SLOW if fault == "slow" else 0)
         await does.asks(stage)
-        state = await stage.finish(does.key, lambda sim: does.happened(sim) - before)
+        by_hand = does.settled == "person"
+        state = await stage.finish(does.key, lambda sim: does.happened(sim) - before, by_hand=by_hand)
         told = stage.row(does.key), stage.outcomes(does.key), stage.sim.faults.shown()
         assert [one["fault"] for one in stage.sim.faults.struck] == [fault], told
         assert (state, does.happened(stage.sim) - before) == ("done", 1), told

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,8 +47,8 @@ class NoSuchFault(ValueError):
 class Fault:
     """One fault that is switched on.
 
-    It strikes ``times`` requests or webhooks (0: until it is cleared) whose address holds ``path`` and whose headers
-    or body hold ``says``, each with ``chance``. ``seconds`` is how slow, how long to wait or how far behind;
+    It strikes ``times`` requests or webhooks (0: until it is cleared) whose address holds ``path`` and which say
+    ``says`` in request line, headers or body, each with ``chance``. ``seconds`` is how slow, how long to wait or how far behind;
     ``content`` what the wrong page says.
     """
 
@@ -125,11 +125,16 @@ class Faults:
             return await WAYS[fault.name](fault, request, handler)
 
     async def _said(self, request: web.Request) -> bytes:
-        """Headers and body, where a fault asks for them. A form with files can be read only once, and not here."""
+        """All of the request, where a fault asks for it; the handler can still read it."""
         if not any(one.says for one in self.on):
             return b""
-        headers = b"\n".join(name + b": " + value for name, value in request.raw_headers)
-        return headers if request.content_type.startswith("multipart/") else headers + b"\n\n" + await request.read()
+        body = await request.read()
+        again = StreamReader(request.protocol, max(len(body), 1), loop=asyncio.get_running_loop())
+        again.feed_data(body)
+        again.feed_eof()
+        request._payload, request._read_bytes = again, None  # noqa: SLF001 - forms and can_read_body want it unread
+        line = f"{request.method} {request.path_qs}".encode()
+        return b"\n".join([line, *(name + b": " + value for name, value in request.raw_headers), b"", body])
 
 
 @dataclass(slots=True)
