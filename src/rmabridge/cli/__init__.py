@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "deadletters": ("deadletters", "deadletters", "Deliveries that failed for good: read, edit, replay."),
     "inbox": ("inbox", "inbox", "Events that are parked or match no case."),
     "accounts": ("accounts", "accounts", "Test, connect, pause and resume accounts."),
+    "carriers": ("carriers", "carriers", "Which carriers are listed, and whose a waybill is."),
     "alerts": ("alerts", "alerts", "What an operator should look at."),
     "plugins": ("plugins", "plugins", "Which plugins there are and what they can do."),
     "config": ("config", "config", "Show the configuration, secrets masked."),
