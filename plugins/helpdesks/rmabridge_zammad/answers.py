@@ -1,0 +1,46 @@
+"""What Zammad answers, as far as it is read; ids are numbers there and text here."""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class Answer(BaseModel):
+    """A part of an answer; custom attributes of tickets are kept beside the known ones."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True, extra="allow")
+
+
+class Ticket(Answer):
+    """A ticket, with names in place of ids where it was asked for so."""
+
+    id: str = Field(min_length=1)
+    state: str | None = None
+    priority: str | None = None
+    updated_at: AwareDatetime | None = None
+
+    def has(self, attribute: str) -> bool:
+        """Whether Zammad knows the attribute: one that it does not is dropped in silence."""
+        return attribute in (self.model_extra or {})
+
+
+class Article(Answer):
+    """An article of a ticket."""
+
+    id: str = Field(min_length=1)
+    body: str | None = None
+    content_type: str | None = None
+    internal: bool = False
+    created_by_id: str | None = None
+    created_at: AwareDatetime | None = None
+
+
+class Me(Answer):
+    """Who is signed in."""
+
+    id: str = Field(min_length=1)
+    login: str | None = None
+
+
+TICKETS: TypeAdapter[tuple[Ticket, ...]] = TypeAdapter(tuple[Ticket, ...])
+ARTICLES: TypeAdapter[tuple[Article, ...]] = TypeAdapter(tuple[Article, ...])
