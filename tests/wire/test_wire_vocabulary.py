@@ -12,7 +12,7 @@ from rmabridge.wire.vocabulary import Known, hint, lookup
 
 def test_every_source_of_the_contract_has_a_table() -> None:
     aggregators = {"kdniao", "kuaidi100", "seventeentrack", "aftership", "easypost", "karrio", "shippo", "shipengine"}
-    wanted = aggregators | {"sf_express", "sf_express_op", "ups", "ups_activity"}
+    wanted = aggregators | {"sf_express", "sf_express_op", "ups", "ups_activity", "fedex"}
     assert wanted <= set(vocabulary.sources())
     for source in wanted:
         assert vocabulary._table(source)
@@ -57,6 +57,7 @@ def test_kdniao_and_kuaidi100_mean_different_things_by_one_number(code: str, kdn
         ("sf_express_op", "44", Known(S.OUT_FOR_DELIVERY)),
         ("sf_express_op", "8000_6", Known(S.LOST, E.LOST)),
         ("ups", "X", Known(S.EXCEPTION)),
+        ("fedex", "HL", Known(S.AVAILABLE_FOR_PICKUP)),
         ("ups_activity", "HR", Known(S.EXCEPTION, E.DAMAGED)),
     ],
 )
