@@ -111,11 +111,32 @@ class TestContract(MarketplaceContract, CallContract):
 # --- the door
 
 
-def test_the_signature_is_the_one_of_the_reference_vector():
-    body = '{"id":5001,"order_id":9001,"note":"尺码不合适"}'.encode()
-    request = signed(body)
-    assert request.headers["X-WC-Webhook-Signature"] == "Pf6q9Dyb1a22NbYs9W16rjpi7RePxWpubLxiBCWfAaU="
-    assert shop().verify(request, NOON).meta == {"topic": "order.updated"}
+VECTOR = '{"id":5001,"order_id":9001,"note":"尺码不合适"}'.encode()
+MARK = {"X-WC-Webhook-Signature": "Pf6q9Dyb1a22NbYs9W16rjpi7RePxWpubLxiBCWfAaU="}
+
+
+@pytest.mark.row("P06")
+def test_the_vector_of_the_fact_sheet_verifies():
+    assert shop().verify(signed(VECTOR, **MARK), NOON).meta == {"topic": "order.updated"}
+
+
+@pytest.mark.row("P06")
+@pytest.mark.parametrize("place", range(0, len(VECTOR), 5))
+def test_a_flipped_byte_is_refused(place):
+    body = bytearray(VECTOR)
+    body[place] ^= 1
+    with pytest.raises(Unverified):
+        shop().verify(signed(bytes(body), **MARK), NOON)
+
+
+@pytest.mark.row("P07")
+def test_two_secrets_verify_until_the_old_one_ends():
+    plugin = shop(secret=["wc_new", {"value": SECRET, "until": NOON}])
+    for secret in (SECRET, "wc_new"):
+        assert plugin.verify(signed(order(), secret=secret), NOON - timedelta(seconds=1)).lane
+    assert plugin.verify(signed(order(), secret="wc_new"), NOON).lane
+    with pytest.raises(Unverified):
+        plugin.verify(signed(order()), NOON)
 
 
 def test_a_delivery_is_known_by_its_body_because_its_id_is_shared_by_all_of_a_second():

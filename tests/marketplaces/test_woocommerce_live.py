@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rmabridge.model import Case, CaseKind, Commanded, RefundStatus
 from rmabridge.store import inbox as inbox_store
 from rmabridge.testing.simulators.sink import Sink
@@ -160,7 +162,10 @@ async def test_a_refund_in_the_shops_own_pages_is_found_by_comparison_and_its_we
         assert one.sim.books["paid"] == {order: ["5.00"]}, "the bridge paid nothing of its own"
 
 
-async def test_webhooks_that_failed_too_often_are_mended_by_the_comparison(tmp_path: Path, sink: Sink) -> None:
+@pytest.mark.row("P02")
+async def test_a_request_that_no_webhook_told_is_found_and_disabled_webhooks_are_mended(
+    tmp_path: Path, sink: Sink
+) -> None:
     async with shop(tmp_path, sink) as one:
         order = (await one.sim.do_place_order())["order"]
         one.sim.do_drop_next(7)
@@ -169,5 +174,9 @@ async def test_webhooks_that_failed_too_often_are_mended_by_the_comparison(tmp_p
         assert await one.sim.do_set_status(order, "refund-requested") == 0
         await one.world.bridge.pollers.turn("woo", "reconcile")
         await one.settle()
-        assert len(one.cases()) == 1
+        (case,) = one.cases()
         assert await one.sim.do_touch(order) == 200
+        await one.settle()
+        assert [same.id for same in one.cases()] == [case.id]
+        types = [kind for (kind,) in one.world.rows("SELECT type FROM timeline")]
+        assert types.count("case.requested") == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 from pydantic import ConfigDict, Field, SecretStr
@@ -23,7 +23,7 @@ class Calls(Plugin):
         min_length=1,
         description="access token of an agent of the bridge's own, with ticket.agent: Profile → Token Access",
     )
-    bot_ids: frozenset[str] = Field(
+    bot_ids: frozenset[Annotated[str, Field(pattern=r"^[0-9]+$")]] = Field(
         min_length=1, description="user ids of that agent: what it wrote is an echo; `rmabridge check` shows the id"
     )
     tag: str = Field("rmabridge", pattern=r"^[^,]+$", description="tag of the tickets that the bridge opened")

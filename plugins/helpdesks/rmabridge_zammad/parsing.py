@@ -52,32 +52,39 @@ class Reader:
         )
 
     def _said(self, id_: str, ticket: dict[str, Any], article: dict[str, Any]) -> Iterator[MessageReceived]:
-        name, said = number(article.get("id"), "article"), words(article)
-        files = tuple(self._files(id_, name, article.get("attachments")))
-        at = maybe_instant(article.get("created_at"))
+        said = self._message(id_, ticket, article)
+        if not said.text and not said.attachments:
+            return
+        # What Zammad sent to the customer itself must not be carried there a second time.
+        sent = name_of(article.get("type")) not in self.carried
+        heard = said.author is Author.AGENT and said.public and sent
+        yield MessageReceived(
+            key=f"article:{said.id.removeprefix('zammad:')}",
+            at=said.at,
+            refs=refs(id_)[1:] if heard else refs(id_),
+            message=said,
+            buyer=_buyer(ticket.get("customer")) if said.author is Author.BUYER else None,
+        )
+
+    def _message(self, id_: str, ticket: dict[str, Any], article: dict[str, Any]) -> Message:
+        name, at, author = (
+            number(article.get("id"), "article"),
+            maybe_instant(article.get("created_at")),
+            _author(article),
+        )
         if at is None:
             raise Malformed("an article without a time")
-        if not said and not files:
-            return
-        author, public = _author(article), article.get("internal") is False
-        # What Zammad sent to the customer itself must not be carried there a second time.
-        heard = author is Author.AGENT and public and name_of(article.get("type")) not in self.carried
-        yield MessageReceived(
-            key=f"article:{name}",
+        writer = ticket.get("customer") if author is Author.BUYER else article.get("created_by")
+        return Message(
+            id=f"zammad:{name}",
+            author=author,
+            form=Form.MAIL,
+            text=words(article),
             at=at,
-            refs=refs(id_)[1:] if heard else refs(id_),
-            message=Message(
-                id=f"zammad:{name}",
-                author=author,
-                form=Form.MAIL,
-                text=said,
-                at=at,
-                who=_who(ticket if author is Author.BUYER else article, author),
-                subject=text(article.get("subject")),
-                public=public,
-                attachments=files,
-            ),
-            buyer=_buyer(ticket.get("customer")) if author is Author.BUYER else None,
+            who=_name(writer),
+            subject=text(article.get("subject")),
+            public=article.get("internal") is False,
+            attachments=tuple(self._files(id_, name, article.get("attachments"))),
         )
 
     def _files(self, ticket: str, article: str, listed: Any) -> Iterator[Attachment]:
@@ -103,13 +110,11 @@ def _author(article: dict[str, Any]) -> Author:
     return {"customer": Author.BUYER, "agent": Author.AGENT}.get(name_of(article.get("sender")) or "", Author.SYSTEM)
 
 
-def _who(record: dict[str, Any], author: Author) -> str | None:
-    user = dig(record, "customer" if author is Author.BUYER else "created_by")
+def _name(user: Any) -> str | None:
     parts = [text(dig(user, name)) for name in ("firstname", "lastname")]
     return " ".join(one for one in parts if one) or None
 
 
 def _buyer(customer: Any) -> Buyer:
-    """What Zammad knows of the customer; a list tells no more than the login."""
-    email = text(dig(customer, "email"))
-    return Buyer(name=_who({"customer": customer}, Author.BUYER), email=email, phone=text(dig(customer, "phone")))
+    """What Zammad knows of the customer; a list of tickets tells the login alone."""
+    return Buyer(name=_name(customer), email=text(dig(customer, "email")), phone=text(dig(customer, "phone")))

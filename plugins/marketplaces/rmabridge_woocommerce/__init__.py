@@ -62,6 +62,7 @@ from .talking import Talking
 _LANE: Final = re.compile(rb'^\s*\{\s*"id"\s*:\s*([0-9]{1,20})')
 _PING: Final = re.compile(rb"webhook_id=[0-9]{1,20}")
 _PAGE: Final = 50
+_GMT: Final = "%Y-%m-%dT%H:%M:%S"
 
 
 class WooCommerce(Paying, Talking, Connecting, ReceivesWebhooks, Reconciles, FetchesOrders):
@@ -120,24 +121,11 @@ class WooCommerce(Paying, Talking, Connecting, ReceivesWebhooks, Reconciles, Fet
 
     def sample(self, name: str, now: datetime) -> WebRequest | None:
         """A webhook as WooCommerce would send it, signed with the first live secret."""
-        secrets, stamp = live(self.secret, now), int(now.timestamp())
+        secrets = live(self.secret, now)
         if name not in self.samples() or not secrets:
             return None
         asked = next((status for status, meaning in self.statuses.items() if meaning == "return"), "processing")
-        shown: dict[str, Any] = {
-            "id": stamp,
-            "number": str(stamp),
-            "status": asked,
-            "currency": "EUR",
-            "total": "29.35",
-            "date_created_gmt": (now - timedelta(days=4)).strftime("%Y-%m-%dT%H:%M:%S"),
-            "date_modified_gmt": now.strftime("%Y-%m-%dT%H:%M:%S"),
-            "customer_id": 0,
-            "billing": {"first_name": "John", "last_name": "Doe", "email": "john@example.com"},
-            "line_items": [{"id": 315, "name": "Mug", "quantity": 2, "total": "24.66", "total_tax": "4.69"}],
-            "refunds": [],
-        }
-        body = dump_json(shown).encode()
+        body = dump_json(_sampled(asked, now)).encode()
         headers = {
             "Content-Type": "application/json",
             "X-WC-Webhook-Topic": name,
@@ -150,7 +138,7 @@ class WooCommerce(Paying, Talking, Connecting, ReceivesWebhooks, Reconciles, Fet
         if cursor is None and self.mend_webhooks:
             await self._mend(ctx)
         since, _, page = (cursor or "").partition(" ")
-        since = since or (ctx.now() - timedelta(days=self.reconcile_days)).strftime("%Y-%m-%dT%H:%M:%S")
+        since = since or (ctx.now() - timedelta(days=self.reconcile_days)).strftime(_GMT)
         params = {"modified_after": since, "dates_are_gmt": "true", "orderby": "id", "order": "asc"}
         params |= {"per_page": str(_PAGE), "page": page or "1"}
         told = rows(await self._call(ctx, "GET", "/orders", params=params))
@@ -178,6 +166,24 @@ class WooCommerce(Paying, Talking, Connecting, ReceivesWebhooks, Reconciles, Fet
         params = {"customer": wanted} if by_number else {"search": wanted}
         found = rows(await self._call(ctx, "GET", "/orders", params=params | {"per_page": "20"}))
         return next((one for one in found if by_number or wanted.casefold() in _names(one)), None)
+
+
+def _sampled(status: str, now: datetime) -> dict[str, Any]:
+    id_ = int(now.timestamp())
+    line = {"id": 315, "name": "Mug", "quantity": 2, "total": "24.66", "total_tax": "4.69"}
+    return {
+        "id": id_,
+        "number": str(id_),
+        "status": status,
+        "currency": "EUR",
+        "total": "29.35",
+        "date_created_gmt": (now - timedelta(days=4)).strftime(_GMT),
+        "date_modified_gmt": now.strftime(_GMT),
+        "customer_id": 0,
+        "billing": {"first_name": "John", "last_name": "Doe", "email": "john@example.com"},
+        "line_items": [line],
+        "refunds": [],
+    }
 
 
 def _names(order: dict[str, Any]) -> set[str]:
