@@ -54,3 +54,9 @@ def test_a_vendors_own_list_is_read_beside_the_shipped_one(tmp_path: Path) -> No
     assert found["seventeentrack"] == "999999"
     assert "VENDOR=FILE" in run("--list", str(path), "list", code=USAGE)
     assert "no such list" in run("--list", f"pigeons={path}", "list", code=CONFIG)
+
+
+def test_the_sources_tell_which_lists_do_not_travel_with_the_bridge() -> None:
+    told = json.loads(run("sources", "--json"))
+    assert {one["vendor"] for one in told if not one["shipped"]} == {"kdniao", "seventeentrack"}
+    assert all(one["as_of"][:2] == "20" for one in told)

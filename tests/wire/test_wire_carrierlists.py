@@ -21,6 +21,15 @@ def own() -> Iterator[None]:
     carriers.replace(None)
 
 
+def test_every_list_has_source_date_and_licence_beside_it() -> None:
+    told = carrierlists.sources()
+    assert all(one["source"] and one["as_of"] and one["licence"] for one in told)
+    for vendor in VENDORS:
+        codes = sum(one["codes"] for one in told if one["vendor"] == vendor and one["shipped"])
+        assert codes == sum(bool(getattr(one, vendor)) for one in carriers.everyone())
+    assert {one["codes"] for one in told if not one["shipped"]} == {0}
+
+
 # As 17TRACK's own file has them: the titles begin with an underscore.
 SEVENTEEN = [
     {
@@ -168,7 +177,7 @@ def lists(draw: st.DrawFn) -> list[Carrier]:
     for _ in range(draw(st.integers(0, 8))):
         vendor, code = draw(st.sampled_from(VENDORS)), draw(CODES)
         one = Carrier(code or "own", draw(NAMES), draw(NAMES), country=draw(st.sampled_from(["", "CN", "FR"])))
-        made.append(one._replace(**{vendor: code or None}))
+        made.append(one._replace(**{vendor: code} if code else {}))
     return made
 
 

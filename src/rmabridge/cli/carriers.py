@@ -86,6 +86,16 @@ def recognise(app: App, number: str) -> None:
     table(app, found, columns, empty=f"no carrier has numbers like {normalise(number)}")
 
 
+@carriers.command()
+@command
+def sources(app: App) -> None:
+    """Where the list comes from, as of when, under which licence; and which lists do not travel with the bridge."""
+    from ..wire import carrierlists
+
+    found = [{**one, "as_of": one["as_of"].isoformat()} for one in carrierlists.sources()]
+    table(app, found, ("vendor", "codes", "source", "as_of", "licence", "shipped"))
+
+
 def _told(carrier: Carrier) -> dict[str, Any]:
     facts = {name: value for name, value in carrier._asdict().items() if value}
     return {"code": carrier.code, "name": carrier.name, **facts}
