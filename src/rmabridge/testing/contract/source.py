@@ -33,19 +33,25 @@ def _parsed(path: Path) -> dict[str, ast.Module]:
     return {one.name: ast.parse(one.read_text(encoding="utf-8")) for one in files}
 
 
-def names(tree: ast.Module) -> Iterator[str]:
+@cache
+def names(tree: ast.Module) -> frozenset[str]:
     """The dotted names that the code imports or uses, import aliases resolved."""
-    known = _aliases(tree)
-    for node in ast.walk(tree):
+    known, nodes = _aliases(tree), list(ast.walk(tree))
+    used = (_dotted(one) for one in nodes if isinstance(one, ast.Name | ast.Attribute))
+    return frozenset({*_imports(nodes), *(one for dotted in used if (one := _resolved(dotted, known)))})
+
+
+def _imports(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield from (f"{node.module}.{one.name}" for one in node.names)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute) and (dotted := _dotted(node)):
-            first, dot, rest = dotted.partition(".")
-            if first in known or hasattr(builtins, first):
-                yield (known.get(first) or first) + dot + rest
+
+
+def _resolved(dotted: str, known: dict[str, str]) -> str | None:
+    first, dot, rest = dotted.partition(".")
+    return (known.get(first) or first) + dot + rest if first in known or hasattr(builtins, first) else None
 
 
 def _aliases(tree: ast.Module) -> dict[str, str]:
