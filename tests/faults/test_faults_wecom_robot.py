@@ -1,4 +1,4 @@
-"""The WeCom robot under every fault: colleagues are told once, or a person who sees the group says whether they were."""
+"""The WeCom robot under every fault: colleagues are told once; where nobody can tell, a person who sees the group."""
 
 from __future__ import annotations
 

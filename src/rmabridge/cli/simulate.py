@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 import signal
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,6 +147,7 @@ def _plain(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
 
 
+@cache
 def _plugin(name: str, plugins_dir: Path | None) -> tuple[str, type[Plugin] | None]:
     """The kind and the class of a plugin; what is not installed is a marketplace that we know nothing of."""
     from ..config import KINDS

@@ -161,7 +161,10 @@ class Link:
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, ends: str) -> None:
         while data := await source.read(CHUNK):
+            stopped = self.proxy.fault == "stop"
             fault = await self.proxy.strikes(self)
+            if stopped and source.at_eof():  # who hung up meanwhile is not heard any more
+                raise ConnectionAbortedError
             if fault == ends:
                 await self._up_to(data, sink, fault)
             elif fault == "slow":
