@@ -1,0 +1,114 @@
+"""What comes in by asking: returns, inquiries and cases, searched by the day on which they were made.
+
+eBay has no search by last change, so each turn looks at everything of late; what has not changed is the same item as
+before and is stored once. A span of time with more in it than one answer holds is cut in two.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from httpx import HTTPStatusError
+from pydantic import Field, PrivateAttr
+
+from rmabridge.abilities import Context, Item, Page, Polls, Reconciles
+from rmabridge.model import Issue, RequestStatus
+from rmabridge.wire.bodies import dig, dump_json
+
+from .calls import Calls
+from .parsing import Reader
+from .terms import id_of, iso, rows, whole
+
+# What is searched: the path, the name of its parameters of time, and the name of an object's id.
+KINDS: Final = {
+    "return": ("/return/search", "creation_date_range", "returnId"),
+    "inquiry": ("/inquiry/search", "inquiry_creation_date_range", "inquiryId"),
+    "case": ("/casemanagement/search", "case_creation_date_range", "caseId"),
+}
+_SHORTEST: Final = timedelta(minutes=10)
+_REMEMBERED: Final = 20_000
+_GONE: Final = (400, 404, 410)
+
+
+class Feeding(Calls, Polls, Reconciles):
+    """Searches; a page's cursor is the spans of time that are left of the turn."""
+
+    poll_every: timedelta = Field(timedelta(minutes=5), description="pause between searches")
+    days: int = Field(30, gt=0, le=90, description="how many days of returns, inquiries and cases each turn looks at")
+    page: int = Field(50, gt=0, le=200, description="most objects of one search; each changed return is read in full")
+    reconcile_days: int = Field(90, gt=0, le=540, description="how far back a comparison looks")
+    states: dict[str, RequestStatus] = Field(
+        default_factory=dict, description="states of returns and what they mean, before those of terms.toml"
+    )
+    reasons: dict[str, Issue] = Field(
+        default_factory=dict, description="reasons of returns and what they mean, before those of terms.toml"
+    )
+
+    # Items that are on disk: their details need not be read again. Forgetting one costs a call, nothing else.
+    _stored: dict[str, None] = PrivateAttr(default_factory=dict)
+
+    @property
+    def reader(self) -> Reader:
+        """Reads this seller's objects."""
+        return Reader(self.locale, self.states, self.reasons)
+
+    async def poll(self, ctx: Context, cursor: str | None) -> Page:
+        """The next span of this turn; the first turn looks as far back as every other."""
+        return await self._span(ctx, cursor, self.days)
+
+    async def confirm(self, ctx: Context, page: Page) -> None:
+        """Nothing is told to eBay; the account remembers what it need not read again."""
+        self._stored |= dict.fromkeys(one.id for one in page.items)
+        while len(self._stored) > _REMEMBERED:
+            del self._stored[next(iter(self._stored))]
+
+    async def listing(self, ctx: Context, cursor: str | None) -> Page:
+        """The same, further back."""
+        return await self._span(ctx, cursor, self.reconcile_days)
+
+    async def _span(self, ctx: Context, cursor: str | None, days: int) -> Page:
+        start, end = iso(ctx.now() - timedelta(days=days)), iso(ctx.now())
+        left = cursor.split() if cursor else [f"{kind}|{start}|{end}" for kind in KINDS]
+        kind, since, until = left.pop(0).split("|")
+        found, more = await self._search(ctx, kind, since, until)
+        if more and (halves := _halves(kind, since, until)):
+            return Page((), " ".join((*halves, *left)), more=True)
+        items = [await self._item(ctx, kind, one) for one in found]
+        return Page(tuple(items), " ".join(left), more=bool(left))
+
+    async def _search(self, ctx: Context, kind: str, since: str, until: str) -> tuple[list[dict[str, Any]], bool]:
+        path, span, name = KINDS[kind]
+        asked: dict[str, Any] = {f"{span}_from": since, f"{span}_to": until, "limit": self.page}
+        if kind == "return":
+            asked["role"] = "SELLER"
+        told = await self._post_order(ctx, "GET", path, params=asked)
+        found = [one for one in rows(told, "members") if id_of(one.get(name))]
+        shown, total = len(rows(told, "members")), dig(told, "paginationOutput", "totalEntries") or told.get("total")
+        return found, whole(total, shown) > shown or (total is None and shown >= self.page)
+
+    async def _item(self, ctx: Context, kind: str, node: dict[str, Any]) -> Item:
+        id_ = id_of(node.get(KINDS[kind][2])) or ""
+        name = f"{kind}:{id_}:{sha256(dump_json(node).encode()).hexdigest()[:24]}"
+        body: dict[str, Any] = {kind: node}
+        if kind == "return" and name not in self._stored:
+            try:
+                body["detail"] = (await self._return(id_, ctx)).get("detail")
+            except HTTPStatusError as error:
+                # One return that eBay does not show must not keep the others waiting.
+                if error.response.status_code not in _GONE:
+                    raise
+        return Item(dump_json(body).encode(), name, id_of(node.get("orderId")) or id_)
+
+    async def _return(self, request: str, ctx: Context) -> dict[str, Any]:
+        """The return in full, under ``detail``."""
+        return await self._post_order(ctx, "GET", f"/return/{id_of(request)}", params={"fieldgroups": "FULL"})
+
+
+def _halves(kind: str, since: str, until: str) -> tuple[str, ...]:
+    start, end = datetime.fromisoformat(since), datetime.fromisoformat(until)
+    if end - start < _SHORTEST:
+        return ()
+    middle = iso(start + (end - start) / 2)
+    return f"{kind}|{since}|{middle}", f"{kind}|{middle}|{until}"
