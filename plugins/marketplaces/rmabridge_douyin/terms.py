@@ -1,0 +1,88 @@
+"""Words and shapes of Doudian's: codes from ``terms.toml``, ids of nineteen digits, fen, times of Beijing."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from rmabridge.model import Issue, Money, RequestStatus
+from rmabridge.wire.amounts import minor
+from rmabridge.wire.bodies import dig, dump_json, text
+from rmabridge.wire.times import CHINA, maybe_instant
+
+YUAN: Final = "CNY"
+OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED, RequestStatus.DECLINED})
+_ID = re.compile(r"[0-9]{1,20}", re.ASCII)
+
+
+@cache
+def table(name: str) -> dict[str, Any]:
+    """One table of the data file."""
+    found: dict[str, Any] = tomllib.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
+    return found
+
+
+def code(value: Any) -> str:
+    """A code as text, else nothing; it comes as a number or as digits."""
+    whole = isinstance(value, int | str) and not isinstance(value, bool)
+    return str(value) if whole and _ID.fullmatch(str(value)) else ""
+
+
+def number(*values: Any) -> str:
+    """The first of these that is an id; zero names nothing."""
+    return next((digits for one in values if (digits := code(one)).strip("0")), "")
+
+
+def fen(value: Any) -> Money | None:
+    """An amount, which Doudian counts in fen wherever it stands."""
+    digits = code(value)
+    return minor(digits, YUAN) if digits else None
+
+
+def pieces(value: Any) -> int:
+    """A count of pieces."""
+    digits = number(value)
+    return int(digits) if digits and len(digits) < 7 else 1
+
+
+def moment(node: Any, *names: str) -> datetime | None:
+    """The latest of these times that the object carries: Unix seconds, or a text of Beijing's without a zone."""
+    return max((at for name in names if (at := maybe_instant(dig(node, name), CHINA))), default=None)
+
+
+def rows(node: Any, *path: str) -> Iterator[dict[str, Any]]:
+    """The objects of a list."""
+    listed = dig(node, *path)
+    yield from (one for one in listed if isinstance(one, dict)) if isinstance(listed, list) else ()
+
+
+def issue(reason: str | None, own: Mapping[str, Issue]) -> Issue | None:
+    """What is wrong, by the words of the reason; the longest that is found counts, the operator's own first."""
+    said = reason or ""
+    shipped = {phrase: Issue(name) for name, many in table("issues").items() for phrase in many}
+    for words in (own, shipped):
+        if found := max((one for one in words if one and one in said), key=len, default=None):
+            return words[found]
+    return None
+
+
+def canonical(value: Any) -> str:
+    """JSON with the keys of all objects sorted: this very text is signed and sent."""
+    return dump_json(_sorted(value))
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(one) for one in value] if isinstance(value, list) else value
+
+
+def plain(shown: Any) -> str | None:
+    """A name without a mask; nobody is greeted as ``李**``."""
+    name = text(shown)
+    return name if name and "*" not in name else None
