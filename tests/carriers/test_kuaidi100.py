@@ -19,13 +19,23 @@ from rmabridge_kuaidi100 import Kuaidi100, signature
 
 from rmabridge.abilities import Inbound, WebRequest
 from rmabridge.errors import Malformed, Refused, Rejected, Unauthorised, Unavailable, Unverified, WrongType
-from rmabridge.model import QueryParcel, TrackParcel
+from rmabridge.model import (
+    AnswerClaim,
+    AppealClaim,
+    Attachment,
+    ClaimKind,
+    FileClaim,
+    Money,
+    QueryClaim,
+    QueryParcel,
+    TrackParcel,
+)
 from rmabridge.testing.contexts import NOON, account, context
 from rmabridge.testing.contract import Call, CarrierContract
 from rmabridge.testing.simulators.kuaidi100 import Kuaidi100Sim
 from rmabridge.testing.simulators.kuaidi100 import sign as simulated
 
-KEY, SALT = "key-of-the-shop", "salt-of-the-shop"
+KEY, SALT, SECRET = "key-of-the-shop", "salt-of-the-shop", "secret-of-the-account"
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}
 ROW = {
     "time": "2025-03-02 18:21:09",
@@ -36,6 +46,19 @@ ROW = {
     "areaName": "浙江,杭州市",
 }
 TRACK = {"message": "ok", "nu": "YT0000000000001", "com": "yuantong", "status": "200", "state": "209", "data": [ROW]}
+OPENED = {"code": 200, "success": True, "message": "", "data": {"id": 1, "status": 0}}
+CLAIM = FileClaim(
+    waybill="YT0000000000001",
+    carrier="YTO",
+    claim=ClaimKind.DAMAGE,
+    amount=Money.of("80 CNY"),
+    external="C1",
+    description="外包装破损",
+    attachments=(
+        Attachment(name="box.jpg", media_type="image/jpeg", url="https://rma.example.com/box.jpg"),
+        Attachment(name="dossier.json", media_type="application/json", text="{}"),
+    ),
+)
 PUSH = {"status": "polling", "message": "", "autoCheck": "0", "comOld": "", "comNew": "", "lastResult": TRACK}
 
 
@@ -75,7 +98,13 @@ async def sim() -> AsyncIterator[Kuaidi100Sim]:
 
 class TestKuaidi100(CarrierContract):
     plugin = Kuaidi100
-    settings = {"customer": "CUSTOMER", "api_key": KEY, "salt": SALT}  # noqa: RUF012 - as in the contract's own text
+    settings = {  # noqa: RUF012 - as in the contract's own text
+        "customer": "CUSTOMER",
+        "api_key": KEY,
+        "salt": SALT,
+        "secret": SECRET,
+        "ticket_types": {"damage": 901},
+    }
     secret_field = "salt"
 
     def signed(self, account: Any, now: datetime) -> list[WebRequest]:
@@ -105,6 +134,20 @@ class TestKuaidi100(CarrierContract):
                 TrackParcel(waybill="YT0000000000001", carrier="YTO"),
                 (ok,),
                 errors=errors | {"retry": (refused | {"returnCode": "500"},)},
+            ),
+            Call(
+                "file_claim",
+                CLAIM,
+                (OPENED,),
+                keyless=True,
+                errors={"dead": ({"success": False, "code": 400},), "uncertain": ({}, {"success": True, "data": {}})},
+            ),
+            Call(
+                "answer_claim",
+                AnswerClaim(claim="1", waybill="YT0000000000001", origin="m1", text="…"),
+                ({"success": True, "code": 200},),
+                keyless=True,
+                errors={"dead": ({"success": False},), "uncertain": ({},)},
             ),
         ]
 
@@ -395,3 +438,72 @@ def test_a_sample_is_signed() -> None:
         assert event.parcel.status == status
     with pytest.raises(Unverified):
         plugin(salt="another").verify(kd.sample("polling", NOON), NOON)
+
+
+# Tickets
+
+TICKETS: dict[str, Any] = {"secret": SECRET, "ticket_types": {"damage": 901, "delay": 902}}
+
+
+async def test_a_ticket_names_parcel_kind_value_and_pictures(sim: Kuaidi100Sim) -> None:
+    sim.do_ship("YT0000000000001", "yuantong", ordered=True)
+    async with shop(sim, **TICKETS) as (kd, ctx):
+        result = await kd.file_claim(CLAIM, ctx)
+        late = FileClaim(waybill="YT0000000000001", claim=ClaimKind.DELAY, external="C1")
+        assert (await kd.file_claim(late, ctx)).id == "2"
+    (seen,) = result.events
+    assert (result.id, seen.claim, seen.status, seen.kind, seen.carrier) == ("1", "1", "submitted", "damage", "YTO")
+    assert "dossier.json" in (result.note or "")
+    first, second = sim.books["tickets"].values()
+    assert (first["secondType"], first["modityValue"], first["kuaidinum"]) == (901, "80.00", "YT0000000000001")
+    assert first["desc"] == {
+        "content": "外包装破损",
+        "attach": [{"type": 0, "uri": "https://rma.example.com/box.jpg"}],
+    }
+    assert (second["secondType"], "modityValue" in second) == (902, False)
+
+
+async def test_words_are_added_to_a_ticket(sim: Kuaidi100Sim) -> None:
+    sim.do_ship("YT0000000000001", "yuantong", ordered=True)
+    answer = AnswerClaim(claim="1", waybill="YT0000000000001", origin="m1", text="附上照片")
+    async with shop(sim, **TICKETS) as (kd, ctx):
+        with pytest.raises(Rejected, match="工单不存在"):
+            await kd.answer_claim(answer, ctx)
+        await kd.file_claim(CLAIM, ctx)
+        await kd.answer_claim(answer, ctx)
+    assert [one["content"] for one in sim.books["tickets"]["1"]["replies"]] == ["附上照片"]
+
+
+@pytest.mark.parametrize("amount", [None, Money.of("80 USD")])
+async def test_a_ticket_without_a_value_in_yuan_is_not_opened(amount: Money | None, sim: Kuaidi100Sim) -> None:
+    sim.do_ship("YT0000000000001", "yuantong", ordered=True)
+    async with shop(sim, **TICKETS) as (kd, ctx):
+        with pytest.raises(Rejected, match="CNY"):
+            await kd.file_claim(CLAIM.model_copy(update={"amount": amount}), ctx)
+    assert sim.books["tickets"] == {}
+
+
+@pytest.mark.parametrize(("settings", "words"), [({}, "商家寄件"), ({"secret": "wrong"}, "签名")])
+async def test_a_ticket_that_kuaidi100_refuses_waits_for_a_person(
+    settings: dict[str, str], words: str, sim: Kuaidi100Sim
+) -> None:
+    async with shop(sim, **TICKETS | settings) as (kd, ctx):
+        with pytest.raises(Rejected, match=words):
+            await kd.file_claim(CLAIM, ctx)
+
+
+def test_what_no_setting_names_is_left_to_another_way() -> None:
+    answer = AnswerClaim(claim="1", waybill="YT1", origin="m1", text="…")
+    loss = CLAIM.model_copy(update={"claim": ClaimKind.LOSS})
+    ready, bare = plugin(**TICKETS), plugin(ticket_types={"damage": 901})
+    assert (ready.route(CLAIM) is None, ready.route(answer) is None, ready.route(loss) is None) == (False, False, True)
+    assert [bare.route(one) for one in (CLAIM, answer)] == [None, None]
+    for action in (QueryClaim(claim="1", waybill="YT1"), AppealClaim(claim="1", waybill="YT1", text="…")):
+        assert ready.route(action) is None
+
+
+async def test_the_settings_say_what_a_tickets_status_means(sim: Kuaidi100Sim) -> None:
+    sim.do_ship("YT0000000000001", "yuantong", ordered=True)
+    async with shop(sim, **TICKETS, ticket_statuses={"0": "in_review"}) as (kd, ctx):
+        (seen,) = (await kd.file_claim(CLAIM, ctx)).events
+    assert seen.status == "in_review"

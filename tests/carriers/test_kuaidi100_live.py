@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from rmabridge.testing.simulators.kuaidi100 import Kuaidi100Sim
 
 CODE = "YT0000000000001"
@@ -16,8 +18,9 @@ TRACK = {"type": "parcel.track", "waybill": CODE, "carrier": "YTO"}
 async def followed(carried: Any) -> AsyncIterator[tuple[Any, Kuaidi100Sim]]:
     """A case whose parcel Kuaidi100 was asked to follow."""
     async with Kuaidi100Sim() as sim:
-        settings = {"customer": sim.customer, "api_key": sim.api_key, "salt": "salt-of-the-shop"}
-        sim.do_ship(CODE, "yuantong")
+        settings: dict[str, Any] = {"customer": sim.customer, "api_key": sim.api_key, "salt": "salt-of-the-shop"}
+        settings |= {"secret": sim.secret, "ticket_types": {"damage": 901}}
+        sim.do_ship(CODE, "yuantong", ordered=True)
         async with carried(sim, "kuaidi100", **settings) as world:
             await world.act(**TRACK)
             yield world, sim
@@ -72,3 +75,25 @@ async def test_a_query_in_a_busy_hour_comes_through_later(carried: Any) -> None:
         await world.later(5)
         assert world.row(f"parcel:query:{CODE}:1")[0] == "done"
         assert (world.parcel.status, len(sim.books["queries"])) == ("available_for_pickup", 1)
+
+
+CLAIM = {"type": "claim.file", "waybill": CODE, "carrier": "YTO", "claim": "damage", "description": "外包装破损"}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_ticket_is_opened_once_and_one_whose_answer_was_lost_waits_for_a_person(
+    lost: bool, carried: Any
+) -> None:
+    async with followed(carried) as (world, sim):
+        if lost:
+            sim.faults.add("lost answer")
+        claim = {**CLAIM, "external": world.case.id, "amount": {"amount": "80.00", "currency": "CNY"}}
+        for _ in range(2):
+            await world.act(**claim)
+        await world.later(90)
+        state, ref, _ = world.row(f"claim:YTO:{CODE}:damage")
+        assert (state, ref) == (("uncertain", None) if lost else ("done", "1"))
+        assert len(sim.books["tickets"]) == 1, "Kuaidi100 knows no key of ours: nothing is sent twice"
+        if not lost:
+            (filed,) = world.case.claims
+            assert (filed.id, filed.status, filed.carrier, str(filed.amount)) == ("1", "submitted", "YTO", "80.00 CNY")

@@ -151,6 +151,28 @@ def test_codes_details_and_types_say_what_an_activity_means(
     assert (event.parcel.status, event.parcel.exception) == (means, exception)
 
 
+# The seven messages that UPSTrackAlert.yaml of UPS-API/api-documentation shows, shortened to what tells them apart.
+EXAMPLES = [
+    ("M", "MP", "Shipment Ready for UPS", "003", "20240422", "041230", "info_received"),
+    ("I", "OR", "On the Way", "005", "20240423", "012901", "in_transit"),
+    ("I", "DP", "On the Way", "005", "20240423", "025400", "in_transit"),
+    ("I", "YP", "Preparing for Delivery", "071", "20240423", "043052", "in_transit"),
+    ("I", "YP", "Preparing for Delivery", "071", "20240423", "103936", "in_transit"),
+    ("I", "OT", "Out for Delivery", "021", "20240423", "131519", "out_for_delivery"),
+    ("D", "FS", "Delivered", "011", "20240423", "135004", "delivered"),
+]
+
+
+@pytest.mark.row("P48")
+def test_the_examples_of_upss_own_description_map_right() -> None:
+    for kind, code, words, detail, day, time, status in EXAMPLES:
+        told = {"type": kind, "code": code, "description": words, "descriptionCode": detail}
+        alert = ALERT | {"activityStatus": told, "gmtActivityDate": day, "gmtActivityTime": time}
+        (event,) = events(plugin(), request_of(alert))
+        assert (event.parcel.status, event.parcel.exception, event.parcel.last.text) == (status, None, words)
+        assert f"{event.at:%Y%m%d%H%M%S}" == day + time
+
+
 def test_without_greenwichs_time_the_local_one_counts_and_without_any_the_arrival() -> None:
     gone = {"gmtActivityDate": "", "gmtActivityTime": ""}
     (event,) = events(plugin(), request_of(ALERT | gone))

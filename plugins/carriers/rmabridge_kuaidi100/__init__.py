@@ -6,8 +6,11 @@ days without a scan, or sixty without a change) makes the parcel expired; one th
 The push address is ``[bridge] public_url`` with ``/hooks/{account}``; it is handed over with each subscription, so
 nothing is set up by hand. Kuaidi100 locks a number that is asked for more than 48 times in a day: let it push.
 
-Not built: tickets about damaged and lost parcels (商家寄件工单, for parcels that were ordered through Kuaidi100: the
-numbers of its kinds could not be read), interception and return pick-ups.
+Tickets about damaged and lost parcels (商家寄件工单) are opened and answered as claims, for parcels that were ordered
+through Kuaidi100 and only where ``ticket_types`` names the numbers of their kinds, which could not be read. How tickets
+are asked for and what their statuses mean could not be read either: their end is to be entered by hand.
+
+Not built: interception, return pick-ups, pictures of delivery.
 
 Reference: https://api.kuaidi100.com/document/
 
@@ -46,13 +49,14 @@ from rmabridge.errors import DeliveryError, Malformed, Rejected, Unauthorised, U
 from rmabridge.model import Event, QueryParcel, TrackParcel
 from rmabridge.wire import carriers
 from rmabridge.wire.bodies import dig, dump_json, read_form, read_json, read_object, text
-from rmabridge.wire.signing import any_matches, digest_hex, hmac_hex
+from rmabridge.wire.signing import any_matches, hmac_hex
 from rmabridge.wire.times import CHINA
 from rmabridge.wire.waybills import normalise
 
+from .calls import FORM, signature
+from .claiming import Tickets
 from .reading import Push, Track, parcel_seen
 
-FORM: Final = "application/x-www-form-urlencoded"
 CODE: Final = re.compile(r"[a-z0-9_]{2,40}")
 HALF_AN_HOUR: Final = 1800.0
 
@@ -73,25 +77,17 @@ SUBSCRIBE_CODES: Final[dict[str, Meaning]] = {
 }
 
 
-def signature(*parts: str) -> str:
-    """Kuaidi100's signature: the MD5 of the parts joined, in upper-case hex."""
-    return digest_hex("".join(parts).encode()).upper()
-
-
-class Kuaidi100(Plugin, ReceivesWebhooks, TracksParcels, Probes):
+class Kuaidi100(Tickets, ReceivesWebhooks, TracksParcels, Probes):
     """An account at Kuaidi100."""
 
     title: ClassVar[str] = "Kuaidi100 (快递100)"
     reference: ClassVar[str] = "https://api.kuaidi100.com/document/"
     pushes: ClassVar[bool] = True
 
-    customer: str = Field(min_length=1, description="customer code, shown in Kuaidi100's console")
-    api_key: Secrets = Field(description="授权key; signs queries and opens subscriptions (the first live one)")
     salt: Secrets = Field(
         description="a word of your own that Kuaidi100 signs pushes with; the first live one is handed over, and an "
         "older one must stay live as long as parcels that were subscribed with it"
     )
-    url: str = Field("https://poll.kuaidi100.com", description="address of queries and subscriptions")
     recognise_url: str = Field("https://www.kuaidi100.com/autonumber/auto", description="address of the recognition")
     carrier: str | None = Field(
         None, description="carrier of parcels that name none; left out, Kuaidi100 recognises it"
@@ -129,7 +125,7 @@ class Kuaidi100(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         told = {"callbackurl": self._callback(salt, ctx), "salt": salt, "phone": phone}
         told |= {"resultv2": "4", "autoCom": "0", "interCom": "0"}
         param = about | {"key": self._first(self.api_key, "api_key", ctx.now()), "parameters": told}
-        answer = await self._post(ctx, "/poll", {"schema": "json", "param": dump_json(param)})
+        answer = await self._post(ctx, f"{self.url.rstrip('/')}/poll", {"schema": "json", "param": dump_json(param)})
         refusal = self._refusal(answer, self.subscribe_codes)
         if isinstance(refusal, DeliveryError):
             raise refusal
@@ -146,13 +142,8 @@ class Kuaidi100(Plugin, ReceivesWebhooks, TracksParcels, Probes):
     async def _query(self, about: dict[str, str], ctx: Context) -> dict[str, Any]:
         param = dump_json(about)
         sign = signature(param, self._first(self.api_key, "api_key", ctx.now()), self.customer)
-        return await self._post(ctx, "/poll/query.do", {"customer": self.customer, "param": param, "sign": sign})
-
-    async def _post(self, ctx: Context, path: str, form: dict[str, str]) -> dict[str, Any]:
-        headers = {"Content-Type": f"{FORM};charset=utf-8"}
-        response = await ctx.http.post(self.url.rstrip("/") + path, data=form, headers=headers)
-        response.raise_for_status()
-        return read_object(response.content)
+        form = {"customer": self.customer, "param": param, "sign": sign}
+        return await self._post(ctx, f"{self.url.rstrip('/')}/poll/query.do", form)
 
     async def _company(self, action: QueryParcel | TrackParcel, ctx: Context) -> tuple[str, str | None]:
         """Kuaidi100's code of the carrier, and a note where it had to be recognised among several."""
@@ -193,11 +184,6 @@ class Kuaidi100(Plugin, ReceivesWebhooks, TracksParcels, Probes):
     def _mark(self, case: str, salt: str) -> str:
         """What ties the case to the push address, which Kuaidi100 does not sign."""
         return hmac_hex(salt, f"case:{case}".encode())[:32]
-
-    def _first(self, secrets: Secrets, name: str, now: datetime) -> str:
-        if found := live(secrets, now):
-            return found[0]
-        raise Unauthorised(f"no {name} is live", hint=f"put a current {name} into the account's settings")
 
     def _refusal(self, told: dict[str, Any], codes: dict[str, Meaning]) -> DeliveryError | bool:
         """The error that a refusal's code means, whether nothing is to be done about it; the HTTP status is 200."""

@@ -1,4 +1,4 @@
-"""A small Kuaidi100: queries, recognition, subscriptions, and pushes that are repeated until they are answered."""
+"""A small Kuaidi100: queries, recognition, subscriptions with pushes that are repeated, and tickets."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Refusal(Exception):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
+        self.code = code
         self.answer = {"result": False, "returnCode": code, "message": message}
 
 
@@ -41,22 +42,25 @@ class Kuaidi100Sim(Simulator):
 
     def __init__(self, customer: str = "CUSTOMER", api_key: str = "key", *, hook: str | None = None) -> None:
         super().__init__(hook=hook)
-        self.customer, self.api_key = customer, api_key
-        self.books |= {"subscriptions": {}, "queries": [], "pushes": [], "refusals": []}
+        self.customer, self.api_key, self.secret = customer, api_key, "secret-of-the-account"
+        self.books |= {"subscriptions": {}, "queries": [], "pushes": [], "refusals": [], "tickets": {}}
         self.shipments: dict[str, dict[str, Any]] = {}
         self.pause = 0.05
         self._refuse: list[tuple[str, str]] = []
         self._sent: dict[str, bytes] = {}
 
     def account_settings(self) -> dict[str, Any]:
-        """Settings of an account that asks here for carriers, too."""
-        return {**super().account_settings(), "recognise_url": f"{self.url}/autonumber/auto"}
+        """Settings of an account that asks for carriers and opens tickets here, too."""
+        here = {"recognise_url": f"{self.url}/autonumber/auto", "tickets_url": f"{self.url}/workorder/api"}
+        return {**super().account_settings(), **here}
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/poll/query.do", self._query_door),
             web.post("/poll", self._poll_door),
             web.get("/autonumber/auto", self._recognise_door),
+            web.post("/workorder/api/create", self._ticket_door),
+            web.post("/workorder/api/reply", self._ticket_door),
         ]
 
     async def _query_door(self, request: web.Request) -> web.Response:
@@ -69,7 +73,7 @@ class Kuaidi100Sim(Simulator):
         try:
             answer = call(dict(parse_qsl(await request.text(), keep_blank_values=True)))
         except Refusal as refusal:
-            self.books["refusals"].append(refusal.answer["returnCode"])
+            self.books["refusals"].append(refusal.code)
             answer = refusal.answer
         return web.json_response(answer, dumps=_dump)
 
@@ -79,6 +83,35 @@ class Kuaidi100Sim(Simulator):
         found = self.shipments.get(request.query.get("num", ""), {}).get("companies", [])
         guesses = [{"comCode": one, "lengthPre": 15, "noCount": 100, "noPre": "YT"} for one in found]
         return web.json_response(guesses, dumps=_dump)
+
+    async def _ticket_door(self, request: web.Request) -> web.Response:
+        form = dict(parse_qsl(await request.text(), keep_blank_values=True))
+        try:
+            told = {"code": 200, "success": True, "message": "", "data": self._ticket(form)}
+        except Refusal as refusal:
+            self.books["refusals"].append(refusal.code)
+            told = {"code": int(refusal.code), "success": False, "message": str(refusal), "data": None}
+        return web.json_response(told | {"time": int(self.now().timestamp() * 1000)}, dumps=_dump)
+
+    def _ticket(self, form: dict[str, str]) -> dict[str, Any]:
+        """A new ticket, or words in one that is open."""
+        signed = form.get("param", "") + form.get("t", "") + self.api_key + self.secret
+        if form.get("key") != self.api_key or form.get("sign") != sign(signed):
+            raise Refusal("503", "验证签名失败")
+        about = _object(form["param"]) or {}
+        tickets = self.books["tickets"]
+        if form.get("method") == "addReply":
+            if about.get("consultId") not in tickets:
+                raise Refusal("400", "工单不存在")
+            tickets[about["consultId"]]["replies"].append(about)
+            return {}
+        if not self.shipments.get(about.get("kuaidinum", ""), {}).get("ordered"):
+            raise Refusal("400", "运单不是通过商家寄件下单")
+        if self._refuse:
+            raise Refusal(*self._refuse.pop(0))
+        number = str(len(tickets) + 1)
+        tickets[number] = {**about, "replies": []}
+        return {"id": int(number), "status": 0}
 
     def _query(self, form: dict[str, str]) -> dict[str, Any]:
         param = form.get("param", "")
@@ -137,10 +170,10 @@ class Kuaidi100Sim(Simulator):
         moment = datetime.fromisoformat(at) if at else self.now()
         return moment.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
 
-    def do_ship(self, number: str, companies: str | list[str], phone_tail: str = "") -> None:
+    def do_ship(self, number: str, companies: str | list[str], phone_tail: str = "", *, ordered: bool = False) -> None:
         """A carrier takes a parcel; of several ``companies`` each could have issued the number."""
         many = [companies] if isinstance(companies, str) else companies
-        self.shipments[number] = {"companies": many, "tail": phone_tail, "rows": []}
+        self.shipments[number] = {"companies": many, "tail": phone_tail, "rows": [], "ordered": ordered}
 
     async def do_scan(self, number: str, code: str, text: str, place: str = "", at: str | None = None) -> bool:
         """The carrier scans the parcel; whoever subscribed is told. Answers whether the push was accepted."""
