@@ -61,12 +61,13 @@ def decided(sim: ShopifySim) -> int:
 
 
 APPROVE = Does(
-    ShopifySim, configure, approved, key="return:decide:930000111", settled="find", says="returnApproveRequest", opens=requested,
-    happened=decided, shown=lambda case: case.request is not None and case.request.status == "approved",
+    ShopifySim, configure, approved, key="return:decide:930000111", settled="find", says="returnApproveRequest",
+    opens=requested, happened=decided,
+    shown=lambda case: case.request is not None and case.request.status == "approved",
 )  # fmt: skip
 REFUND = Does(
-    ShopifySim, configure, paid, key="refund:930000111:all", settled="find", says="returnProcess", money=True, opens=let_in,
-    happened=lambda sim: len(sim.books["refunds"]),
+    ShopifySim, configure, paid, key="refund:930000111:all", settled="find", says="returnProcess", money=True,
+    opens=let_in, happened=lambda sim: len(sim.books["refunds"]),
     shown=lambda case: [str(one.amount) for one in case.refunds] == ["21.00 USD"],
 )  # fmt: skip
 UPDATE = Tells(

@@ -1,4 +1,4 @@
-"""Taobao under every fault: a refund is paid once, words stand in the thread once, and every polled message is heard."""
+"""Taobao under every fault: a refund is paid once, words stand in the thread once, the queue loses nothing."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def ours(sim: TaobaoSim) -> int:
 
 
 PAY = Does(
-    TaobaoSim, configure, paid, key="refund:987654321:all", settled="find", says="taobao.rp.refunds.agree", money=True, opens=asked_for,
-    happened=lambda sim: sum(sim.books["paid"].values()) // 1990,
+    TaobaoSim, configure, paid, key="refund:987654321:all", settled="find", says="taobao.rp.refunds.agree", money=True,
+    opens=asked_for, happened=lambda sim: sum(sim.books["paid"].values()) // 1990,
 )  # fmt: skip
 SAY = Does(
     TaobaoSim, configure, said, key="m1", settled="find", says="taobao.refund.message.add", opens=asked_for,

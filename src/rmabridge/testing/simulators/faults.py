@@ -32,6 +32,7 @@ HOOKS: Final = {
     "out of order": "a webhook is held back and delivered after the next one",
     "stale": "a webhook is made and signed with a clock that is hours behind",
     "lost": "a webhook is never delivered",
+    "garbled": "a webhook's body arrives as something else, under the headers of the right one",
 }
 KINDS: Final = {**DOORS, **HOOKS}
 PAGE: Final = "<!doctype html><html><head><title>Welcome</title></head><body><h1>It works!</h1></body></html>"
@@ -40,7 +41,7 @@ PIECES: Final = 8
 
 
 class NoSuchFault(ValueError):
-    """There is no fault of this name."""
+    """There is no such fault."""
 
 
 @dataclass(slots=True)
@@ -48,8 +49,8 @@ class Fault:
     """One fault that is switched on.
 
     It strikes ``times`` requests or webhooks (0: until it is cleared) whose address holds ``path`` and which say
-    ``says`` in request line, headers or body, each with ``chance``. ``seconds`` is how slow, how long to wait or how far behind;
-    ``content`` what the wrong page says.
+    ``says`` in request line, headers or body, each with ``chance``. ``seconds`` is how slow, how long to wait or how
+    far behind; ``content`` what the wrong page says.
     """
 
     name: str

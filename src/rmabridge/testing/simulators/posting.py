@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import aiohttp
@@ -56,6 +56,8 @@ class Post:
             self.note({"status": 0, "bytes": len(webhook.body), "fault": name})
             self.held += [webhook] if name == "out of order" else []
             return 0
+        if fault is not None and name == "garbled":
+            webhook = replace(webhook, body=fault.content.encode())
         status = await self._deliver(webhook)
         if name == "duplicate":
             await self._deliver(webhook)
