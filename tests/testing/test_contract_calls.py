@@ -106,8 +106,6 @@ class TestToy(CallContract):
         return [
             Call("pay_refund", refund, (PAID,), errors=REFUSED, found=(PAID,), absent=({"id": "F1", "paid": False},)),
             Call("decline_return", DeclineReturn(request="R1"), ({"id": "R1"}, {"id": "R1", "status": "declined"})),
-            Call("fetch_order", FetchOrder(order="A1"), ({"id": "A1"},)),
-            # more
         ]
 """
 
@@ -173,7 +171,9 @@ CALL_FAULTS = {
         ('Result(id=text(made["id"]), ', 'Result(id=text(made["id"]), note=self.secret_word.get_secret_value(), ')
     ],
     "test_an_account_that_was_never_connected_says_so": [("if held is None", "if held == {}")],
-    "test_the_recorded_answers_hold_no_personal_data": [('{"id": "A1"}', '{"id": "A1", "mail": "li.na@gmail.com"}')],
+    "test_the_recorded_answers_hold_no_personal_data": [
+        ('({"id": "R1"}, ', '({"id": "R1", "mail": "li.na@gmail.com"}, ')
+    ],
     "test_a_refusal_waits_for_a_person": status(404, 'raise Unavailable("later")'),
     "test_refused_credentials_stop_the_account": status(401, 'raise Rejected("no")'),
     "test_a_redirect_is_no_success": status(302, 'return {"id": "1", "status": "declined"}'),
