@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -85,6 +87,7 @@ class TestSfExpress(CarrierContract):
         "partner_id": "SHOP001",
         "check_word": WORD,
         "push_token": TOKEN,
+        "register_routes": True,
     }
     secret_field = "push_token"
 
@@ -103,6 +106,7 @@ class TestSfExpress(CarrierContract):
         }
         return [
             Call("query", QueryParcel(waybill=CODE, phone_tail="5678"), (answer(),), errors=errors),
+            Call("track", TrackParcel(waybill=CODE, phone_tail="5678"), (answer(),), errors=errors),
         ]
 
 
@@ -309,7 +313,27 @@ async def test_a_probe_is_content_with_any_answer_to_good_credentials(sim: SfExp
         assert "运单号不合法" in await sf.probe(ctx)
 
 
-async def test_there_is_nothing_to_subscribe_to(sim: SfExpressSim) -> None:
+async def test_a_parcel_is_registered_for_pushes_where_the_settings_say_so(sim: SfExpressSim) -> None:
+    sim.do_ship(CODE, "5678")
+    async with shop(sim, register_routes=True) as (sf, ctx):
+        assert (await sf.track(TrackParcel(waybill=CODE, phone_tail="13812345678"), ctx)).id == CODE
+        with pytest.raises(Rejected, match="8018"):
+            await sf.track(TrackParcel(waybill=CODE), ctx)
+    assert sim.shipments[CODE]["ordered"]
+
+
+async def test_the_simple_digest_leaves_the_text_as_it_is() -> None:
+    sf, ctx = plugin(signing="simple"), context("sf")
+    with respx.mock(using="httpx") as mock:
+        route = mock.post("https://bspgw.sf-express.com/std/service").respond(json=answer())
+        await sf.query(QueryParcel(waybill=CODE), ctx)
+    form = dict(parse_qsl(route.calls.last.request.content.decode()))
+    plain = form["msgData"] + form["timestamp"] + WORD
+    assert form["msgDigest"] == base64.b64encode(hashlib.md5(plain.encode()).digest()).decode()
+    await ctx.http.aclose()
+
+
+async def test_without_registering_there_is_nothing_to_ask_for(sim: SfExpressSim) -> None:
     async with shop(sim) as (sf, ctx):
         result = await sf.track(TrackParcel(waybill=CODE), ctx)
     assert (result.events, sim.books["queries"]) == ((), [])

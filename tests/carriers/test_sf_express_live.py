@@ -15,12 +15,12 @@ TOKEN = "long-and-random"
 
 
 @asynccontextmanager
-async def followed(carried: Any, *, ordered: bool = True) -> AsyncIterator[tuple[Any, SfExpressSim]]:
+async def followed(carried: Any, *, ordered: bool = True, **more: Any) -> AsyncIterator[tuple[Any, SfExpressSim]]:
     """A case that knows its parcel at SF."""
     async with SfExpressSim() as sim:
         settings = {"partner_id": sim.partner_id, "check_word": sim.check_word, "push_token": TOKEN}
         sim.do_ship(CODE, "5678", ordered=ordered)
-        async with carried(sim, "sf_express", **settings) as world:
+        async with carried(sim, "sf_express", **settings, **more) as world:
             sim.hook = f"{sim.hook}?token={TOKEN}"
             await world.act(type="parcel.query", waybill=CODE, carrier="SF", phone_tail="5678")
             yield world, sim
@@ -41,6 +41,16 @@ async def test_pushed_routes_gather_in_the_case(way: Any, carried: Any) -> None:
         assert [scan.exception for scan in world.parcel.scans] == [None, "damaged", None]
         assert (world.parcel.status, world.seen()) == ("delivered", 4), "the query and three nodes"
         assert all(push["accepted"] for push in sim.books["pushes"])
+
+
+async def test_a_parcel_that_was_ordered_elsewhere_is_registered_and_then_pushed(carried: Any) -> None:
+    async with followed(carried, ordered=False, register_routes=True) as (world, sim):
+        await world.act(type="parcel.track", waybill=CODE, carrier="SF", phone_tail="5678")
+        assert world.row(f"parcel:track:{CODE}")[:2] == ("done", CODE)
+        await world.later(60)
+        assert await sim.do_scan(CODE, "44", "派送中", "深圳市") == 200
+        await world.world.settle()
+        assert world.parcel.status == "out_for_delivery"
 
 
 async def test_a_late_node_does_not_undo_a_newer_one(carried: Any) -> None:

@@ -1,26 +1,29 @@
 """SF Express (顺丰速运) through its open platform (丰桥): routes of a waybill on request, and pushed routes.
 
 What it does: asks for all routes of a waybill (``EXP_RECE_SEARCH_ROUTES``), and takes the pushes of new routes
-(``RoutePushService``) as JSON or as a form with XML, each answered in its own form. SF pushes only what was ordered
-through 丰桥, with the address that is set in its console: ``/hooks/{account}?token=…`` with the account's
-``push_token``. SF signs no push in the documents that could be read, so without a token the door stays shut. There is
-no subscription: for parcels that were ordered elsewhere set ``poll`` of the tracking policy.
+(``RoutePushService``) as JSON or as a form with XML, each answered in its own form. SF pushes by itself what was
+ordered through 丰桥, to the address that is set in its console: ``/hooks/{account}?token=…`` with the account's
+``push_token``. SF signs no push in the documents that could be read, so without a token the door stays shut. For
+parcels that were ordered elsewhere set ``register_routes``, or ``poll`` of the tracking policy.
 
-Not built: claims (there is no public service code for 理赔: they go to the month card's account manager), orders and
-interception, access tokens (OAuth2) in place of the digest, and the platform for international parcels.
+Not built: claims (there is no public service code for 理赔: they go to the month card's account manager), pictures as
+proof (they are pushed encrypted), orders and interception, access tokens (OAuth2) in place of the digest, and the
+platform for international parcels.
 
 Reference: https://open.sf-express.com
 
-Not verified, and therefore settings: what the platform's codes mean (``busy_codes``, ``credential_codes``) and the
-words of a passing refusal (``busy_words``). What status and operation codes mean comes from public clients, not from
-the vendor. That some accounts get pushes with ``msgDigest`` is not verified: where there is one, it must be right.
+Not verified, and therefore settings: registering parcels for pushes (``register_routes``, as one public client does
+it), the digest without escaping (``signing = "simple"``), what the platform's codes mean (``busy_codes``,
+``credential_codes``) and the words of a passing refusal (``busy_words``). What status and operation codes mean comes
+from public clients, not from the vendor. That some accounts get pushes with ``msgDigest`` is not verified: where there
+is one, it must be right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 from urllib.parse import quote_plus
 from zoneinfo import ZoneInfo
 
@@ -53,6 +56,8 @@ from .reading import Routes, news, pushed, snapshot
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 ROUTES: Final = "EXP_RECE_SEARCH_ROUTES"
+REGISTER: Final = "EXP_RECE_REGISTER_ROUTE"
+BY_WAYBILL: Final = "2"
 ACCEPTED: Final = "A1000"
 DONE: Final = "S0000"
 XML_REPLY: Final = (
@@ -60,10 +65,10 @@ XML_REPLY: Final = (
 )
 
 
-def digest(msg_data: str, timestamp: str, check_word: str) -> str:
+def digest(msg_data: str, timestamp: str, check_word: str, *, escaped: bool = True) -> str:
     """SF's ``msgDigest``: the MD5's raw bytes in base64, over text that is escaped as Java's URLEncoder does it."""
-    escaped = quote_plus(f"{msg_data}{timestamp}{check_word}", safe="*-._").replace("~", "%7E")
-    return digest_base64(escaped.encode())
+    plain = f"{msg_data}{timestamp}{check_word}"
+    return digest_base64((quote_plus(plain, safe="*-._").replace("~", "%7E") if escaped else plain).encode())
 
 
 class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
@@ -82,10 +87,17 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         "https://bspgw.sf-express.com/std/service",
         description="address of the platform, of its sandbox or of Hong Kong",
     )
+    signing: Literal["standard", "simple"] = Field(
+        "standard", description="the digest that the account uses: 标准MD5 over escaped text, or 简易MD5 over the text"
+    )
+    register_routes: bool = Field(
+        False, description="register each parcel for pushes; set their address in SF's console first"
+    )
     language: str = Field("zh-CN", description="language of the scans' words")
     probe_waybill: str = Field("SF0000000000000", description="number that is asked for to try the account")
     busy_codes: tuple[str, ...] = Field(
-        ("A1005", "A1009", "A1099"), description="apiResultCode of what passes: too many calls, a service that is down"
+        ("A1005", "A1009", "A1099", "S0001", "S0003"),
+        description="codes of what passes: too many calls, a service or a system that is down",
     )
     credential_codes: tuple[str, ...] = Field(
         ("A1003", "A1004", "A1006"), description="apiResultCode of what our account lacks: address, right, signature"
@@ -104,8 +116,13 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         return Result(events=(snapshot(waybill, routes, ctx.now()),), note=note)
 
     async def track(self, action: TrackParcel, ctx: Context) -> Result:
-        """Nothing to ask for: SF pushes by itself what was ordered through its platform."""
-        return Result(note="SF pushes what was ordered through 丰桥; for other parcels set poll of the tracking policy")
+        """Register the parcel for pushes, where the settings say so; else SF pushes what was ordered through 丰桥."""
+        if not self.register_routes:
+            return Result(note="SF pushes what was ordered through 丰桥; for others set register_routes, or poll")
+        waybill = normalise(action.waybill)
+        about = {"type": BY_WAYBILL, "attributeNo": waybill, "language": self.language}
+        await self._call(ctx, REGISTER, about | _phone(action.phone_tail))
+        return Result(id=waybill)
 
     async def probe(self, ctx: Context) -> str:
         """Ask for a number; that SF knows nothing of it shows the credentials as good."""
@@ -118,7 +135,7 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
     def _about(self, waybill: str, phone_tail: str | None) -> dict[str, Any]:
         about: dict[str, Any] = {"language": self.language, "trackingType": "1", "trackingNumber": [waybill]}
         about["methodType"] = "1"
-        return about | ({"checkPhoneNo": phone_tail[-4:]} if phone_tail else {})
+        return about | _phone(phone_tail)
 
     async def _call(self, ctx: Context, service: str, about: dict[str, Any]) -> dict[str, Any]:
         """One call; what SF answers is JSON in a text in JSON, and either may refuse."""
@@ -131,12 +148,15 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
             "requestID": ctx.idempotency_key,
             "serviceCode": service,
             "timestamp": stamp,
-            "msgDigest": digest(data, stamp, words[0]),
+            "msgDigest": self._digest(data, stamp, words[0]),
             "msgData": data,
         }
         response = await ctx.http.post(self.url, data=form, headers={"Content-Type": f"{FORM};charset=UTF-8"})
         response.raise_for_status()
         return self._inner(read_object(response.content))
+
+    def _digest(self, data: str, stamp: str, check_word: str) -> str:
+        return digest(data, stamp, check_word, escaped=self.signing == "standard")
 
     def _inner(self, told: dict[str, Any]) -> dict[str, Any]:
         code = text(told.get("apiResultCode"))
@@ -167,7 +187,7 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         form = read_form(request.body) if request.content_type == FORM else {}
         if given := form.get("msgDigest"):
             data, stamp = form.get("msgData", ""), form.get("timestamp", "")
-            if not any_matches(given, [digest(data, stamp, one) for one in live(self.check_word, now)]):
+            if not any_matches(given, [self._digest(data, stamp, one) for one in live(self.check_word, now)]):
                 raise Unverified("msgDigest does not fit the content")
         nodes = pushed(request.body)
         return Receipt(lane=text(dig(nodes, 0, "mailno")) if len(nodes) == 1 else None)
@@ -199,6 +219,10 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         body = dump_json({"Body": {"WaybillRoute": [node]}}).encode()
         query = {"token": token} if (token := next(iter(live(self.push_token or (), now)), "")) else {}
         return WebRequest("POST", f"/hooks/{self.account}", query, {"Content-Type": JSON}, body)
+
+
+def _phone(tail: str | None) -> dict[str, str]:
+    return {"checkPhoneNo": tail[-4:]} if tail else {}
 
 
 @hookimpl

@@ -21,6 +21,7 @@ FIELDS = ("partnerID", "requestID", "serviceCode", "timestamp", "msgDigest", "ms
 # What Java's URLEncoder leaves as it is; a space becomes a plus, all else is escaped.
 PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-._")
 MOST = 10
+SERVICES = frozenset({"EXP_RECE_SEARCH_ROUTES", "EXP_RECE_REGISTER_ROUTE"})
 # Operation → first and secondary status with their names, as far as the vendor's clients show them.
 STATUS = {
     "50": ("1", "已揽收", "101", "已揽收"),
@@ -77,7 +78,8 @@ class SfExpressSim(Simulator):
         told = {"apiErrorMsg": "", "apiResponseID": "00016B0D59BA503FDF3C3333355F863F", "apiResultCode": "A1000"}
         try:
             data = self._checked(request, dict(parse_qsl(await request.text(), keep_blank_values=True)))
-            inner = {"success": True, "errorCode": "S0000", "errorMsg": None, "msgData": self._search(data)}
+            found = self._search(data) if "trackingNumber" in data else self._register(data)
+            inner = {"success": True, "errorCode": "S0000", "errorMsg": None, "msgData": found}
         except Refusal as refusal:
             self.books["refusals"].append(refusal.code)
             if refusal.api:
@@ -90,7 +92,7 @@ class SfExpressSim(Simulator):
     def _checked(self, request: web.Request, form: dict[str, str]) -> dict[str, Any]:
         if request.content_type != FORM.partition(";")[0] or any(not form.get(one) for one in FIELDS):
             raise Refusal("A1001", "必传参数不可为空", api=True)
-        if form["partnerID"] != self.partner_id or form["serviceCode"] != "EXP_RECE_SEARCH_ROUTES":
+        if form["partnerID"] != self.partner_id or form["serviceCode"] not in SERVICES:
             raise Refusal("A1004", "无对应服务权限", api=True)
         if form["msgDigest"] != sign(form["msgData"], form["timestamp"], self.check_word):
             raise Refusal("A1006", "数字签名无效", api=True)
@@ -110,6 +112,14 @@ class SfExpressSim(Simulator):
         self.books["queries"].append(data)
         shown = [{"mailNo": one, "routes": self._routes(one, str(data.get("checkPhoneNo") or ""))} for one in numbers]
         return {"routeResps": shown}
+
+    def _register(self, data: dict[str, Any]) -> dict[str, Any]:
+        """From now on the parcel's nodes are pushed."""
+        shipment = self.shipments.get(str(data.get("attributeNo")))
+        if data.get("type") != "2" or shipment is None or shipment["tail"] != data.get("checkPhoneNo"):
+            raise Refusal("8018", "未获取到订单信息")
+        shipment["ordered"] = True
+        return {}
 
     def _routes(self, waybill: str, tail: str) -> list[dict[str, Any]]:
         """The nodes, the newest first; none where the phone does not fit, and no word about it."""
