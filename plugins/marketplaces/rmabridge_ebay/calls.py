@@ -92,4 +92,7 @@ class Calls(Plugin):
         answer.raise_for_status()
         if not answer.content and method != "GET":
             return {}
-        return read_object(answer.content)
+        told = read_object(answer.content)
+        if told.get("error") or told.get("errors"):
+            raise ValueError(f"HTTP {answer.status_code} with an error: it may have happened")
+        return told

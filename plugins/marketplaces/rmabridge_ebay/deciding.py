@@ -49,7 +49,7 @@ class Deciding(Feeding, DecidesReturns, PaysRefunds):
 
     async def find_decision(self, action: ApproveReturn | DeclineReturn, ctx: Context) -> Finding:
         """Whether the return stands as asked."""
-        held = await self._return(_plain(action.request), ctx)
+        held = await self._known(action.request, ctx)
         now = status(dig(held, "detail", "state"), self.states)
         wanted = RequestStatus.APPROVED if isinstance(action, ApproveReturn) else RequestStatus.DECLINED
         if now is wanted:
@@ -57,11 +57,18 @@ class Deciding(Feeding, DecidesReturns, PaysRefunds):
         return Finding(False if now is RequestStatus.REQUESTED else None)
 
     async def _decide(self, request: str, body: dict[str, Any], wanted: RequestStatus, ctx: Context) -> Result:
-        held = await self._return(_plain(request), ctx)
+        held = await self._known(request, ctx)
         if status(dig(held, "detail", "state"), self.states) is wanted:
             return self._shown(request, held, ctx)
         await self._post_order(ctx, "POST", f"/return/{request}/decide", json=body)
         return await self._afterwards(request, ctx)
+
+    async def _known(self, request: str, ctx: Context) -> dict[str, Any]:
+        """The return as it is now, before anything is done about it."""
+        held = await self._return(_plain(request), ctx)
+        if id_of(dig(held, "detail", "returnId")) != request:
+            raise ValueError("the answer shows no such return")
+        return held
 
     async def _afterwards(self, request: str, ctx: Context) -> Result:
         try:
@@ -79,10 +86,8 @@ class Deciding(Feeding, DecidesReturns, PaysRefunds):
             return await self._pay_order(action, ctx)
         if action.request.startswith(INQUIRY):
             return await self._pay_inquiry(action, ctx)
-        request = _plain(action.request)
-        held = await self._return(request, ctx)
-        if not isinstance(held.get("detail"), dict):
-            raise ValueError("the answer shows no return")
+        request = action.request
+        held = await self._known(request, ctx)
         paid = money(dig(held, "detail", "sellerTotalRefund", "actualRefundAmount"))
         if paid and paid.amount > 0:
             raise Rejected(f"eBay shows {paid} paid for this return already", hint=_BY_HAND)
@@ -148,7 +153,7 @@ class Deciding(Feeding, DecidesReturns, PaysRefunds):
         if action.request.startswith(INQUIRY):
             held = await self._post_order(ctx, "GET", f"/inquiry/{id_of(action.request.removeprefix(INQUIRY))}")
             return Finding(None if "CLOSED" in word(held.get("state") or held.get("status")) else False)
-        held = await self._return(_plain(action.request), ctx)
+        held = await self._known(action.request, ctx)
         paid = money(dig(held, "detail", "sellerTotalRefund", "actualRefundAmount"))
         if paid is None or paid.amount == 0:
             return Finding(False)

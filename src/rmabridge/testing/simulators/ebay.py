@@ -48,7 +48,7 @@ class EbaySim(EbayDoors):
 
     def do_open_return(
         self, order: str, reason: str = "ARRIVED_DAMAGED", comments: str = "It arrived broken",
-        kind: str = "MONEY_BACK", days_ago: float = 0,
+        kind: str = "MONEY_BACK", days_ago: float = 0.02,
     ) -> Record:  # fmt: skip
         """A buyer asks to send goods back."""
         id_, held = str(self.number()), self.books["orders"][order]
@@ -107,7 +107,7 @@ class EbaySim(EbayDoors):
         }  # fmt: skip
         self.turn(held, "ITEM_DELIVERED", author="SYSTEM")
 
-    def do_open_inquiry(self, order: str, days_ago: float = 0) -> Record:
+    def do_open_inquiry(self, order: str, days_ago: float = 0.02) -> Record:
         """The buyer says that nothing came."""
         id_, held = str(self.number()), self.books["orders"][order]
         self.books["inquiries"][id_] = {
@@ -128,7 +128,7 @@ class EbaySim(EbayDoors):
         self.books["cases"][id_] = {
             "caseId": id_, "itemId": item["itemId"], "transactionId": item["transactionId"], "caseType": "SNAD",
             "buyer": held["buyerLoginName"], "claimAmount": held["sellerTotalRefund"]["estimatedRefundAmount"],
-            "caseStatusEnum": "WAITING_SELLER_RESPONSE", "creationDate": self.date(),
+            "caseStatusEnum": "WAITING_SELLER_RESPONSE", "creationDate": self.date(0.01),
             "lastModifiedDate": self.date(), "respondByDate": self.date(-5),
         }  # fmt: skip
         return {"case": id_}
