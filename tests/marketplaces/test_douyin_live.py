@@ -51,6 +51,14 @@ async def approve(world: World, key: str) -> None:
     await world.settle()
 
 
+async def later(world: World, sim: DouyinSim) -> None:
+    """Two minutes pass here and there."""
+    world.bridge.store.clock.offset += timedelta(minutes=2)
+    sim.offset += timedelta(minutes=2)
+    for loop in (world.bridge.dispatcher, world.bridge.lookup):
+        loop.wake.set()
+
+
 async def compare(world: World) -> None:
     """Compare with the platform now (after the bridge has set its own time for that)."""
     await world.until(lambda: world.rows("SELECT 1 FROM cursors WHERE account = 'dou' AND kind = 'reconcile'"))
@@ -145,3 +153,41 @@ async def test_a_forged_push_stays_out_and_the_consoles_test_is_answered(
         assert (await sim.do_open(sim.do_place_order()["order"]))["status"] == 401
         await world.settle()
         assert cases(world) == []
+
+
+@pytest.mark.parametrize("fault", ["lost answer", "429"])
+async def test_a_payment_that_goes_wrong_on_the_way_is_made_once(
+    tmp_path: Path, sink: Sink, sim: DouyinSim, fault: str
+) -> None:
+    async with running(shop(tmp_path, sink, sim), sink) as world:
+        sim.hook = f"{world.bridge.url}/hooks/dou"
+        id_ = str((await sim.do_open(sim.do_place_order()["order"]))["request"])
+        await approve(world, f"return:decide:{id_}")
+        sim.faults.add(fault, path="afterSale/operate", seconds=1 if fault == "429" else 0)
+        await approve(world, f"refund:{id_}:all")
+        state = f"SELECT state FROM outbox WHERE key = 'refund:{id_}:all'"
+        await world.until(lambda: world.rows(state)[0][0] in {"uncertain", "due", "done"})
+        await later(world, sim)
+        await world.until(lambda: world.rows(state) == [("done",)])
+        await world.settle()
+        assert [one["fault"] for one in sim.faults.struck] == [fault]
+        assert sim.books["paid"] == {id_: 1990} and decided(sim) == [201]
+        assert [str(one.amount) for one in cases(world)[0].refunds] == ["19.90 CNY"]
+
+
+async def test_pushes_twice_and_out_of_order_leave_the_newest_state(tmp_path: Path, sink: Sink, sim: DouyinSim) -> None:
+    async with running(shop(tmp_path, sink, sim), sink) as world:
+        sim.hook = f"{world.bridge.url}/hooks/dou"
+        sim.offset = timedelta(minutes=-1)
+        id_ = str((await sim.do_open(sim.do_place_order()["order"], "exchange"))["request"])
+        await world.until(lambda: cases(world) and cases(world)[0].order)
+        sim.faults.add("duplicate")
+        await sim.do_arbitrate(id_)
+        sim.faults.add("out of order")
+        await sim.do_modify(id_)
+        await sim.do_withdraw(id_)
+        await world.until(lambda: cases(world)[0].status is Status.CANCELLED)
+        await world.settle()
+        assert cases(world)[0].status is Status.CANCELLED
+        assert [one["fault"] for one in sim.faults.struck] == ["duplicate", "out of order"]
+        assert world.rows("SELECT count(*) FROM timeline WHERE type = 'noted'") == [(1,)]

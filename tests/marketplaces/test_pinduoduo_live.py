@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ async def poll(world: World, sim: PinduoduoSim) -> None:
     every = 2 * len(world.bridge.registry.accounts["pdd"].statuses)
     await world.until(lambda: sum(one["type"] == listed for one in sim.books["calls"]) > before + every)
     await world.settle()
+
+
+async def later(world: World, sim: PinduoduoSim) -> None:
+    """Two minutes pass here and there."""
+    world.bridge.store.clock.offset += timedelta(minutes=2)
+    sim.offset += timedelta(minutes=2)
+    for loop in (world.bridge.dispatcher, world.bridge.lookup):
+        loop.wake.set()
 
 
 async def approve(world: World, key: str) -> None:
@@ -123,3 +132,25 @@ async def test_what_happened_during_a_standstill_is_heard_and_counts_once(
         types = [one for (one,) in world.rows(f"SELECT type FROM timeline WHERE case_id = '{case.id}'")]
         assert types.count("case.requested") == 1
         assert world.rows("SELECT count(*) FROM inbox WHERE kind = 'poll'") == [(1,)]
+
+
+@pytest.mark.parametrize("fault", ["lost answer", "429"])
+async def test_a_payment_that_goes_wrong_on_the_way_is_made_once(
+    tmp_path: Path, sink: Sink, sim: PinduoduoSim, fault: str
+) -> None:
+    made = sim.do_open_refund(sim.do_place_order()["order"], minutes_ago=2)
+    id_, request = str(made["refund"]), str(made["request"])
+    async with running(shop(tmp_path, sink, sim, statuses=[1]), sink) as world:
+        await approve(world, f"return:decide:{request}")
+        sim.faults.add(fault, says="pdd.refund.agree", seconds=1 if fault == "429" else 0)
+        await approve(world, f"refund:{request}:all")
+        state = f"SELECT state FROM outbox WHERE key = 'refund:{request}:all'"
+        await world.until(lambda: world.rows(state)[0][0] in {"uncertain", "due", "done"})
+        await later(world, sim)
+        await world.until(lambda: world.rows(state) == [("done",)])
+        await world.settle()
+        assert [one["fault"] for one in sim.faults.struck] == [fault]
+        assert sim.books["paid"] == {id_: "19.90"} and agreed(sim) == ["pdd.refund.agree"]
+        assert [(one.status, str(one.amount)) for one in cases(world)[0].refunds] == [
+            (RefundStatus.PENDING, "19.90 CNY")
+        ]
