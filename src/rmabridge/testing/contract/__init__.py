@@ -9,6 +9,11 @@
         def calls(self):
             return [Call("query", QueryParcel(waybill="A1"), ({"status": "delivered"},))]
 
+``CarrierContract``, ``ChannelContract``, ``HelpdeskContract``, ``MarketplaceContract``, ``ServiceContract`` and
+``PolicyContract`` are for the kinds; ``CallContract`` holds the checks of every call out and of what each ability
+promises. Derive from ``FetchContract`` as well where the account polls or lists, from ``ConnectContract`` where it is
+probed or connected, from ``EvidenceContract`` for a policy that asks buyers for evidence.
+
 Each check is a method whose name says what is kept; override one only with a reason that you would tell a reviewer.
 """
 
