@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from amazon_queue import KEYS, Queue, a_queue
 from rmabridge.model import Case, CaseKind, Form, Issue, ParcelStatus, RefKind, RequestStatus
 from rmabridge.testing.simulators.amazon import AmazonSim
 from rmabridge.testing.simulators.sink import Sink
+from serving import Child
 from worlds import World, document, running
 
 
@@ -104,6 +106,34 @@ async def test_a_notification_is_deleted_only_after_it_is_on_disk(
         queue.show_again()
         await poll(world)
         assert queue.left() == 0 and len(cases(world)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.row("P03")
+async def test_a_crash_before_the_commit_has_the_queue_deliver_again_and_no_event_is_lost(
+    tmp_path: Path, sink: Sink, sim: AmazonSim, queue: Queue
+) -> None:
+    orders = [sim.do_place_order()["order"] for _ in range(3)]
+    for order in orders:
+        await sim.do_ask_to_cancel(order)
+    sim.faults.add("slow", times=0, path="/orders/v0", seconds=120)
+    child = Child(shop(tmp_path, sink, sim), tmp_path)
+    await child.start()
+    try:
+        async with asyncio.timeout(20):
+            while not sim.faults.struck:
+                await asyncio.sleep(0.01)
+        assert child.rows("SELECT count(*) FROM inbox WHERE kind = 'poll'") == [(0,)] and queue.left() == 3
+        await child.kill()
+        sim.faults.clear()
+        queue.show_again()
+        await child.start()
+        await child.until("SELECT count(*) FROM inbox WHERE kind = 'poll' AND state = 'done'", [(3,)])
+        await child.until("SELECT count(*) FROM cursors WHERE kind = 'poll' AND cause IS NULL AND version > 0", [(1,)])
+    finally:
+        await child.stop()
+    assert queue.left() == 0
+    assert child.rows("SELECT count(*) FROM timeline WHERE type = 'case.requested'") == [(3,)]
 
 
 async def test_another_sellers_notifications_stay_and_nonsense_waits_for_a_person(
