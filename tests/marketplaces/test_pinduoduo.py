@@ -577,6 +577,9 @@ async def test_goods_are_agreed_to_come_back_and_the_money_follows(sim: Pinduodu
     (sent,) = calls(sim, "pdd.refund.returngoods.agree")
     assert json.loads(sent["request"])["return_address_id"] == "77"
     sim.do_send_back(id_)
+    again = await plugin.approve_return(approving, ctx)
+    assert of(RequestChanged, again.events)[0].status is RequestStatus.APPROVED, "it waits anew, but was agreed to"
+    assert len(calls(sim, "pdd.refund.returngoods.agree")) == 1
     result = await plugin.pay_refund(pay(request), ctx)
     assert of(ParcelSeen, result.events) and sim.books["paid"] == {id_: "19.90"}
     sim.do_withdraw(id_)
@@ -596,7 +599,7 @@ async def test_what_cannot_be_agreed_to_by_call_waits_for_a_person(sim: Pinduodu
     with pytest.raises(Rejected, match="no address"):
         await at(sim, return_address_id=None).approve_return(ApproveReturn(request=refund(sim, "return")[1]), ctx)
     id_, request = refund(sim, "return")
-    sim.books["refunds"][id_]["express_no"] = "SF1"
+    sim.do_withdraw(id_)
     with pytest.raises(Rejected, match="状态"):
         await at(sim).approve_return(ApproveReturn(request=request), ctx)
 

@@ -118,6 +118,7 @@ async def test_goods_come_back_before_the_money_goes(tmp_path: Path, sink: Sink,
         (case,) = cases(world)
         assert [one.waybill for one in case.parcels if one.direction == "back"] == ["SF1234567890123"]
         assert sim.books["paid"] == {} and case.request.id == request
+        assert case.status is Status.APPROVED and case.request.due_at, "waits for the seller again, and was agreed to"
 
 
 async def test_what_happened_during_a_standstill_is_heard_and_counts_once(

@@ -119,7 +119,7 @@ class Feeding(Calls, Polls):
 
     async def _item(self, listed: dict[str, Any], ctx: Context) -> Item:
         request, body = request_of(listed) or "", {"refund": listed}
-        if (status(listed) or next(iter(OPEN))) in OPEN:
+        if (now := status(listed)) is None or now in OPEN:
             with suppress(Rejected):  # the list alone opens the case where the detail is not shown
                 body["detail"] = await self._refund(request, ctx)
         changed = f"{code(listed.get('after_sales_status'))}:{text(listed.get('updated_time')) or ''}"

@@ -128,7 +128,7 @@ class Reader:
             status=now,
             reason=table("endings").get(told),
             amount=self.asked(listed, detail),
-            due_at=moment(detail, "expire_time") if now is RequestStatus.REQUESTED else None,
+            due_at=moment(detail, "expire_time") if now in OPEN else None,
         )
 
     def _returned(self, listed: dict[str, Any], detail: dict[str, Any], when: datetime) -> Iterator[ParcelSeen]:

@@ -85,8 +85,10 @@ def rows(node: Any, *path: str) -> Iterator[dict[str, Any]]:
 
 
 def status(node: Any) -> RequestStatus | None:
-    """Where a request stands, in the bridge's words."""
+    """Where a request stands, in the bridge's words; a return waits for the seller a second time, with the goods."""
     found = table("statuses").get(code(dig(node, "after_sales_status")))
+    if found == RequestStatus.REQUESTED and text(dig(node, "express_no")):
+        return RequestStatus.APPROVED
     return RequestStatus(found) if found else None
 
 
