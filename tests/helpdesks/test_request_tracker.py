@@ -266,13 +266,14 @@ async def test_the_query_names_the_queues_and_leaves_our_own_writes_out(rt):
 
 
 async def test_an_attachment_that_is_gone_leaves_an_empty_text(rt):
-    people(rt, row(10, 1), attachment=500)
+    people(rt, row(10, 5), attachment=500)
     (event,) = events(desk(), await polled(desk(), "8"))
     assert event.message.text == ""
 
 
-async def test_an_attachment_of_a_busy_server_is_asked_for_again(rt):
-    people(rt, row(10, 1), attachment=503)
+@pytest.mark.parametrize(("minutes", "status"), [(1, 500), (1, 503), (60, 503)])
+async def test_an_attachment_of_a_busy_server_is_asked_for_again(rt, minutes, status):
+    people(rt, row(10, minutes), attachment=status)
     with pytest.raises(httpx.HTTPStatusError):
         await polled(desk(), "8")
 

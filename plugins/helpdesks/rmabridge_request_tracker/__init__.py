@@ -22,11 +22,11 @@ RT has no tags, so those of an action are left out.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Connects, Context, Inbound, Item, Page, Plugin, Polls, Probes
@@ -45,10 +45,6 @@ class RequestTracker(Ticketing, Polls, Probes, Connects):
 
     title: ClassVar[str] = "Request Tracker"
     reference: ClassVar[str] = "https://docs.bestpractical.com/rt/5.0/RT/REST2.html"
-
-    settle: timedelta = Field(
-        timedelta(minutes=2), description="how long a transaction with a lower number may still appear; see the cursor"
-    )
 
     async def probe(self, ctx: Context) -> str:
         """RT's version."""
@@ -95,7 +91,7 @@ class RequestTracker(Ticketing, Polls, Probes, Connects):
         creator, said = str(dig(row, "Creator", "id")), row["Type"] != "Status"
         ticket = await self._once(ctx, f"/ticket/{row['ObjectId']}", known)
         user = await self._once(ctx, f"/user/{quote(creator, safe='')}", known) if said else {}
-        text, rich, files = await self._content(ctx, str(row["id"])) if said else ("", False, ())
+        text, rich, files = await self._content(ctx, row) if said else ("", False, ())
         number = str(ticket.get("id") or row["ObjectId"])
         return Posted(
             id=row["id"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from rmabridge.abilities import Context, Plugin
 from rmabridge.errors import Rejected
 from rmabridge.model import Attachment
 from rmabridge.wire.bodies import dig, read_object
+from rmabridge.wire.times import instant
 
 FULL: Final = 100  # the most that RT gives on one page
 LONGEST: Final = 100_000
@@ -32,6 +34,11 @@ class Calls(Plugin):
     queue: str = Field("General", description="queue of new tickets")
     queues: dict[str, str] = Field(
         default_factory=dict, description="queue of new tickets by group of the routing rules"
+    )
+    settle: timedelta = Field(
+        timedelta(minutes=2),
+        description="how long a transaction with a lower number may still appear (see the cursor), and one that RT "
+        "cannot show is asked for again",
     )
     ref_field: str = Field("rma_ref", pattern=r"^[\w .-]+$", description="custom field that holds the case id")
 
@@ -94,16 +101,19 @@ class Calls(Plugin):
         whole = f"ObjectType = 'RT::Ticket' AND {query}"
         return await self._rows(ctx, "/transactions", query=whole, fields=fields, **params)
 
-    async def _content(self, ctx: Context, transaction: str) -> tuple[str, bool, tuple[Attachment, ...]]:
+    async def _content(self, ctx: Context, row: dict[str, Any]) -> tuple[str, bool, tuple[Attachment, ...]]:
+        transaction = str(row["id"])
         path = f"/transaction/{transaction}/attachments"
         rows = await self._rows(ctx, path, fields="Filename,ContentType,ContentLength", per_page=str(FULL))
-        bodies = {row["ContentType"]: row for row in reversed(rows) if not row.get("Filename")}
+        bodies = {one["ContentType"]: one for one in reversed(rows) if not one.get("Filename")}
         body = bodies.get("text/plain") or bodies.get("text/html")
-        files = tuple(self._file(transaction, row) for row in rows if row.get("Filename"))
+        files = tuple(self._file(transaction, one) for one in rows if one.get("Filename"))
         if body is None:
             return "", False, files
         answer = await self._send(ctx, "GET", f"/attachment/{body['id']}")
-        if answer.status_code in {404, 500}:  # RT's answer to an attachment that is gone: asking again does not help
+        # RT answers so to an attachment that is gone; of a new transaction it rather is a server that stumbled.
+        new = instant(row["Created"]) > ctx.now() - self.settle
+        if answer.status_code == 404 or (answer.status_code == 500 and not new):
             return "", False, files
         coded = read_object(answer.raise_for_status().content).get("Content") or ""
         words = base64.b64decode(coded).decode(errors="replace")[:LONGEST]

@@ -68,6 +68,7 @@ class Ticketing(Calls, KeepsTickets):
             form.insert(0, ("JSON", (None, dump_json(sent).encode(), "application/json")))
         body: dict[str, Any] = {"files": form} if form else {"json": sent}
         answer = await self._call(ctx, "POST", f"/ticket/{number}/{path}", **body)
+        read_json(answer.content)  # a page of somebody else's with status 200 is no word of RT's
         made = answer.headers.get("Location", "").rpartition("/")[2]
         return Result(made or None, self._page(number))
 
@@ -105,7 +106,7 @@ class Ticketing(Calls, KeepsTickets):
         rows = await self._transactions(ctx, query, order="DESC", per_page=20)
         words = (await self._along(action, ctx)).words(action.text)
         for row in rows:
-            text, _, _ = await self._content(ctx, str(row["id"]))
+            text, _, _ = await self._content(ctx, row)
             if _squeezed(text) == _squeezed(words):
                 return Finding(True, Result(str(row["id"]), self._page(number)))
         return Finding(None if len(rows) == 20 else False)
