@@ -38,11 +38,8 @@ async def sim(queue: Queue) -> AsyncIterator[AmazonSim]:
 def shop(tmp_path: Path, sink: Sink, sim: AmazonSim, **account: Any) -> dict[str, Any]:
     """One seller with a help desk."""
     found = document(tmp_path, sink.url)
-    queue = {"queue_url": sim.queue_url, "queue_key_id": KEYS[0], "queue_secret": KEYS[1], "wait": 0}
-    seller = {"seller_id": sim.seller, "marketplace_id": sim.marketplace, "locale": "en-US"}
-    consent = {"client_id": sim.client_id, "client_secret": sim.client_secret, "refresh_token": sim.refresh_token}
-    door = {**sim.account_settings(), "topics": [sim.topic], "poll_every": "PT10M"}
-    found["marketplaces"] = {"us": {"plugin": "amazon", **queue, **seller, **consent, **door, **account}}
+    given = {**sim.account_settings(), "locale": "en-US", "wait": 0, "poll_every": "PT10M"}
+    found["marketplaces"] = {"us": {"plugin": "amazon", **given, **account}}
     found["shops"]["one"] |= {"marketplace": "us", "title": "Example", "channels": []}
     return found
 
@@ -116,7 +113,7 @@ async def test_a_crash_before_the_commit_has_the_queue_deliver_again_and_no_even
     orders = [sim.do_place_order()["order"] for _ in range(3)]
     for order in orders:
         await sim.do_ask_to_cancel(order)
-    sim.faults.add("slow", times=0, path="/orders/v0", seconds=120)
+    sim.faults.add("slow", times=0, path="/orders/v0", seconds=10)
     child = Child(shop(tmp_path, sink, sim), tmp_path)
     await child.start()
     try:

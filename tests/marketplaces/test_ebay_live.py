@@ -110,6 +110,9 @@ async def test_what_has_not_changed_is_stored_once_and_a_comparison_adds_no_seco
         (case,) = cases(world)
         assert case.ref(RefKind.RETURN) == old
         sim.do_say(old, "Hello?")
+        await poll(world)
+        assert world.rows("SELECT count(*) FROM messages WHERE author = 'buyer'") == [(0,)], "no search shows it"
+        await poll(world, "reconcile")
         await poll(world, "reconcile")
         assert types(world).count("case.requested") == 1
         assert world.rows("SELECT count(*) FROM messages WHERE author = 'buyer' AND form = 'thread'") == [(1,)]

@@ -152,7 +152,11 @@ class Deciding(Feeding, DecidesReturns, PaysRefunds):
             return await self._find_at_order(action, ctx)
         if action.request.startswith(INQUIRY):
             held = await self._post_order(ctx, "GET", f"/inquiry/{id_of(action.request.removeprefix(INQUIRY))}")
-            return Finding(None if "CLOSED" in word(held.get("state") or held.get("status")) else False)
+            return Finding(
+                None
+                if "CLOSED" in word(held.get("inquiryStatusEnum") or held.get("status") or held.get("state"))
+                else False
+            )
         held = await self._known(action.request, ctx)
         paid = money(dig(held, "detail", "sellerTotalRefund", "actualRefundAmount"))
         if paid is None or paid.amount == 0:
@@ -174,7 +178,9 @@ def _plain(request: str) -> str:
 
 
 def _written(amount: Money) -> dict[str, str]:
-    return {"value": f"{amount.amount:.2f}", "currency": amount.currency}
+    if (whole := amount.rounded()) != amount:
+        raise Rejected(f"{amount} is finer than the smallest coin")
+    return {"value": f"{whole.amount:f}", "currency": amount.currency}
 
 
 def _part(name: str, amount: Money) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class Door(Calls, ReceivesWebhooks):
         answer = await ctx.http.get(f"{self.url}/commerce/notification/v1/public_key/{name}", headers=headers)
         if answer.status_code in (400, 404):
             raise Unverified("eBay has no such key")
+        if answer.status_code in (401, 403):
+            await ctx.tokens.put({})
         answer.raise_for_status()
         self._keys.keep(name, _key(read_object(answer.content)), ctx.now())
 

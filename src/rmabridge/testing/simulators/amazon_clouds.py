@@ -78,9 +78,13 @@ class AmazonClouds(Simulator):
         self.pem = made.public_bytes(serialization.Encoding.PEM)
 
     def account_settings(self) -> dict[str, Any]:
-        """Certificates come from here, and so does the address that confirms a subscription."""
+        """Certificates come from here, and so does the address that confirms a subscription; the queue is its own."""
         here = f"{re.escape(self.url)}/.*"
-        return {**super().account_settings(), "certificates": here, "confirmations": here}
+        found = {**super().account_settings(), "certificates": here, "confirmations": here, "topics": [self.topic]}
+        if self.queue_url:
+            key, secret = self.queue_key
+            found |= {"queue_url": self.queue_url, "queue_key_id": key, "queue_secret": secret}
+        return found
 
     def cloud_routes(self) -> list[web.RouteDef]:
         """The certificate, and the address by which a subscription is confirmed."""

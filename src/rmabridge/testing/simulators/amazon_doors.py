@@ -51,8 +51,10 @@ class AmazonDoors(AmazonClouds):
         self._fail: list[Refusal] = []
 
     def account_settings(self) -> dict[str, Any]:
-        """Tokens come from here, too."""
-        return {**super().account_settings(), "token_url": f"{self.url}/auth/o2/token"}
+        """Settings of an account of this seller."""
+        given = {"client_id": self.client_id, "client_secret": self.client_secret, "refresh_token": self.refresh_token}
+        given |= {"seller_id": self.seller, "marketplace_id": self.marketplace}
+        return {**super().account_settings(), **given, "token_url": f"{self.url}/auth/o2/token"}
 
     def routes(self) -> list[web.RouteDef]:
         order = "/orders/v0/orders/{order}"

@@ -84,12 +84,9 @@ class EbaySim(EbayDoors):
         return {"return": id_}
 
     def do_say(self, return_id: str, text: str) -> None:
-        """The buyer writes in the return."""
+        """The buyer writes in the return, which no search shows."""
         past = {"activity": "BUYER_SEND_MESSAGE", "author": "BUYER", "notes": text, "creationDate": self.date()}
-        held = self.books["returns"][return_id]
-        held["responseHistory"].append(past)
-        # A search shows no messages; that the buyer waits for an answer shows in what is due.
-        held["sellerResponseDue"]["respondByDate"] = self.date(-2)
+        self.books["returns"][return_id]["responseHistory"].append(past)
 
     def do_send_back(self, return_id: str, waybill: str = "1Z999AA10123456784", carrier: str = "UPS") -> None:
         """The goods are on their way back."""
