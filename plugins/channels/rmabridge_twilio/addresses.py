@@ -1,0 +1,41 @@
+"""Phone numbers in E.164, with the prefix of their channel; a masked number is never dialled."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from rmabridge.errors import Rejected
+from rmabridge.model import Form
+
+WHATSAPP: Final = "whatsapp:"
+E164: Final = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+_MASK: Final = re.compile(r"[*×•●xX]")
+_SPACING: Final = re.compile(r"[\s().-]")
+
+
+def dialled(to: str, form: Form, country: str | None) -> str:
+    """The address as Twilio takes it; a number without its country's code gets the one given."""
+    written = unicodedata.normalize("NFKC", to).strip()
+    number = written.removeprefix(WHATSAPP) if form is Form.CHAT else written
+    if _MASK.search(number):
+        raise Rejected("the phone number is masked: it is never dialled", hint="ask the buyer for the whole number")
+    # "+44 (0)20 …": the zero in brackets is dialled inside the country only.
+    digits = _SPACING.sub("", number.replace("(0)", ""))
+    if digits.startswith("00"):
+        digits = f"+{digits.removeprefix('00')}"
+    elif country and not digits.startswith(("+", "0")):
+        digits = f"+{country}{digits}"
+    if not E164.fullmatch(digits):
+        raise Rejected(
+            "this is no phone number that can be dialled",
+            hint="'+', the country's code and the number; or set country_code",
+        )
+    return f"{WHATSAPP}{digits}" if form is Form.CHAT else digits
+
+
+def number_of(address: str | None) -> str | None:
+    """The phone number in an address of Twilio's; None for anything else, such as a short code."""
+    number = (address or "").strip().removeprefix(WHATSAPP)
+    return number if E164.fullmatch(number) else None
