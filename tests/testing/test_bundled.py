@@ -124,8 +124,21 @@ class TestZendesk(HelpdeskContract, WebhookContract):
         ticket = {"id": 35436, "status": "open", "updated_at": "2026-01-02T12:00:00Z"}
         written = {"ticket": ticket, "audit": {"events": [{"id": 77, "type": "Comment"}]}}
         return [
-            Call("open_ticket", OPEN, (httpx.Response(201, json=written),)),
-            Call("comment_ticket", NOTE, (written,), keyless=True),
+            Call(
+                "open_ticket",
+                OPEN,
+                (httpx.Response(201, json=written),),
+                found=({"tickets": [ticket | {"external_id": "C1", "tags": ["rmabridge"]}]},),
+                absent=({"tickets": []},),
+            ),
+            Call(
+                "comment_ticket",
+                NOTE,
+                (written,),
+                keyless=True,
+                found=({"comments": [{"id": 77, "author_id": 5, "public": False, "body": "scanned"}]},),
+                absent=({"comments": [{"id": 78, "author_id": 5, "public": False, "body": "another"}]},),
+            ),
             Call("update_ticket", UPDATE, (written,)),
         ]
 
@@ -142,10 +155,26 @@ class TestRequestTracker(HelpdeskContract, ParseContract):
 
     def calls(self):
         seen = {"id": 35436, "Status": "resolved", "CustomFields": [{"name": "rma_ref", "values": ["C1"]}]}
+        listed = {"items": [{"id": "77", "Type": "Comment", "Created": "2026-01-02T11:59:58Z"}]}
         noted = httpx.Response(201, json=["ok"], headers={"Location": "https://rt.example/REST/2.0/transaction/77"})
         return [
-            Call("open_ticket", OPEN, (httpx.Response(201, json={"id": "35436"}), seen), keyless=True),
-            Call("comment_ticket", NOTE, (noted,), keyless=True, blind=True),
+            Call(
+                "open_ticket",
+                OPEN,
+                (httpx.Response(201, json={"id": "35436"}), seen),
+                keyless=True,
+                found=({"items": [{"id": "35436", "Subject": "Wrong size [C1]"}]},),
+                absent=({"items": []},),
+            ),
+            Call(
+                "comment_ticket",
+                NOTE,
+                (noted,),
+                keyless=True,
+                blind=True,
+                found=(listed, {"items": [{"id": "9", "ContentType": "text/plain"}]}, {"Content": "c2Nhbm5lZA=="}),
+                absent=(listed, {"items": [{"id": "9", "ContentType": "text/plain"}]}, {"Content": "b3RoZXI="}),
+            ),
             Call("update_ticket", UPDATE, (["Status changed"], seen)),
         ]
 
@@ -193,14 +222,18 @@ class TestShopify(MarketplaceContract, CallContract):
                 ApproveReturn(request="1"),
                 (self.data("returnApproveRequest", decided),),
                 keyless=True,
+                found=({"data": {"return": decided}},),
+                absent=({"data": {"return": decided | {"status": "REQUESTED"}}},),
             ),
             Call(
                 "decline_return",
                 DeclineReturn(request="1"),
                 (self.data("returnDeclineRequest", decided | {"status": "DECLINED"}),),
                 keyless=True,
+                found=({"data": {"return": decided | {"status": "DECLINED"}}},),
+                absent=({"data": {"return": decided}},),
             ),
-            Call("pay_refund", refund, ({"data": held}, {"data": made})),
+            Call("pay_refund", refund, ({"data": held}, {"data": made}), absent=({"data": held},)),
         ]
 
     def data(self, name, node):

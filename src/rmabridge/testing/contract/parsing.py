@@ -36,7 +36,7 @@ ODD: Final[tuple[Any, ...]] = (
     "9999-99-99",
     "\x00",
 )
-MANY: Final = 40
+MANY: Final = 25
 ANY_BYTES: Final = st.binary(max_size=200) | st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace"))
 quickly = settings(
     max_examples=60,

@@ -113,8 +113,9 @@ class Contract:
         ids=["repr", "str", "format", "fields"],
     )
     def test_no_secret_is_shown_when_the_account_is_printed(self, show: Any) -> None:
-        shown = show(self.account())
-        assert not [one for one in self.secrets() if one in shown], "a secret is in the account's text"
+        if secrets := self.secrets():
+            shown = show(self.account())
+            assert not [one for one in secrets if one in shown], "a secret is in the account's text"
 
     def test_no_secret_is_in_the_accounts_json(self) -> None:
         account = self.account()
