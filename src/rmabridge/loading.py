@@ -8,7 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -40,10 +40,12 @@ class Source:
 
 def sources(plugins_dir: Path | None = None) -> dict[str, Source]:
     """Every plugin that could be loaded, by name; nothing is imported. The shop's own directory wins."""
-    found = {
-        one.name: Source(one.name, one.value.partition(":")[0], f"installed ({one.dist.name if one.dist else '?'})")
-        for one in entry_points(group=GROUP)
-    }
+    found: dict[str, Source] = {}
+    named: dict[Distribution | None, str] = {None: "?"}  # a distribution reads all its metadata to tell its name
+    for one in entry_points(group=GROUP):
+        if one.dist is not None and one.dist not in named:
+            named[one.dist] = one.dist.name
+        found[one.name] = Source(one.name, one.value.partition(":")[0], f"installed ({named[one.dist]})")
     for path in sorted(plugins_dir.glob("rmabridge_*.py")) if plugins_dir and plugins_dir.is_dir() else ():
         name = path.stem.removeprefix("rmabridge_")
         found[name] = Source(name, f"rmabridge_{name}", str(path), path)
