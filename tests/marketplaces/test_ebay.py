@@ -158,6 +158,29 @@ def by_type(events: list[Event]) -> dict[type[Event], Any]:
     return {type(one): one for one in events}
 
 
+class Answers:
+    """Answers of one path after another."""
+
+    def __init__(self, **by_path: Any) -> None:
+        self.by_path: dict[str, Any] = by_path
+        self.seen: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.seen.append(request)
+        for part, answer in self.by_path.items():
+            if part in request.url.path:
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
+        raise AssertionError(request.url)
+
+    def context(self, tokens: MemoryTokens | None = None) -> Any:
+        return context(http=httpx.AsyncClient(transport=httpx.MockTransport(self)), tokens=tokens)
+
+
+TOKEN = {"access_token": "v^1.1#new", "expires_in": 7200, "token_type": "User Access Token"}
+
+
 class TestEbay(MarketplaceContract, CallContract):
     plugin = Ebay
     settings = SETTINGS
@@ -229,6 +252,20 @@ class TestEbay(MarketplaceContract, CallContract):
                 found=({"detail": DETAIL | paid},),
                 absent=({"detail": DETAIL},),
             ),
+            Call(
+                "pay_refund",
+                PayRefund(order="12-34567-89012", amount=amount),
+                ({"refundId": "5010", "refundStatus": "PENDING"},),
+                keyless=True,
+                absent=(order | {"paymentSummary": {"refunds": []}},),
+            ),
+            Call(
+                "pay_refund",
+                PayRefund(request="inquiry:5007", amount=amount),
+                (INQUIRY, {"refundResult": "SUCCESS"}),
+                keyless=True,
+                absent=(INQUIRY,),
+            ),
             Call("send", words, ({},), keyless=True, by_status=True),
         ]
 
@@ -242,6 +279,58 @@ def test_the_challenge_is_answered_as_documented() -> None:
     assert reply is not None and json.loads(reply.body) == {
         "challengeResponse": "e1021c03c79323e774c94bbb51500f97546431e607e82a2f05d81ff52460bea5"
     }
+
+
+# https://github.com/eBay/event-notification-nodejs-sdk, test/test.json (Apache-2.0): key, message and signatures
+VENDORS_KEY = (
+    "-----BEGIN PUBLIC KEY-----MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEZhhxXKtR+TOvtDbgTPCkSof02qgBB7IsYOyf76ilExJ/"
+    "upAa/vKIKheOoCyOpcLmi4t0b4uepb7LLjmMr90FUg==-----END PUBLIC KEY-----"
+)
+VENDORS_MESSAGE = {
+    "metadata": {"topic": "MARKETPLACE_ACCOUNT_DELETION", "schemaVersion": "1.0", "deprecated": False},
+    "notification": {
+        "notificationId": "49feeaeb-4982-42d9-a377-9645b8479411_33f7e043-fed8-442b-9d44-791923bd9a6d",
+        "eventDate": "2021-03-19T20:43:59.462Z",
+        "publishDate": "2021-03-19T20:43:59.679Z",
+        "publishAttemptCount": 1,
+        "data": {
+            "username": "test_user",
+            "userId": "ma8vp1jySJC",
+            "eiasToken": "nY+sHZ2PrBmdj6wVnY+sEZ2PrA2dj6wJnY+gAZGEpwmdj6x9nY+seQ==",
+        },
+    },
+}
+VENDORS_SIGNATURE = (
+    "eyJhbGciOiJlY2RzYSIsImtpZCI6Ijk5MzYyNjFhLTdkN2ItNDYyMS1hMGYxLTk2Y2NiNDI4YWY0OSIsInNpZ25hdHVyZSI6Ik1FWUNJUUNm"
+    "eGZJV3V4bVdjSUJRSjljNS9YN2lHREpxczJSQ0dzQkVhQWppbnlycmZBSWhBSVY2d0djVGlCdVY1S0pVaWYyaG9reXJMK1E5c3NIa2FkK214"
+    "Mm5FRTI1dyIsImRpZ2VzdCI6IlNIQTEifQ=="
+)
+OF_ANOTHER_MESSAGE = (
+    "eyJhbGciOiJlY2RzYSIsImtpZCI6Ijk5MzYyNjFhLTdkN2ItNDYyMS1hMGYxLTk2Y2NiNDI4YWY0OSIsInNpZ25hdHVyZSI6Ik1FWUNJUUNH"
+    "Y1NubUFrVGZyK1paMlZnMGJXRW9zOGEvdGVCcWk3UGU2OCtoR21MTUNRSWdlRnZrcnRvKzhkczhSVndJM0dnbjFtTUdDck5NRVpKM1NSbE8y"
+    "ZngveHFJPSIsImRpZ2VzdCI6IlNIQTEifQ=="
+)
+
+
+@pytest.mark.row("P06")
+async def test_the_vendors_own_example_passes_and_one_flipped_byte_fails() -> None:
+    made = account(Ebay, **SETTINGS)
+    ctx = Answers(token=TOKEN, public_key={"key": VENDORS_KEY, "algorithm": "ECDSA", "digest": "SHA1"}).context()
+    await made.learn(KID, ctx)
+    await ctx.http.aclose()
+    headers = {"Content-Type": "application/json", "X-EBAY-SIGNATURE": VENDORS_SIGNATURE}
+    for spaces in ((",", ":"), (", ", ": ")):
+        body = json.dumps(VENDORS_MESSAGE, separators=spaces).encode()
+        receipt = made.verify(WebRequest("POST", "/", {}, headers, body), NOON)
+        assert receipt.id == VENDORS_MESSAGE["notification"]["notificationId"]
+        assert len(list(made.parse(stored(made, body)))) == 1
+    body = json.dumps(VENDORS_MESSAGE, separators=(",", ":")).encode()
+    for place in range(len(body)):
+        flipped = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+        with pytest.raises(Unverified):
+            made.verify(WebRequest("POST", "/", {}, headers, flipped), NOON)
+    with pytest.raises(Unverified):
+        made.verify(WebRequest("POST", "/", {}, {**headers, "X-EBAY-SIGNATURE": OF_ANOTHER_MESSAGE}, body), NOON)
 
 
 @pytest.mark.parametrize("missing", ["verification_token", "endpoint"])
@@ -284,29 +373,6 @@ def test_any_header_is_read_or_refused(given: str) -> None:
         read_signature(given)
     except Unverified:
         return
-
-
-class Answers:
-    """Answers of one path after another."""
-
-    def __init__(self, **by_path: Any) -> None:
-        self.by_path: dict[str, Any] = by_path
-        self.seen: list[httpx.Request] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.seen.append(request)
-        for part, answer in self.by_path.items():
-            if part in request.url.path:
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
-        raise AssertionError(request.url)
-
-    def context(self, tokens: MemoryTokens | None = None) -> Any:
-        return context(http=httpx.AsyncClient(transport=httpx.MockTransport(self)), tokens=tokens)
-
-
-TOKEN = {"access_token": "v^1.1#new", "expires_in": 7200, "token_type": "User Access Token"}
 
 
 async def test_a_key_is_learnt_once_by_the_applications_own_token() -> None:

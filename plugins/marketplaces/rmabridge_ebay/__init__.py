@@ -58,7 +58,7 @@ class Ebay(Deciding, Talking, Door, FetchesOrders, Probes):
 
     async def fetch_order(self, action: FetchOrder, ctx: Context) -> Result:
         """The order by its number or its return, with its parcels; with a return, where that stands as well."""
-        order, events = action.order, tuple[Event, ...]()
+        order, events = id_of(action.order), tuple[Event, ...]()
         if action.request and not action.request.startswith(INQUIRY):
             held = await self._return(action.request, ctx)
             order = id_of(dig(held, "detail", "orderId")) or order

@@ -17,7 +17,8 @@ from rmabridge.wire.times import maybe_instant
 
 INQUIRY: Final = "inquiry:"
 CASE: Final = "case:"
-_ID = re.compile(r"[A-Za-z0-9!._-]{1,64}", re.ASCII)
+# A notification's id is two UUIDs.
+_ID = re.compile(r"[A-Za-z0-9!._-]{1,80}", re.ASCII)
 
 
 @cache

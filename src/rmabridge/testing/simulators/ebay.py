@@ -145,7 +145,7 @@ class EbaySim(EbayDoors):
         told = {
             "metadata": {"topic": topic, "schemaVersion": "1.0", "deprecated": False},
             "notification": {
-                "notificationId": f"{self.number()}_{self.number()}", "eventDate": at, "publishDate": at,
+                "notificationId": self.notification_id(), "eventDate": at, "publishDate": at,
                 "publishAttemptCount": 1, "data": data,
             },
         }  # fmt: skip
@@ -153,6 +153,10 @@ class EbaySim(EbayDoors):
         body = json.dumps(told, ensure_ascii=False).encode() if spaced else compact
         headers = {"Content-Type": "application/json", "X-EBAY-SIGNATURE": self.signature(compact)}
         return await self.deliver(body, headers)
+
+    def notification_id(self) -> str:
+        """An id in eBay's form: two UUIDs."""
+        return f"49feeaeb-4982-42d9-a377-{self.number():012d}_33f7e043-fed8-442b-9d44-{self.number():012d}"
 
     async def do_challenge(self, code: str = "demo-challenge") -> Any:
         """eBay asks whether the endpoint is the application's own."""
