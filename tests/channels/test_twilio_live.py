@@ -1,0 +1,126 @@
+"""Twilio on a running bridge: out to the simulator, and callbacks and buyers' messages back into the case."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rmabridge.testing.simulators.sink import Sink
+from rmabridge.testing.simulators.twilio import TwilioSim
+from worlds import World, a_return, document, running
+
+DOOR = "https://bridge.example/hooks/twilio"
+BUYER = "+8613812345678"
+
+
+class Proxied(TwilioSim):
+    """Twilio in front of a proxy: it signs the public address, and the proxy hands the request to ``inner``."""
+
+    inner = ""
+
+    async def deliver(self, body: bytes, headers: dict[str, str], **more: Any) -> int:
+        given = str(more.pop("url", None) or self.hook)
+        return await super().deliver(body, headers, url=given.replace(DOOR, self.inner), **more)
+
+
+@asynccontextmanager
+async def twilio_world(tmp_path: Path, sink: Sink, sim: Proxied, **more: Any) -> AsyncIterator[World]:
+    """A bridge whose shop reaches its buyers through Twilio."""
+    config = document(tmp_path, sink.url, policies=["first_reply"])
+    given = {"plugin": "twilio", "webhook_url": DOOR, **sim.account_settings(), **more}
+    config["channels"] = {"twilio": given}
+    config["shops"]["one"] |= {"channels": ["twilio"], "sources": ["twilio"], "prefer": ["chat", "sms"]}
+    async with running(config, sink) as world:
+        sim.hook, sim.inner = DOOR, f"{world.bridge.url}/hooks/twilio"
+        yield world
+
+
+def first_reply(world: World) -> tuple[Any, ...]:
+    """State, vendor's id, cause and hint of the first reply."""
+    (row,) = world.rows("SELECT state, ref, cause, hint FROM outbox WHERE key = 'reply:first:1'")
+    return row
+
+
+def entries(world: World, kind: str) -> list[str]:
+    """The cases that have an entry of this type."""
+    return [one for (one,) in world.rows(f"SELECT case_id FROM timeline WHERE type = '{kind}'")]
+
+
+async def test_the_first_reply_goes_by_sms_and_its_callbacks_and_the_buyers_answer_come_back_into_the_case(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
+        assert (await world.post(a_return()))[0] == 200
+        await world.settle()
+        ((case,),) = world.rows("SELECT id FROM cases")
+        (sent,) = sim.books["messages"]
+        assert sent["to"] == BUYER
+        assert case in sent["body"]
+        assert first_reply(world)[:2] == ("done", sent["sid"])
+
+        # The steps come out of order, and the end of it twice.
+        for step in ("delivered", "sent", "delivered"):
+            assert await sim.do_status(step) == 200
+        await world.settle()
+        assert entries(world, "message.delivered") == [case]
+
+        assert await sim.do_write(BUYER, "好的，谢谢") == 200
+        await world.settle()
+        assert entries(world, "message.received") == [case]
+        assert world.rows("SELECT count(*) FROM inbox WHERE state NOT IN ('done', 'new')") == [(0,)]
+
+
+async def test_a_message_that_did_not_arrive_flags_its_case(tmp_path: Path, sink: Sink) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
+        await world.post(a_return())
+        await world.until(lambda: sim.books["messages"] and first_reply(world)[0] == "done")
+        assert await sim.do_status("undelivered", code=30006) == 200
+        await world.settle()
+        ((flag,),) = world.rows("SELECT flag FROM cases")
+        assert "30006" in flag
+
+
+async def test_a_buyer_who_writes_by_whatsapp_is_answered_there(tmp_path: Path, sink: Sink) -> None:
+    async with (
+        Proxied() as sim,
+        twilio_world(tmp_path, sink, sim, whatsapp_sender=sim.senders[1].removeprefix("whatsapp:")) as world,
+    ):
+        assert await sim.do_write(f"whatsapp:{BUYER}", "Where is my refund?") == 200
+        await world.until(lambda: sim.books["messages"])
+        (sent,) = sim.books["messages"]
+        assert (sent["to"], sent["from"]) == (f"whatsapp:{BUYER}", sim.senders[1])
+
+
+async def test_a_webhook_with_a_wrong_signature_stays_outside(tmp_path: Path, sink: Sink) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
+        sim.auth_token = "guessed"
+        assert await sim.do_write(BUYER, "hello") == 401
+        assert world.rows("SELECT count(*) FROM inbox") == [(0,)]
+
+
+async def test_a_message_whose_answer_was_lost_is_looked_up_and_not_sent_again(tmp_path: Path, sink: Sink) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
+        sim.do_lose_answer(502)
+        await world.post(a_return())
+        await world.until(lambda: sim.books["messages"] and first_reply(world)[0] == "uncertain")
+        world.bridge.store.clock.offset += timedelta(minutes=2)
+        sim.offset += timedelta(minutes=2)
+        await world.until(lambda: first_reply(world)[0] == "done")
+        (sent,) = sim.books["messages"]
+        assert first_reply(world)[1] == sent["sid"]
+
+
+async def test_a_buyer_who_opted_out_is_a_dead_letter_that_says_so(tmp_path: Path, sink: Sink) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
+        assert await sim.do_write(BUYER, "STOP") == 200
+        await world.settle()
+        assert world.rows("SELECT count(*) FROM cases") == [(0,)]
+        await world.post(a_return())
+        await world.settle()
+        state, _, cause, hint = first_reply(world)
+        assert (state, sim.books["messages"]) == ("dead", [])
+        assert "21610" in cause
+        assert "opted out" in hint
