@@ -105,7 +105,7 @@ class TestToy(CallContract):
         refund = PayRefund(request="R1", amount=Money.of("19.90 EUR"))
         return [
             Call("pay_refund", refund, (PAID,), errors=REFUSED, found=(PAID,), absent=({"id": "F1", "paid": False},)),
-            Call("decline_return", DeclineReturn(request="R1"), ({"id": "R1"}, {"id": "R1", "status": "declined"})),
+            # more
         ]
 """
 
@@ -115,7 +115,10 @@ def vendor(abilities, able, tests=ANSWERS):
     return Toy("CallContract", VENDOR.replace("ABILITIES", abilities).replace("ABLE", able), tests)
 
 
-SHOP = vendor("Plugin, PaysRefunds, DecidesReturns, FetchesOrders", PAYING)
+ABLE = "Plugin, PaysRefunds, DecidesReturns, FetchesOrders", PAYING
+SHOP = vendor(*ABLE)
+DECLINED = 'Call("decline_return", DeclineReturn(request="R1"), ({"id": "R1"}, {"id": "R1", "status": "declined"})),'
+SLOW_SHOP = vendor(*ABLE, ANSWERS.replace("# more", DECLINED))
 RAISE, PAY = "        response.raise_for_status()\n", "    async def pay_refund"
 SEEN = "        told = read_object(response.content)\n"
 
@@ -172,7 +175,7 @@ CALL_FAULTS = {
     ],
     "test_an_account_that_was_never_connected_says_so": [("if held is None", "if held == {}")],
     "test_the_recorded_answers_hold_no_personal_data": [
-        ('({"id": "R1"}, ', '({"id": "R1", "mail": "li.na@gmail.com"}, ')
+        ('{"id": "F1", "paid": True}', '{"id": "F1", "paid": True, "by": "li@qq.com"}')
     ],
     "test_a_refusal_waits_for_a_person": status(404, 'raise Unavailable("later")'),
     "test_refused_credentials_stop_the_account": status(401, 'raise Rejected("no")'),
@@ -184,13 +187,6 @@ CALL_FAULTS = {
     "test_a_busy_vendor_is_asked_again": status(425, 'raise Rejected("no")'),
     "test_the_vendors_wish_for_a_pause_is_honoured": status(429, 'raise Unavailable("busy")'),
     "test_a_broken_vendor_may_have_done_it": status(502, 'raise Rejected("no")'),
-    "test_a_vendor_that_breaks_at_the_last_step_may_have_done_it": [
-        (
-            RAISE,
-            '        if response.status_code == 500 and path.endswith("/decline"):\n'
-            '            raise Rejected("no")\n' + RAISE,
-        )
-    ],
     "test_a_page_in_place_of_an_answer_is_no_success": [
         (
             SEEN,
@@ -226,11 +222,20 @@ LOOK_FAULTS = {
         )
     ],
 }
-FAULTS = CALL_FAULTS | LOOK_FAULTS
-PLANTED = [(SHOP, FAULTS)]
+LAST_FAULTS = {
+    "test_a_vendor_that_breaks_at_the_last_step_may_have_done_it": [
+        (
+            RAISE,
+            '        if response.status_code == 500 and path.endswith("/decline"):\n'
+            '            raise Rejected("no")\n' + RAISE,
+        )
+    ],
+}
+PLANTED = [(SHOP, CALL_FAULTS | LOOK_FAULTS), (SLOW_SHOP, LAST_FAULTS)]
+CASES = [pytest.param(toy, faults[check], check, id=check) for toy, faults in PLANTED for check in faults]
 
 
 @pytest.mark.row("P30")
-@pytest.mark.parametrize("check", FAULTS)
-def test_a_planted_fault_fails_its_check_and_no_other(check, tmp_path):
-    assert planted(SHOP, FAULTS[check], tmp_path) == {check}
+@pytest.mark.parametrize(("toy", "changes", "check"), CASES)
+def test_a_planted_fault_fails_its_check_and_no_other(toy, changes, check, tmp_path):
+    assert planted(toy, changes, tmp_path) == {check}

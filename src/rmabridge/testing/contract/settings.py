@@ -54,7 +54,8 @@ class Contract:
 
     def secrets(self) -> set[str]:
         """Every secret of the settings: what the account keeps as one, and what is named like one."""
-        kept = {one for name in self.plugin.model_fields for one in secrets_in(getattr(self.account(), name))}
+        account = self.account()
+        kept = {one for name in self.plugin.model_fields for one in secrets_in(getattr(account, name))}
         return kept | {one for one in named_secrets(self.settings) if one}
 
     def refusal(self, **changes: Any) -> str:
