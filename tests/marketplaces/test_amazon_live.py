@@ -146,6 +146,23 @@ async def test_another_sellers_notifications_stay_and_nonsense_waits_for_a_perso
         assert world.rows("SELECT state FROM inbox WHERE kind = 'poll' ORDER BY state") == [("done",), ("parked",)]
 
 
+async def test_what_amazon_does_not_show_any_more_keeps_nothing_else_waiting(
+    tmp_path: Path, sink: Sink, sim: AmazonSim, queue: Queue
+) -> None:
+    gone, there = (sim.do_place_order()["order"] for _ in range(2))
+    await sim.do_ask_to_cancel(gone)
+    del sim.books["orders"][gone]
+    sim.do_open_return(there)
+    await sim.do_finish_report(scheduled=True)
+    sim.books["documents"].clear()
+    await sim.do_ask_to_cancel(there)
+    async with running(shop(tmp_path, sink, sim), sink) as world:
+        await world.until(lambda: len(cases(world)) == 2)
+        await world.settle()
+        assert {case.ref(RefKind.ORDER) for case in cases(world)} == {gone, there}
+        assert queue.left() == 0
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["by notification", "by comparison"])
 async def test_a_return_comes_with_the_report_and_its_parcel_comes_back(
     tmp_path: Path, sink: Sink, sim: AmazonSim, told: bool

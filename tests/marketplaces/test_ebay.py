@@ -513,6 +513,20 @@ async def test_a_refund_that_ebay_would_not_take_never_leaves(detail: Any, amoun
         await pay(detail, amount, request_)
 
 
+@pytest.mark.parametrize("request_", ["5001234567", "inquiry:5007", "case:5009"])
+async def test_an_order_is_found_by_its_return_too_and_by_nothing_that_is_none(request_: str) -> None:
+    order = {"orderId": "12-34567-89012", "lineItems": [{"lineItemId": "1", "quantity": 1}]}
+    found = {"shipping_fulfillment": {"fulfillments": []}, "/order/": order, "/return/": {"detail": DETAIL}}
+    ctx = Answers(token=TOKEN, **found).context()
+    made = account(Ebay, **SETTINGS)
+    if request_ != "5001234567":
+        with pytest.raises(Rejected):
+            await made.fetch_order(FetchOrder(request=request_), ctx)
+    result = await made.fetch_order(FetchOrder(request=request_, order="12-34567-89012"), ctx)
+    assert (RequestChanged in {type(one) for one in result.events}) is (request_ == "5001234567")
+    await ctx.http.aclose()
+
+
 async def test_an_inquiry_is_paid_in_full() -> None:
     assert await pay(DETAIL, request="inquiry:5007") == {}
 

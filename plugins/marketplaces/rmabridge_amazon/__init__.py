@@ -13,8 +13,9 @@ Reference: https://developer-docs.amazon.com/sp-api/ and https://docs.aws.amazon
 
 Not verified, and therefore settings or data: the columns of the returns report and the words of its statuses, reasons
 and resolutions (``columns``, ``return_statuses``, ``reasons``; those in ``terms.toml`` are as published samples show
-them), the charset of a report that does not name one (``report_charset``), and whether SNS repeats a message under its
-first time stamp (``window``, off). Names and addresses of buyers need a restricted token, which is not asked for.
+them), the charset of a report that does not name one (``report_charset``), whether SNS repeats a message under its
+first time stamp (``window``, off), and how long version 0 of the Orders API stays. Names and addresses of buyers need a
+restricted token, which is not asked for.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from rmabridge.abilities import Context, Receipt, ReceivesWebhooks, WebRequest
 from rmabridge.errors import KeyNeeded, Malformed, Unverified, WrongType
-from rmabridge.wire.bodies import read_object
+from rmabridge.wire.bodies import dump_json, read_object
 from rmabridge.wire.publickeys import PublicKeys
 from rmabridge.wire.signing import fresh
 from rmabridge.wire.times import maybe_instant
@@ -96,7 +96,8 @@ class Door(Calls, ReceivesWebhooks):
         if message["Type"] == _SUBSCRIBES and message["MessageId"] not in self._confirmed:
             if len(request.body) > _LONGEST:
                 raise Unverified("no confirmation is that long")
-            raise KeyNeeded(request.body.decode("utf-8", "replace"))
+            # Only ``learn`` may call out, and SNS does not repeat what was refused: so it gets the whole message.
+            raise KeyNeeded(dump_json(message))
         check(message, self._keys.get(message["SigningCertURL"], now))
         if self.window:
             at = maybe_instant(message["Timestamp"])

@@ -39,7 +39,7 @@ from .deciding import Deciding
 from .door import Door
 from .orders import order_seen
 from .talking import Talking
-from .terms import INQUIRY, id_of, iso
+from .terms import id_of, iso
 
 
 class Ebay(Deciding, Talking, Door, FetchesOrders, Probes):
@@ -59,8 +59,8 @@ class Ebay(Deciding, Talking, Door, FetchesOrders, Probes):
     async def fetch_order(self, action: FetchOrder, ctx: Context) -> Result:
         """The order by its number or its return, with its parcels; with a return, where that stands as well."""
         order, events = id_of(action.order), tuple[Event, ...]()
-        if action.request and not action.request.startswith(INQUIRY):
-            held = await self._return(action.request, ctx)
+        if request := id_of(action.request):
+            held = await self._return(request, ctx)
             order = id_of(dig(held, "detail", "orderId")) or order
             events = tuple(self.reader.returned(held, ctx.now(), opens=False))
         if not order:
