@@ -93,7 +93,6 @@ async def a_return(child: Child) -> None:
     await child.until("SELECT count(*) FROM timeline WHERE type = 'order.seen'", [(1,)])
 
 
-@pytest.mark.row("P29")
 async def test_an_installed_carrier_is_listed_checked_and_shows_its_scans_in_the_case(carrier, tmp_path):
     async with carrier() as acme, serving(tmp_path, acme) as child:
         (listed,) = [one for one in await said(child, "plugins", "list") if one["name"] == "acme"]
