@@ -80,14 +80,17 @@ async def ctx(sim):
 # The signature
 
 
-def test_the_signature_is_the_published_example():
+@pytest.mark.row("P06")
+def test_the_signature_is_the_published_example_and_fails_with_one_byte_flipped():
     assert simulated.signature(SECRET, VECTOR_STAMP, VECTOR_BODY) == VECTOR
     headers = {"Content-Type": FORM, "X-Slack-Request-Timestamp": VECTOR_STAMP, "X-Slack-Signature": VECTOR}
     request = WebRequest("POST", "/hooks/slack", {}, headers, VECTOR_BODY)
     then = datetime.fromtimestamp(int(VECTOR_STAMP), UTC)
     assert plugin().verify(request, then).meta == {"form": "yes"}
-    with pytest.raises(Unverified):
-        plugin(secret="another").verify(request, then)
+    for place in range(len(VECTOR_BODY)):
+        changed = VECTOR_BODY[:place] + bytes([VECTOR_BODY[place] ^ 1]) + VECTOR_BODY[place + 1 :]
+        with pytest.raises(Unverified):
+            plugin().verify(replace(request, body=changed), then)
     with pytest.raises(Unverified, match="window"):
         plugin().verify(request, then + timedelta(minutes=6))
 

@@ -91,9 +91,20 @@ async def ctx(sim):
 # The signature
 
 
-def test_the_signature_is_the_published_example():
+@pytest.mark.row("P06")
+def test_the_signature_is_the_published_example_and_fails_with_one_byte_flipped():
     assert signature("12345", VECTOR_URL, VECTOR_FIELDS.items()) == VECTOR
     assert simulated.signature("12345", VECTOR_URL, VECTOR_FIELDS.items()) == VECTOR
+    twilio, body = plugin(auth_token="12345", webhook_url=VECTOR_URL), urlencode(VECTOR_FIELDS).encode()
+    good = WebRequest("POST", "/hooks/twilio", {}, {"Content-Type": FORM, "X-Twilio-Signature": VECTOR}, body)
+    assert twilio.verify(good, NOON)
+    for place in range(len(body)):
+        with pytest.raises((Unverified, Malformed)):
+            twilio.verify(replace(good, body=flipped(body, place)), NOON)
+
+
+def flipped(body: bytes, place: int) -> bytes:
+    return body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
 
 
 def test_equal_values_of_one_name_are_signed_once_and_others_in_order():
