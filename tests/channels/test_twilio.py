@@ -38,6 +38,7 @@ SETTINGS = {
     "templates": {"first_reply.return": {"sid": HX, "variables": {"1": "case"}}},
 }
 BUYER = "+8613812345678"
+WHATSAPP = f"whatsapp:{BUYER}"
 FORM = "application/x-www-form-urlencoded"
 # The example of Twilio's page on securing webhooks.
 VECTOR_URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
@@ -210,7 +211,7 @@ async def test_without_a_public_address_no_callback_is_asked_for(sim, ctx):
 async def test_a_mapped_template_goes_by_whatsapp_as_a_content_template(sim, ctx):
     await plugin(url=sim.url).send(templated(), ctx)
     (sent,) = sim.books["messages"]
-    assert (sent["to"], sent["from"]) == (f"whatsapp:{BUYER}", "whatsapp:+12025550147")
+    assert (sent["to"], sent["from"]) == (WHATSAPP, "whatsapp:+12025550147")
     assert (sent["body"], sent["fields"]["ContentSid"]) == ("Your request C1 has come in.", HX)
     assert json.loads(sent["fields"]["ContentVariables"]) == {"1": "C1"}
     assert "Body" not in sent["fields"]
@@ -218,7 +219,7 @@ async def test_a_mapped_template_goes_by_whatsapp_as_a_content_template(sim, ctx
 
 async def test_other_words_go_by_whatsapp_as_they_are_and_links_below_them(sim, ctx):
     file = Attachment(name="label.pdf", url="https://shop.example/label.pdf")
-    await plugin(url=sim.url).send(message(f"whatsapp:{BUYER}", Form.CHAT, attachments=(file,)), ctx)
+    await plugin(url=sim.url).send(message(WHATSAPP, Form.CHAT, attachments=(file,)), ctx)
     assert sim.books["messages"][0]["body"].endswith("😀\nlabel.pdf: https://shop.example/label.pdf")
 
 
@@ -270,7 +271,13 @@ def test_settings_that_do_not_fit_are_refused_by_name(settings, named):
 )
 def test_a_number_is_written_in_e164(given, country, number):
     assert dialled(given, Form.SMS, country) == number
-    assert dialled(given, Form.CHAT, country) == f"whatsapp:{number}"
+
+
+def test_only_what_is_a_whatsapp_address_is_written_to_by_whatsapp():
+    assert dialled("whatsapp:+86 138 1234 5678", Form.CHAT, None) == dialled(BUYER, Form.CHAT, None) == WHATSAPP
+    for other in ("13812345678", "1234567890", "33", "whatsapp:13812345678", "whatsapp:+138****5678"):
+        with pytest.raises(Rejected):
+            dialled(other, Form.CHAT, "86")
 
 
 @pytest.mark.parametrize("given", ["", "138****5678", "13812345678", "02112345678", "+", "buyer@example.com", "+12"])
@@ -293,7 +300,7 @@ def test_any_text_is_a_number_or_refused(given):
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [(21211, Rejected), (21408, Rejected), (21610, Rejected), (30001, Unavailable), (20429, Unavailable)],
+    [(21211, Rejected), (21408, Rejected), (21610, Rejected), (21611, Unavailable), (20429, Unavailable)],
 )
 async def test_an_error_code_decides_what_the_bridge_does(sim, ctx, code, error):
     sim.do_fail_next(code)
@@ -421,7 +428,7 @@ def test_a_failure_says_why():
 
 def test_a_callback_without_our_mark_is_of_another_system():
     assert parsed(status("delivered"), None) == []
-    (event,) = parsed(status("delivered", To="whatsapp:" + BUYER), ".k")
+    (event,) = parsed(status("delivered", To=WHATSAPP), ".k")
     assert [one.kind for one in event.refs] == [RefKind.BUYER]
 
 
@@ -438,8 +445,8 @@ def test_a_buyers_text_message_is_a_message():
 
 def test_a_buyers_whatsapp_message_is_a_chat_that_can_be_answered():
     media = {"MediaUrl0": "https://api.twilio.com/m/0", "MediaContentType0": "image/jpeg"}
-    (event,) = parsed(words(f"whatsapp:{BUYER}", "", **media), None)
-    assert (event.message.form, event.buyer.chat, event.buyer.phone) == ("chat", f"whatsapp:{BUYER}", BUYER)
+    (event,) = parsed(words(WHATSAPP, "", **media), None)
+    assert (event.message.form, event.buyer.chat, event.buyer.phone) == ("chat", WHATSAPP, BUYER)
     assert [(one.url, one.media_type) for one in event.message.attachments] == [
         ("https://api.twilio.com/m/0", "image/jpeg")
     ]

@@ -12,12 +12,14 @@ message to that buyer is refused with 21610 and lies among the dead letters.
 
 API reference: https://www.twilio.com/docs/messaging/api
 
-Not verified, and therefore settings: what each error code means (``codes``), how soon a sent message shows in the
-list (``settles_after``), the rate of a sender (``rate``; Twilio queues what comes faster). Not verified, either: that
-WhatsApp takes free text only within 24 hours after the buyer's last message (63016 comes by status callback), and
-that a list shows a message's words as they were sent. Where two messages of one day to one number say the same, an
-uncertain one is found by the other. Voice calls, scheduled messages, pictures in text messages and JSON webhooks are
-not built.
+On WhatsApp Twilio carries free text only within 24 hours after the buyer's last message; later it fails, by status
+callback with 63016, and the case is flagged. Map a content template to what the bridge says first.
+
+Not verified, and therefore settings: what some error codes mean (``codes``; the table says which), how soon a sent
+message shows in the list (``settles_after``), the rate of a sender (``rate``; Twilio queues what comes faster). Not
+verified, either: that the list shows a message's words as they were sent. Where two messages of one day to one number
+say the same, an uncertain one is found by the other. Voice calls, scheduled messages, pictures in text messages and
+JSON webhooks are not built.
 """
 
 from __future__ import annotations

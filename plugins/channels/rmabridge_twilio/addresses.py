@@ -16,9 +16,12 @@ _SPACING: Final = re.compile(r"[\s().-]")
 
 
 def dialled(to: str, form: Form, country: str | None) -> str:
-    """The address as Twilio takes it; a number without its country's code gets the one given."""
+    """The address as Twilio takes it; a number for text messages without its country's code gets the one given."""
     written = unicodedata.normalize("NFKC", to).strip()
     number = written.removeprefix(WHATSAPP) if form is Form.CHAT else written
+    if form is Form.CHAT and not number.startswith("+"):
+        # Another system's chat may be called by a mere number: that is nobody's phone.
+        raise Rejected("this is no WhatsApp address", hint="'whatsapp:+', the country's code and the number")
     if _MASK.search(number):
         raise Rejected("the phone number is masked: it is never dialled", hint="ask the buyer for the whole number")
     # "+44 (0)20 …": the zero in brackets is dialled inside the country only.

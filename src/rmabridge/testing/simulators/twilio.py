@@ -28,7 +28,7 @@ REFUSALS = {
     21606: (400, "The 'From' phone number provided is not a valid message-capable Twilio phone number"),
     21610: (400, "Attempt to send to unsubscribed recipient"),
     21617: (400, "The concatenated message body exceeds the 1600 character limit"),
-    30001: (400, "Queue overflow"),
+    21611: (429, "This 'From' number has exceeded the maximum number of queued messages"),
 }
 STOPS = {"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"}
 
@@ -186,7 +186,7 @@ class TwilioSim(Simulator):
             told |= {f"MediaUrl{number}": url, f"MediaContentType{number}": "image/jpeg"}
         return await self._push(told, self.hook, tries) if self.hook else 0
 
-    def do_fail_next(self, code: int = 30001) -> None:
+    def do_fail_next(self, code: int = 21611) -> None:
         """The next message is refused with this code."""
         self._refuse.append(code)
 
