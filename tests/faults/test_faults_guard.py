@@ -13,14 +13,22 @@ TRIED = frozenset(
     {
         "aliyun_sms",
         "chatwoot",
+        "dingtalk",
         "easypost",
         "http",
         "kdniao",
+        "kuaidi100",
         "request_tracker",
+        "seventeentrack",
+        "sf_express",
         "shopify",
         "smtp",
         "taobao",
+        "twilio",
+        "ups",
         "wecom_robot",
+        "woocommerce",
+        "zammad",
         "zendesk",
     }
 )

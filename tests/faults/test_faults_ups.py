@@ -29,6 +29,8 @@ async def asked(stage: Stage) -> None:
 
 async def followed(stage: Stage) -> None:
     await a_buyer_asks(stage)
+    await stage.act(type="parcel.query", waybill=NUMBER, carrier="UPS")
+    await stage.world.until(lambda: stage.case.parcels)
     await asked(stage)
     await stage.world.until(lambda: stage.row(f"parcel:track:{NUMBER}").get("state") == "done")
     await stage.later(minutes=1)
