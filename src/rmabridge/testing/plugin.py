@@ -24,6 +24,7 @@ MARKERS: Final = (
     "row(*numbers): the requirement rows that this test proves",
     "real(name): needs a real server of that name; skipped where it is not installed, failed in CI",
     "slow: takes more than a few seconds",
+    "evidence(plugin, kind): what this test is evidence of, for the plugin's quality level",
 )
 
 pytest.register_assert_rewrite("rmabridge.testing.contract")
@@ -60,10 +61,20 @@ class Noon:
         return self.at
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--evidence``: quality levels rest on what a test run saw."""
+    group = parser.getgroup("rmabridge")
+    group.addoption("--evidence", metavar="FILE", help="write down which evidence of plugins' quality passed")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known to ``--strict-markers``."""
+    """Make the markers known to ``--strict-markers``; collect evidence where a file for it is named."""
     for line in MARKERS:
         config.addinivalue_line("markers", line)
+    if path := config.getoption("--evidence", default=None):
+        from .quality.collecting import start
+
+        start(config, path)
 
 
 @pytest.hookimpl(tryfirst=True)
