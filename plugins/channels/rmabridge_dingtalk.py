@@ -15,9 +15,9 @@ enterprise app to single colleagues, and what colleagues say to a robot.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Context, Limit, Plugin, Result, SendsMessages
@@ -69,6 +69,12 @@ class DingTalk(Plugin, SendsMessages):
     )
     rate: str | None = Field("18/min", description="most messages of the robot; 20 a minute is the vendor's limit")
 
+    @model_validator(mode="after")
+    def _room_for_words(self) -> Self:
+        if len(f"{self.keyword or ''}{self._named()}".encode()) > self.most_bytes // 2:
+            raise ValueError("most_bytes: keyword and mentions leave no room for words")
+        return self
+
     def limit(self, form: Form) -> Limit | None:
         """The longest message."""
         return Limit(bytes=self.most_bytes) if self.carries(form) else None
@@ -100,11 +106,9 @@ class DingTalk(Plugin, SendsMessages):
         words = "\n".join(filter(None, (action.subject, action.text, *links)))
         if not words.strip():
             raise Rejected("the message is empty")
-        head = f"{self.keyword}\n" if self.keyword and self.keyword not in words else ""
-        tail = self._named()
-        shown = _cut(words, self.most_bytes - len((head + tail).encode()))
-        # The keyword may have stood in what was cut off.
-        if self.keyword and self.keyword not in head + shown:
+        head, tail = "", self._named()
+        shown = _cut(words, self.most_bytes - len(tail.encode()))
+        if self.keyword and self.keyword not in shown:
             head = f"{self.keyword}\n"
             shown = _cut(words, self.most_bytes - len((head + tail).encode()))
         return head + shown + tail, None if shown == words else f"cut to {self.most_bytes} bytes"
@@ -118,8 +122,9 @@ class DingTalk(Plugin, SendsMessages):
         if self.format == "text":
             inner = {"content": content}
         else:
-            title = subject or next(line for line in content.splitlines() if line.strip())
-            inner = {"title": title.strip()[:TITLE], "text": content}
+            lines = (subject or "", *content.splitlines())
+            title = next(line.strip() for line in lines if line.strip())
+            inner = {"title": title[:TITLE], "text": content}
         message: dict[str, Any] = {"msgtype": self.format, self.format: inner}
         if self.mention_mobiles or self.mention_users or self.mention_all:
             mobiles, users = list(self.mention_mobiles), list(self.mention_users)

@@ -100,8 +100,9 @@ async def test_a_markdown_message_has_a_title_and_the_files_below(sim, ctx):
     assert sim.books["messages"][0]["markdown"] == {"title": "C1", "text": text}
 
 
-async def test_a_markdown_message_without_a_subject_is_named_by_its_first_line(sim, ctx):
-    await at(sim, format="markdown").send(alert("\n 第一行\n第二行"), ctx)
+@pytest.mark.parametrize("subject", [None, " "])
+async def test_a_markdown_message_without_a_subject_is_named_by_its_first_line(sim, ctx, subject):
+    await at(sim, format="markdown").send(alert("\n 第一行\n第二行", subject=subject), ctx)
     assert sim.books["messages"][0]["markdown"]["title"] == "第一行"
 
 
@@ -231,9 +232,10 @@ async def test_what_a_code_means_is_a_setting(sim, ctx):
     assert caught.value.retry_after == 30
 
 
-def test_a_limit_that_leaves_no_room_for_words_is_refused():
+@pytest.mark.parametrize("given", [{"most_bytes": 399}, {"most_bytes": 400, "keyword": "鞋" * 70}])
+def test_a_limit_that_leaves_no_room_for_words_is_refused(given):
     with pytest.raises(ValidationError, match="most_bytes"):
-        robot(most_bytes=399)
+        robot(**given)
 
 
 def test_the_rate_is_below_the_published_one():

@@ -4,6 +4,7 @@
 import base64
 import json
 import os
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -153,8 +154,10 @@ def test_a_request_is_never_longer_than_the_limit_and_its_words_begin_like_the_w
     if not text.strip():
         return
 
+    request = made._request(alert(text, to=CHAT), lent)
+
     def size(post):
-        return len((made.to_robot(post, lent) if made.robot else made.to_person(post, CHAT, lent)).body)
+        return len(request(post).body)
 
     post = made._post(alert(text)).fitted(2000, size)
     assert size(post) <= 2000
@@ -319,10 +322,35 @@ async def test_a_refused_message_waits_for_a_person(sim, ctx, code):
 
 
 async def test_an_address_of_no_known_kind_is_refused_before_anything_leaves(sim, ctx):
-    with pytest.raises(Rejected, match="staff") as caught:
+    with pytest.raises(Rejected, match="no address") as caught:
         await app(url=sim.url).send(alert(), ctx)
-    assert "staff_to" in caught.value.hint
+    assert "alerts_to" in caught.value.hint
     assert sim.books["tokens"] == 0
+
+
+async def test_an_alert_to_nobody_in_feishu_goes_where_alerts_go(sim, ctx):
+    made = app(url=sim.url, alerts_to=CHAT)
+    await made.send(alert(), ctx)
+    await made.send(alert(to="ou_1"), replace(ctx, idempotency_key="k2"))
+    assert [one["to"] for one in sim.books["messages"].values()] == [CHAT, "ou_1"]
+    with pytest.raises(Rejected):
+        await made.send(answer(to="13800001111"), ctx)
+
+
+async def test_an_address_without_telling_letters_is_what_the_operator_says(sim, ctx):
+    await app(url=sim.url, receive_id_type="user_id").send(answer(to="g6964gd3"), ctx)
+    (kept,) = sim.books["messages"].values()
+    assert kept["to"] == "g6964gd3"
+
+
+@pytest.mark.parametrize("said", [{"code": 10012, "msg": "busy"}, {}, {"code": 0}])
+async def test_a_token_that_did_not_come_is_asked_for_again(said):
+    lent = context("fs")
+    with respx.mock(using="httpx") as mock:
+        mock.post(path="/open-apis/auth/v3/tenant_access_token/internal").mock(httpx.Response(200, json=said))
+        with pytest.raises(Unavailable):
+            await app().send(answer(), lent)
+    await lent.http.aclose()
 
 
 @pytest.mark.parametrize(
@@ -591,6 +619,19 @@ class TestApp(ChannelContract, WebhookContract):
             "unauthorised": ({"code": 10014, "msg": "app secret invalid"},),
         }
         return [Call("send", answer(), (GRANTED, SENT), errors=errors)]
+
+
+class TestConnected(ChannelContract):
+    """An app that holds a token already."""
+
+    plugin = Feishu
+    settings = {**APP, "mention_all": True}
+    token = {"tenant_access_token": "t-1", "expires": "2099-01-01T00:00:00+00:00", "for": app().mark()}
+
+    def calls(self):
+        refused = [(230001, "dead"), (99991400, "retry"), (11232, "retry")]
+        errors = {end: [{"code": code, "msg": "x"} for code, one in refused if one == end] for _, end in refused}
+        return [Call("send", answer(), (SENT,), errors={end: tuple(bodies) for end, bodies in errors.items()})]
 
 
 class TestToken(WebhookContract):

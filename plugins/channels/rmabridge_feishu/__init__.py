@@ -16,14 +16,15 @@ Reference: https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot (ro
 https://open.feishu.cn/document/server-docs/im-v1/message/create (messages),
 https://open.feishu.cn/document/server-docs/im-v1/message/events/receive (events)
 
-Not verified, and therefore settings: what the codes mean (``limited_codes``, ``token_codes``, ``refused_codes``), how
-long a repeat is recognised (``remembered``), the most bytes of an app's message (``app_bytes``). What a repeat within
-that time is answered is not known either; it is taken to be the first answer. Buttons on cards are not built.
+Not verified, and therefore settings: what the codes mean (``limited_codes``, ``token_codes``, ``app_codes``,
+``refused_codes``), how long a repeat is recognised (``remembered``), the most bytes of an app's message
+(``app_bytes``). What a repeat within that time is answered is not known either; it is taken to be the first answer.
+Buttons on cards are not built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
@@ -116,10 +117,7 @@ class Feishu(Calls, SendsMessages, ReceivesWebhooks):
         """Post the message to the robot's group, or send it to ``action.to``; only the latter has an id."""
         if self.robot and action.audience != "staff":
             raise Rejected("a group robot reaches colleagues only", hint="name this account under staff, not channels")
-
-        def request(post: Post) -> Request:
-            return self.to_robot(post, ctx) if self.robot else self.to_person(post, action.to, ctx)
-
+        request = self._request(action, ctx)
         post = self._post(action).fitted(self._most, lambda one: len(request(one).body))
         if self.robot:
             await self.ask_robot(request(post), ctx)
@@ -128,6 +126,12 @@ class Feishu(Calls, SendsMessages, ReceivesWebhooks):
         if not (id_ := text(dig(told, "data", "message_id"))):
             raise ValueError("the answer names no message: it may have been sent")
         return Result(id=id_, note=post.note)
+
+    def _request(self, action: SendMessage, ctx: Context) -> Callable[[Post], Request]:
+        if self.robot:
+            return lambda post: self.to_robot(post, ctx)
+        receiver = self.receiver(action)
+        return lambda post: self.to_person(post, receiver, ctx)
 
     @property
     def _most(self) -> int:

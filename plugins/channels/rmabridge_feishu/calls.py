@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from rmabridge.abilities import Context, Plugin
 from rmabridge.errors import DeliveryError, Malformed, Rejected, Unauthorised, Unavailable
+from rmabridge.model import SendMessage
 from rmabridge.wire.bodies import dump_json, read_object, text
 from rmabridge.wire.signing import hmac_base64
 
@@ -23,6 +24,14 @@ KEYWORDS: Final = 19024
 LONGEST_UUID: Final = 50
 KINDS: Final = {"ou_": "open_id", "oc_": "chat_id", "on_": "union_id"}
 TYPE: Final = {"Content-Type": "application/json; charset=utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A person or a chat, and what kind of id names it."""
+
+    id: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +54,18 @@ class Calls(Plugin):
     )
     app_id: str | None = Field(None, min_length=1, description="App ID (cli_…) of an app that may send messages")
     app_secret: SecretStr | None = Field(None, min_length=1, description="App Secret of that app")
+    alerts_to: str | None = Field(
+        None, min_length=1, description="where an app's alerts go if the shop's staff_to is no address in Feishu"
+    )
     receive_id_type: Literal["open_id", "user_id", "union_id", "chat_id", "email"] | None = Field(
-        None, description="what messages are addressed to; left out, the address tells by its first letters"
+        None, description="what an address is whose first letters (ou_, oc_, on_) do not tell, for example 'user_id'"
     )
     limited_codes: tuple[int, ...] = Field(
         (11232, 99991400, 230020), description="code of an answer to too many messages"
     )
     limited_pause: float = Field(60, gt=0, description="seconds to wait then, where the answer names no time")
     token_codes: tuple[int, ...] = Field((99991661, 99991663), description="code of a token that is not known")
+    app_codes: tuple[int, ...] = Field((10003, 10014), description="code of an app or App Secret that is not known")
     refused_codes: tuple[int, ...] = Field(
         (19001, 19021, 19022), description="code of a robot that is gone, or that refuses our signature or address"
     )
@@ -79,13 +92,24 @@ class Calls(Plugin):
         body = message | {"msg_type": "post", "content": {"post": post.content()}}
         return Request(f"{self._api}/bot/v2/hook/{quote(robot, safe='')}", dump_json(body).encode())
 
-    def to_person(self, post: Post, to: str, ctx: Context) -> Request:
+    def receiver(self, action: SendMessage) -> Receiver:
+        """Whom a message goes to; an alert whose address is none of Feishu's goes to ``alerts_to``."""
+        for to in (action.to, self.alerts_to if action.audience == "staff" else None):
+            if to and (kind := KINDS.get(to[:3]) or ("email" if "@" in to else None)):
+                return Receiver(to, kind)
+        if self.receive_id_type:
+            return Receiver(action.to, self.receive_id_type)
+        raise Rejected(
+            f"{action.to[:40]!r} is no address in Feishu",
+            hint="give an open id (ou_…), a chat id (oc_…) or a mail address; for alerts as alerts_to",
+        )
+
+    def to_person(self, post: Post, to: Receiver, ctx: Context) -> Request:
         """The message API's request; ``uuid`` makes a repeat harmless."""
         key = ctx.idempotency_key
         uuid = key if len(key) <= LONGEST_UUID else sha256(key.encode()).hexdigest()[:LONGEST_UUID]
-        body = {"receive_id": to, "msg_type": "post", "content": dump_json(post.content()), "uuid": uuid}
-        kind = self.receive_id_type or _kind(to)
-        return Request(f"{self._api}/im/v1/messages?receive_id_type={kind}", dump_json(body).encode())
+        body = {"receive_id": to.id, "msg_type": "post", "content": dump_json(post.content()), "uuid": uuid}
+        return Request(f"{self._api}/im/v1/messages?receive_id_type={to.kind}", dump_json(body).encode())
 
     async def ask_robot(self, request: Request, ctx: Context) -> dict[str, Any]:
         """The robot's answer where it took the message; else the error that it means."""
@@ -115,7 +139,7 @@ class Calls(Plugin):
         secret = self.app_secret.get_secret_value() if self.app_secret else ""
         body = dump_json({"app_id": self.app_id, "app_secret": secret}).encode()
         response = await ctx.http.post(f"{self._api}/auth/v3/tenant_access_token/internal", content=body, headers=TYPE)
-        told = self._read(response, refused="compare app_id and app_secret with the app's page in the console")
+        told = self._granted(response)
         token, seconds = text(told.get("tenant_access_token")), told.get("expire")
         if not token or not isinstance(seconds, int):
             raise Unavailable("the answer holds no token")
@@ -123,6 +147,18 @@ class Calls(Plugin):
         kept = {"tenant_access_token": token, "expires": expires.isoformat(), "for": self.mark()}
         await ctx.tokens.put(kept, expires=expires)
         return token
+
+    def _granted(self, response: httpx.Response) -> dict[str, Any]:
+        """The answer with a token. To ask for one again does no harm, so what is not plainly refused is tried later."""
+        told = _object(response)
+        code = told.get("code")
+        if code in self.app_codes:
+            cause, hint = _cause(code, told), "compare app_id and app_secret with the app's page in the console"
+            raise Unauthorised(cause, hint=hint)
+        if response.is_success and code != 0:
+            raise Unavailable(_cause(code, told), retry_after=_pause(response))
+        response.raise_for_status()
+        return told
 
     def mark(self) -> str:
         """Which app the stored token belongs to: another one in the settings makes it void."""
@@ -132,25 +168,22 @@ class Calls(Plugin):
     def _api(self) -> str:
         return f"{self.url.rstrip('/')}/open-apis"
 
-    def _read(self, response: httpx.Response, *, refused: str = "") -> dict[str, Any]:
+    def _read(self, response: httpx.Response) -> dict[str, Any]:
         """The answer where it says 0; codes go before the HTTP status, which is 200 or 400 for most refusals."""
         told = _object(response)
         code = told.get("code", told.get("StatusCode"))
         if response.is_success and code == 0:
             return told
         if isinstance(code, int) and code and response.status_code < 500:
-            raise self._refusal(code, text(told.get("msg")) or "", response, refused)
+            raise self._refusal(code, _cause(code, told), response)
         response.raise_for_status()
         raise ValueError("the answer says neither 0 nor a refusal: it may have been sent")
 
-    def _refusal(self, code: int, said: str, response: httpx.Response, refused: str) -> DeliveryError:
-        cause = f"code {code}: {said[:200]}"
+    def _refusal(self, code: int, cause: str, response: httpx.Response) -> DeliveryError:
         if code in self.limited_codes or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             return Unavailable(cause, retry_after=_pause(response) or self.limited_pause)
         if code in self.token_codes or response.status_code in (401, 403):
-            return Unauthorised(cause, hint=refused or "see the app's rights in the console")
-        if refused:
-            return Unauthorised(cause, hint=refused)
+            return Unauthorised(cause, hint="see the app's rights in the console")
         if code in self.refused_codes:
             hint = "compare robot and secret, this machine's clock and its address with the robot's settings"
             return Unauthorised(cause, hint=hint)
@@ -159,14 +192,8 @@ class Calls(Plugin):
         return Rejected(cause)
 
 
-def _kind(to: str) -> str:
-    found = KINDS.get(to[:3]) or ("email" if "@" in to else None)
-    if found is None:
-        raise Rejected(
-            f"{to[:40]!r} is no address in Feishu",
-            hint="give an open id (ou_…), a chat id (oc_…) or a mail address; for alerts as the shop's staff_to",
-        )
-    return found
+def _cause(code: Any, told: dict[str, Any]) -> str:
+    return f"code {code}: {(text(told.get('msg')) or '')[:200]}"
 
 
 def _pause(response: httpx.Response) -> float | None:
