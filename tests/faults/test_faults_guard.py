@@ -14,6 +14,7 @@ TRIED = frozenset(
         "aliyun_sms",
         "chatwoot",
         "dingtalk",
+        "douyin",
         "easypost",
         "http",
         "kdniao",

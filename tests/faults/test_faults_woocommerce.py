@@ -52,7 +52,8 @@ async def refused(stage: Stage) -> None:
 
 PAY = Does(
     WooCommerceSim, configure, paid, key="refund:9004:all", settled="find", money=True,
-    says="POST /wp-json/wc/v3/orders/9004/refunds", opens=requested, happened=lambda sim: sum(map(len, sim.books["refunds"].values())),
+    says="POST /wp-json/wc/v3/orders/9004/refunds", opens=requested,
+    happened=lambda sim: sum(map(len, sim.books["refunds"].values())),
 )  # fmt: skip
 STATUS = Tells(
     WooCommerceSim, configure, approved, refused, opens=requested, entries="request.changed",

@@ -16,6 +16,7 @@ from .server import Simulator
 
 CHINA = ZoneInfo("Asia/Shanghai")
 FORM = "application/x-www-form-urlencoded;charset=utf-8"
+NOBODY = "http://127.0.0.1:9/"  # the port that throws everything away
 NO_TRACE = "暂无轨迹信息"
 FIELDS = ("RequestData", "EBusinessID", "RequestType", "DataSign", "DataType")
 
@@ -197,7 +198,8 @@ class KdniaoSim(Simulator):
             self.books["pushes"].append(entry)
             return accepted
 
-        await self.deliver(body, {"Content-Type": FORM}, tries=self.tries, taken=taken, pause=self.pause)
+        hook = self.hook or NOBODY
+        await self.deliver(body, {"Content-Type": FORM}, url=hook, tries=self.tries, taken=taken, pause=self.pause)
         return accepted
 
 
