@@ -5,11 +5,26 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from rmabridge.core import templates
+
+HERE = Path(__file__).parent
+# Files whose simulator bears another name than the plugin.
+PLUGINS = {"mail": "smtp"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A plugin's fault tests are evidence that it works in a running bridge."""
+    bundled = {one.name for one in entry_points(group="rmabridge")}
+    for item in items:
+        named = item.path.stem.removeprefix("test_faults_")
+        if item.path.parent == HERE and (plugin := PLUGINS.get(named, named)) in bundled:
+            item.add_marker(pytest.mark.evidence(plugin, "end_to_end"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -82,6 +82,8 @@ async def a_buyer_asks(stage: Stage) -> None:
 class Does:
     """One action: how it comes about (``opens`` a case, ``asks``), its ``key``, and how often it ``happened``.
 
+    The key may hold a ``%`` for what nobody knows before.
+
     ``says`` are words by which the simulator knows the requests that the fault is to strike: a path, a method's name.
     ``money`` of which the vendor has no trace is sent again by a person only.
     ``shown`` is what the case must show at the end. ``definite`` are faults that this vendor's plugin can read as a
@@ -172,13 +174,13 @@ class Stage:
     def row(self, key: str) -> dict[str, Any]:
         """The ledger's row of an action."""
         names = ("id", "state", "attempt", "due_at", "cause", "hint")
-        found = self.world.rows(f"SELECT {', '.join(names)} FROM outbox WHERE key = '{key}'")
+        found = self.world.rows(f"SELECT {', '.join(names)} FROM outbox WHERE key LIKE '{key}'")
         return dict(zip(names, found[0], strict=True)) if found else {}
 
     def outcomes(self, key: str) -> list[str]:
         """How its attempts ended."""
         query = "SELECT a.outcome FROM attempts a JOIN outbox o ON o.id = a.outbox_id"
-        return [one for (one,) in self.world.rows(f"{query} WHERE o.key = '{key}' ORDER BY a.attempt, a.at")]
+        return [one for (one,) in self.world.rows(f"{query} WHERE o.key LIKE '{key}' ORDER BY a.attempt, a.at")]
 
     def parked(self) -> list[tuple[Any, ...]]:
         """What could not be routed."""
