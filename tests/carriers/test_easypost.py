@@ -199,6 +199,7 @@ def published(name: str) -> bytes:
 
 
 @pytest.mark.row("P06")
+@pytest.mark.evidence("easypost", "vendor_sample")
 def test_the_signature_is_the_one_that_easypost_publishes():
     # Body, secret and value: the fixtures of EasyPost/examples, as its client libraries check them.
     body = published("easypost_tracker_updated.json")

@@ -164,6 +164,7 @@ async def shipped(world: World) -> None:
     await world.settle()
 
 
+@pytest.mark.evidence("tracking", "end_to_end")
 async def test_an_insured_parcel_that_is_silent_for_ten_days_is_claimed_once_and_paid(
     tmp_path: Path, sink: Sink
 ) -> None:

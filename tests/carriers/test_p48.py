@@ -136,6 +136,7 @@ def pushed(name: str, kind: str) -> list[Any]:
 
 
 @pytest.mark.row("P48")
+@pytest.mark.evidence("kdniao", "vendor_sample")
 def test_pushes_of_kdniao_map_right() -> None:
     first, second = pushed("kdniao_push_101_ems", "101")
     assert [one.parcel.waybill for one in (first, second)] == ["5042260908504", "5042260943004"]

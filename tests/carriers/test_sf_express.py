@@ -114,6 +114,7 @@ class TestSfExpress(CarrierContract):
 
 
 @pytest.mark.row("P06")
+@pytest.mark.evidence("sf_express", "vendor_sample")
 def test_the_signature_is_that_of_the_vendors_document() -> None:
     data, word = '{"language":"zh-CN","orderId":"QIAO-20200618-004"}', "fjcg5PGKaNpPSHFAZ4QsCOkV71R3zVci"
     for sign in (digest, simulated):

@@ -164,6 +164,7 @@ EXAMPLES = [
 
 
 @pytest.mark.row("P48")
+@pytest.mark.evidence("ups", "vendor_sample")
 def test_the_examples_of_upss_own_description_map_right() -> None:
     for kind, code, words, detail, day, time, status in EXAMPLES:
         told = {"type": kind, "code": code, "description": words, "descriptionCode": detail}

@@ -72,6 +72,7 @@ async def ctx(sim):
 
 
 @pytest.mark.row("P06")
+@pytest.mark.evidence("aliyun_sms", "vendor_sample")
 def test_the_signature_is_the_published_example():
     # The fixed example of Alibaba Cloud's page on the V3 signature.
     query = query_of({"RegionId": "cn-shanghai", "ImageId": "win2019_1809_x64_dtc_zh-cn_40G_alibase_20230811.vhd"})

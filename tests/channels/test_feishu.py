@@ -400,6 +400,7 @@ def parsed(body: dict, **settings) -> list:
     return list(made.parse(Inbound("fs", json.dumps(body).encode(), {}, NOON)))
 
 
+@pytest.mark.evidence("feishu", "vendor_sample")
 def test_the_vendors_own_example_is_deciphered():
     assert deciphered(ENCIPHERED, KEY) == PLAIN
     assert encrypted(PLAIN, KEY, base64.b64decode(ENCIPHERED)[:16]) == ENCIPHERED

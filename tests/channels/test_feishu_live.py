@@ -8,9 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rmabridge.testing.simulators.feishu import FeishuSim
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, a_return, document, running
+
+pytestmark = pytest.mark.evidence("feishu", "end_to_end")
 
 STAFF = "oc_a0553eda9014c201e6969b478895c230"
 CHAT = "oc_5ce6d572455d361153b7"

@@ -89,6 +89,7 @@ def server(imap_server):
 
 
 @real
+@pytest.mark.evidence("imap", "accepted")
 async def test_the_first_poll_starts_now_and_each_later_mail_is_taken_once(server, ctx):
     plugin = inbox(server)
     server.do_deliver(mail(0, "old").as_bytes(), folder=FOLDER)
@@ -116,6 +117,7 @@ async def test_the_time_is_when_the_server_took_the_mail(server, ctx):
 
 
 @real
+@pytest.mark.evidence("imap", "accepted")
 async def test_many_mails_come_page_by_page(server, ctx):
     plugin = inbox(server)
     start = await plugin.poll(ctx, None)
@@ -184,6 +186,7 @@ async def test_a_mail_on_disk_is_marked_or_moved_where_that_is_wanted(server, ct
 
 @real
 @pytest.mark.parametrize("way", [("tls", "tls_port"), ("starttls", "port")])
+@pytest.mark.evidence("imap", "accepted")
 async def test_the_way_is_encrypted_and_the_certificate_checked(server, ctx, way):
     secure = {"tls": way[0], "port": getattr(server, way[1]), "folder": FOLDER}
     assert (

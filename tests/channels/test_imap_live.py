@@ -17,7 +17,7 @@ from rmabridge.testing.simulators.mail import MailSim
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, a_return, document, running
 
-pytestmark = pytest.mark.real("dovecot")
+pytestmark = [pytest.mark.real("dovecot"), pytest.mark.evidence("imap", "end_to_end")]
 FOLDER = "客服"
 BUYER = "li@buyer.example"
 

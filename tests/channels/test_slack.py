@@ -81,6 +81,7 @@ async def ctx(sim):
 
 
 @pytest.mark.row("P06")
+@pytest.mark.evidence("slack", "vendor_sample")
 def test_the_signature_is_the_published_example_and_fails_with_one_byte_flipped():
     assert simulated.signature(SECRET, VECTOR_STAMP, VECTOR_BODY) == VECTOR
     headers = {"Content-Type": FORM, "X-Slack-Request-Timestamp": VECTOR_STAMP, "X-Slack-Signature": VECTOR}

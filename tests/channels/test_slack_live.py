@@ -8,9 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rmabridge.testing.simulators.sink import Sink
 from rmabridge.testing.simulators.slack import SlackSim, signature
 from worlds import World, a_return, document, running
+
+pytestmark = pytest.mark.evidence("slack", "end_to_end")
 
 
 @asynccontextmanager

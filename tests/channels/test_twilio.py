@@ -93,6 +93,7 @@ async def ctx(sim):
 
 
 @pytest.mark.row("P06")
+@pytest.mark.evidence("twilio", "vendor_sample")
 def test_the_signature_is_the_published_example_and_fails_with_one_byte_flipped():
     assert signature("12345", VECTOR_URL, VECTOR_FIELDS.items()) == VECTOR
     assert simulated.signature("12345", VECTOR_URL, VECTOR_FIELDS.items()) == VECTOR

@@ -128,6 +128,7 @@ def posted(world: World, account: str, purpose: str = "") -> list[str]:
 
 
 @pytest.mark.row("S033")
+@pytest.mark.evidence("clocks", "end_to_end")
 async def test_the_first_response_warns_at_three_hours_and_breaches_at_four_and_no_second_earlier(
     tmp_path: Path, sink: Sink
 ) -> None:
@@ -204,6 +205,7 @@ async def test_where_is_my_parcel_is_answered_after_five_minutes_unless_an_agent
 
 
 @pytest.mark.row("S035")
+@pytest.mark.evidence("routing", "end_to_end")
 async def test_level_one_is_the_first_lines_for_thirty_minutes_and_then_the_supervisors(
     tmp_path: Path, sink: Sink
 ) -> None:
@@ -305,6 +307,7 @@ async def test_an_amazon_case_shows_the_shops_clock_and_amazons_own(tmp_path: Pa
         assert len(posted(world, "wecom", "staff:clock:marketplace_reply:breach")) == 1
 
 
+@pytest.mark.evidence("contact_windows", "end_to_end")
 async def test_a_text_message_waits_for_the_buyers_window_and_goes_out_when_it_opens(
     tmp_path: Path, sink: Sink
 ) -> None:

@@ -1,5 +1,7 @@
 """A receipt that says no: the case is flagged, and the ways to its buyer tell why."""
 
+import pytest
+
 from rmabridge.core.reach import ways
 from rmabridge.model import Case
 from worlds import a_return, ago, document, running
@@ -21,6 +23,7 @@ def read(world):
     return Case.model_validate_json(world.bridge.store.vault.open(key, doc))
 
 
+@pytest.mark.evidence("second_way", "end_to_end")
 async def test_a_failed_receipt_flags_its_case_and_goes_another_way(tmp_path, sink):
     config = document(tmp_path, sink.url)
     config["bridge"]["policies"] = ["routing", "returns", "first_reply", "progress", "second_way"]

@@ -1,6 +1,10 @@
 """The main job on a small bridge: a signed webhook becomes a case, a ticket and a mail."""
 
+import pytest
+
 from worlds import World, a_return
+
+pytestmark = [pytest.mark.evidence("first_reply", "end_to_end"), pytest.mark.evidence("helpdesk_sync", "end_to_end")]
 
 
 async def test_a_signed_return_request_becomes_a_ticket_and_a_mail(world: World) -> None:

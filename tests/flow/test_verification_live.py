@@ -1,5 +1,7 @@
 """On a running bridge: a stranger names an order, is asked, and hears of it only after the right answer."""
 
+import pytest
+
 from worlds import a_return, ago, document, running
 
 
@@ -8,6 +10,7 @@ def writes(number, text, **buyer):
     return {"id": f"m{number}", "type": "message", "time": ago(seconds=30 - number), "data": data}
 
 
+@pytest.mark.evidence("verification", "end_to_end")
 async def test_a_stranger_hears_nothing_of_the_order_before_the_answer(tmp_path, sink):
     config = document(tmp_path, sink.url)
     config["bridge"]["policies"] = ["tracking", "verification"]

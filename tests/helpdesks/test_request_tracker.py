@@ -68,6 +68,7 @@ def rt():
 
 
 @real
+@pytest.mark.evidence("request_tracker", "accepted")
 async def test_a_ticket_is_opened_found_by_its_field_and_changed(rt_server, ctx):
     plugin = desk(rt_server.url)
     made = await plugin.open_ticket(opening("shop:R-1", requester_email="buyer@example.com", priority="50"), ctx)
@@ -91,6 +92,7 @@ async def test_a_ticket_is_opened_found_by_its_field_and_changed(rt_server, ctx)
 
 
 @real
+@pytest.mark.evidence("request_tracker", "accepted")
 async def test_where_the_field_is_not_applied_the_ticket_is_found_by_its_subject(rt_server, ctx):
     plugin = desk(rt_server.url, queue="Bare")
     made = await plugin.open_ticket(opening("shop:R_2%"), ctx)
@@ -104,6 +106,7 @@ async def test_where_the_field_is_not_applied_the_ticket_is_found_by_its_subject
 
 
 @real
+@pytest.mark.evidence("request_tracker", "accepted")
 async def test_an_agents_reply_is_seen_once_and_our_own_words_are_not(rt_server, ctx):
     plugin = desk(rt_server.url)
     number = (await plugin.open_ticket(opening("shop:R-3", requester_email="buyer@example.com"), ctx)).id
@@ -157,6 +160,7 @@ LINES = (
 
 
 @real
+@pytest.mark.evidence("request_tracker", "accepted")
 async def test_stored_and_made_files_lie_on_the_real_ticket(rt_server, ctx):
     plugin, ctx = desk(rt_server.url), context(http=ctx.http, files={FILED[0].sha256: PHOTO})
     number = (await plugin.open_ticket(opening("shop:R-9"), ctx)).id

@@ -17,6 +17,8 @@ from rmabridge.testing.simulators.sink import Sink
 from serving import Child
 from worlds import World, document, running
 
+pytestmark = pytest.mark.evidence("amazon", "end_to_end")
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Queue]:

@@ -15,6 +15,8 @@ from rmabridge.testing.simulators.douyin import DouyinSim
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, document, running
 
+pytestmark = pytest.mark.evidence("douyin", "end_to_end")
+
 
 @pytest.fixture
 async def sim() -> AsyncIterator[DouyinSim]:

@@ -313,6 +313,7 @@ OF_ANOTHER_MESSAGE = (
 
 
 @pytest.mark.row("P06")
+@pytest.mark.evidence("ebay", "vendor_sample")
 async def test_the_vendors_own_example_passes_and_one_flipped_byte_fails() -> None:
     made = account(Ebay, **SETTINGS)
     ctx = Answers(token=TOKEN, public_key={"key": VENDORS_KEY, "algorithm": "ECDSA", "digest": "SHA1"}).context()

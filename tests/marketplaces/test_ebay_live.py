@@ -13,6 +13,8 @@ from rmabridge.testing.simulators.ebay import EbaySim
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, document, running
 
+pytestmark = pytest.mark.evidence("ebay", "end_to_end")
+
 TOKEN = "demo-verification-token-0123456789"
 
 

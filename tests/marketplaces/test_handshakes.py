@@ -93,6 +93,7 @@ def test_a_wecom_key_that_is_none_is_told_when_the_configuration_is_read():
         door(**{**WECOM, "aes_key": "short"})
 
 
+@pytest.mark.evidence("webhook", "vendor_sample")
 def test_the_published_words_of_lark_are_deciphered():
     raw = base64.b64decode("P37w+VZImNgPEO1RBhJ6RtKl7n6zymIbEG1pReEzghk=")
     key = sha256(b"test key").digest()

@@ -15,6 +15,8 @@ from rmabridge.testing.simulators.pinduoduo import PinduoduoSim
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, document, running
 
+pytestmark = pytest.mark.evidence("pinduoduo", "end_to_end")
+
 
 @pytest.fixture
 async def sim() -> AsyncIterator[PinduoduoSim]:

@@ -176,6 +176,7 @@ def test_a_call_is_signed_as_the_vectors_say_by_plugin_and_simulator(method: str
     assert sign(params | {"empty": ""}, "demo-top-secret", method) == wanted
 
 
+@pytest.mark.evidence("taobao", "vendor_sample")
 def test_the_vendors_own_published_example_is_met() -> None:
     params = {
         "method": "taobao.item.seller.get", "app_key": "12345678", "session": "test", "format": "json", "v": "2.0",

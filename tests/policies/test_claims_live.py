@@ -24,6 +24,8 @@ from rmabridge.testing.simulators.mail import MailSim
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, document, running
 
+pytestmark = pytest.mark.evidence("claims", "end_to_end")
+
 TOYS = Path(__file__).parents[1] / "flow" / "toys"
 NUMBER = "YT0000000000001"
 LOSS = {"waybill": NUMBER, "carrier": "YTO", "kind": "loss"}

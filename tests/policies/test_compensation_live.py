@@ -12,6 +12,8 @@ from rmabridge.model import EVENTS
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, a_return, running
 
+pytestmark = [pytest.mark.evidence("compensation", "end_to_end"), pytest.mark.evidence("approvals", "end_to_end")]
+
 
 async def answer(world: World, url: str, word: str, note: str = "") -> tuple[int, str]:
     """Press a button on the page."""

@@ -15,6 +15,8 @@ from rmabridge.model import Case
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, ago, document, running
 
+pytestmark = pytest.mark.evidence("evidence", "end_to_end")
+
 TOYS = Path(__file__).parents[1] / "flow" / "toys"
 PROVER = '''"""Prover: a carrier that gives written proof as a PDF."""
 

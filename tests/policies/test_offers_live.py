@@ -13,6 +13,8 @@ from rmabridge.model import Case, Issue, RemedyKind
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, running
 
+pytestmark = pytest.mark.evidence("logistics", "end_to_end")
+
 TOYS = Path(__file__).parents[1] / "flow" / "toys"
 ORDERS = (["compensation", "logistics"], ["logistics", "compensation"])
 

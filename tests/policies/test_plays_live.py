@@ -22,6 +22,8 @@ from rmabridge.model import Case, Issue
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World
 
+pytestmark = pytest.mark.evidence("plays", "end_to_end")
+
 BUYER = {"id": "B1", "name": "李雷", "email": "li@example.com", "chat": "c-1", "locale": "zh-CN"}
 BOTH = "非常抱歉，我们给您全额退款，并且已加强质检，避免再次出现。"
 

@@ -72,6 +72,7 @@ def answers(sink: Sink) -> list[str]:
 
 
 @pytest.mark.row("S165")
+@pytest.mark.evidence("patience", "end_to_end")
 async def test_five_lines_within_twenty_seconds_get_one_answer_that_uses_all_five(tmp_path: Path, sink: Sink) -> None:
     async with chat_world(tmp_path, sink, "tracking", "patience") as world:
         for number, line in enumerate(LINES):

@@ -33,6 +33,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
     ],
     ids=["get-vanilla", "post-vanilla", "get-vanilla-query-order-key-case", "post-x-www-form-urlencoded"],
 )
+@pytest.mark.evidence("amazon", "vendor_sample")
 def test_the_published_vectors_come_out(method: str, url: str, body: bytes, more: dict[str, str], mark: str) -> None:
     signed = SUITE.headers(method, url, WHEN, body, more)
     assert signed["Authorization"].endswith(f"Signature={mark}")
