@@ -27,6 +27,7 @@ async def asked(world: World) -> int:
     return int(number)
 
 
+@pytest.mark.evidence("returns", "end_to_end")
 async def test_500_passes_and_one_fen_more_waits_for_a_person(tmp_path: Path, sink: Sink) -> None:
     async with Bank() as bank, running(banking(tmp_path, sink.url, bank.url, "returns"), sink) as world:
         first, second = await a_case(world), await a_case(world, 2)

@@ -228,7 +228,6 @@ async def test_a_sent_message_stores_the_version_of_its_template(world: World) -
 
 @pytest.mark.row("S062")
 @pytest.mark.evidence("progress", "end_to_end")
-@pytest.mark.evidence("returns", "end_to_end")
 async def test_every_step_is_told_once_however_often_its_event_comes(tmp_path: Path, sink: Sink) -> None:
     mine = {"return": "R1"}
     back = {"waybill": "SF1", "direction": "back", "status": "delivered"}
