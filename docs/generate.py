@@ -5,6 +5,7 @@ A block begins with ``<!-- generated: NAME -->`` and ends with ``<!-- end -->``.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 import sys
@@ -12,6 +13,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from enum import Enum
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
@@ -27,9 +29,11 @@ from rmabridge.cli import main
 from rmabridge.config import Bridge
 from rmabridge.flow.metrics import Metrics
 from rmabridge.registry import GROUP, classes, load, sources
+from rmabridge.testing.quality import LEVELS, last
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 BLOCK: Final = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+GUIDE: Final = tuple(sorted((ROOT / "docs" / "plugins").glob("*.md")))
 LONGEST: Final = 160
 KINDS: Final = ("marketplaces", "helpdesks", "carriers", "channels", "services", "policies")
 
@@ -134,9 +138,17 @@ def plugin_table(chinese: bool) -> str:
         open_ = unverified(doc)
         told = ("有，见模块说明" if open_ else "无") if chinese else (open_ or "–")
         service = f"[{plugin.title}]({plugin.reference})"
-        rows.append((f"`{name}`", service, ", ".join(kinds), ("、" if chinese else ", ").join(can), told))
-    head = ("插件", "服务（接口文档）", "配置段", "能力", "未经核实之处")
-    return table(head if chinese else ("plugin", "service (its API reference)", "section", "can", "not verified"), rows)
+        joined = ("、" if chinese else ", ").join(can)
+        rows.append((f"`{name}`", level_of(name, chinese), service, ", ".join(kinds), joined, told))
+    head = ("插件", "等级", "服务（接口文档）", "配置段", "能力", "未经核实之处")
+    plain = ("plugin", "level", "service (its API reference)", "section", "can", "not verified")
+    return table(head if chinese else plain, rows)
+
+
+def level_of(name: str, chinese: bool) -> str:
+    """The level that the plugin had when evidence was last written down (``pytest --evidence``)."""
+    level = last(sources()[name]).level
+    return dict(zip(LEVELS, ("铜", "银", "金"), strict=True)).get(level, "–") if chinese else level or "–"
 
 
 def policy_table(chinese: bool) -> str:
@@ -274,6 +286,23 @@ def metrics() -> str:
     return table(("metric", "type", "labels", "what it counts"), rows)
 
 
+def authors() -> types.ModuleType:
+    """The parts of the plugin authors' reference; a file of its own, beside its pages."""
+    spec = importlib.util.spec_from_file_location("docs_reference", ROOT / "docs" / "plugins" / "reference.py")
+    if spec is None or spec.loader is None:
+        raise ImportError("docs/plugins/reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def reference(part: Callable[[bool], Iterator[Any]], chinese: bool) -> str:
+    """One part of the reference: its headings, paragraphs and tables."""
+    made = (one if isinstance(one, str) else table(*one).rstrip("\n") for one in part(chinese))
+    return "\n".join(made).rstrip("\n") + "\n"
+
+
+PARTS: Final[dict[str, Callable[[bool], Iterator[Any]]]] = authors().PARTS
 BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "plugins": lambda: plugin_table(chinese=False),
     "plugins-zh": lambda: plugin_table(chinese=True),
@@ -287,6 +316,8 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "routes": routes,
     "commands": lambda: table(("command", "what it does"), commands()),
     "metrics": metrics,
+    **{name: partial(reference, part, chinese=False) for name, part in PARTS.items()},
+    **{f"{name}-zh": partial(reference, part, chinese=True) for name, part in PARTS.items()},
 }
 
 
@@ -297,7 +328,7 @@ def generated(document: str) -> str:
 
 def documents() -> list[Path]:
     """The documents that a person reads."""
-    return [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+    return [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md")), *GUIDE]
 
 
 if __name__ == "__main__":

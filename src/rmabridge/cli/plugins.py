@@ -32,9 +32,14 @@ def list_(app: App, why: str | None) -> None:
     if why:
         document(app, _why(app, why, known))
         return
+    from ..testing.quality import quality
+
     used = _used(app)
-    found = [{"name": one.name, "from": one.origin, "used by": used.get(one.name, [])} for one in known.values()]
-    table(app, sorted(found, key=lambda one: str(one["name"])), ("name", "from", "used by"))
+    found = [
+        {"name": one.name, "level": quality(one).shown, "from": one.origin, "used by": used.get(one.name, [])}
+        for one in known.values()
+    ]
+    table(app, sorted(found, key=lambda one: str(one["name"])), ("name", "level", "from", "used by"))
 
 
 def _plugins_dir(app: App) -> Path | None:
@@ -113,12 +118,17 @@ def show(app: App, name: str) -> None:
 
 def described(plugin: type[Plugin], kinds: list[str], source: Source) -> dict[str, Any]:
     """Everything that a class says of itself."""
-    module = inspect.getmodule(plugin)
+    from ..testing.quality import quality
+
+    module, found = inspect.getmodule(plugin), quality(source)
     return {
         "title": plugin.title or plugin.__name__,
         "kinds": kinds,
         "from": source.origin,
         "reference": plugin.reference,
+        "level": found.shown,
+        "no higher level because": list(found.lacking),
+        "evidence": found.counted,
         "abilities": sorted(_abilities(plugin)),
         "actions": sorted(one.kind for one in plugin.performs()),
         "about": inspect.cleandoc(getattr(module, "__doc__", "") or ""),

@@ -62,6 +62,14 @@ class Quality:
         """The level in a word, or why there is none."""
         return self.level or (CHANGED if self.lacking == (CHANGED,) else "none")
 
+    @property
+    def counted(self) -> dict[str, list[str]]:
+        """The tests that the level rests on, by kind; one that ran with several arguments says how often it passed."""
+        return {
+            kind: [f"{test} ({passed})" if passed > 1 else test for test, passed in sorted(tests.items())]
+            for kind, tests in (self.seen or {}).items()
+        }
+
 
 def quality(source: Source) -> Quality:
     """What the plugin's evidence is worth today; nothing is imported."""
@@ -74,6 +82,13 @@ def quality(source: Source) -> Quality:
     if found.get("source") != fingerprint(module):
         return Quality("", (CHANGED,))
     return judged(found, limits_written(module))
+
+
+def last(source: Source) -> Quality:
+    """What the evidence was worth when it was written down, whatever has changed since: for tables in documents."""
+    module = home(source)
+    found = _noted(source, module) if module else None
+    return judged(found, limits_written(module)) if module and found else Quality("")
 
 
 def judged(found: Mapping[str, Any], limits: bool) -> Quality:
