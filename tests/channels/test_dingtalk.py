@@ -24,6 +24,7 @@ SECRET = "SEC240d7bb4c0bafc62"
 URL = "https://oapi.dingtalk.com/robot/send"
 # printf '1577262236757\nthis is secret' | openssl dgst -sha256 -hmac 'this is secret' -binary | base64
 STAMP, VECTOR_KEY, VECTOR = "1577262236757", "this is secret", "hmPWwU+7lVdm3ZZz0r9tSfx0L4Q26jWOZr9+Gs6EZQM="
+APP = {"client_id": "dingeqqpkv3fake", "client_secret": "GT-lsu-taDAfakeSecret"}
 DENIED = {"status": 1111, "wait": 5, "punish": "deny", "errcode": 130101}
 
 
@@ -269,6 +270,86 @@ async def test_the_simulator_refuses_what_the_vendor_refuses(sim, ctx):
     assert await post(good) == 0
 
 
+# The app
+
+
+def app(sim: DingTalkSim, **settings) -> DingTalk:
+    return account(DingTalk, "ding", **{**APP, "api_url": sim.url, **settings})
+
+
+@pytest.mark.parametrize("to", ["manager1234", "cid6KeBBLoveMOCKidd=="])
+async def test_the_app_sends_to_a_colleague_or_a_group(sim, ctx, to):
+    result = await app(sim).send(alert("急", to=to), ctx)
+    assert result.id == "processQueryKey1"
+    assert sim.books["sent"] == [{"to": to, "kind": "sampleText", "content": "急"}]
+
+
+async def test_the_app_writes_markdown_with_a_title(sim, ctx):
+    await app(sim, format="markdown").send(alert("**急**", to="manager1234", subject="C1"), ctx)
+    assert sim.books["sent"] == [{"to": "manager1234", "kind": "sampleMarkdown", "title": "C1", "text": "C1\n**急**"}]
+
+
+async def test_the_apps_long_message_is_cut(sim, ctx):
+    result = await app(sim).send(alert("鞋" * 9000, to="cid6KeBBLoveMOCKidd=="), ctx)
+    assert sim.books["sent"][0]["content"].endswith("鞋…")
+    assert result.note == "cut to 12000 bytes"
+
+
+async def test_the_token_is_asked_for_once_and_replaced_when_it_was_forgotten(sim, ctx):
+    made = app(sim)
+    for _ in range(2):
+        await made.send(alert(to="manager1234"), ctx)
+    assert sim.books["tokens"] == 1
+    sim.do_forget_tokens()
+    await made.send(alert(to="manager1234"), ctx)
+    assert (sim.books["tokens"], sim.books["errors"]) == (2, ["InvalidAuthentication"])
+    sim.offset += timedelta(minutes=116)
+    await made.send(alert(to="manager1234"), ctx)
+    assert (sim.books["tokens"], len(sim.books["errors"])) == (3, 1)
+
+
+async def test_a_colleague_whom_nobody_knows_is_a_refusal(sim, ctx):
+    with pytest.raises(Rejected, match="staff") as caught:
+        await app(sim).send(alert(), ctx)
+    assert "staff_to" in caught.value.hint
+
+
+async def test_a_colleague_who_got_too_much_is_told_later(sim, ctx):
+    sim.do_throttle()
+    with pytest.raises(Unavailable) as caught:
+        await app(sim).send(alert(to="manager1234"), ctx)
+    assert caught.value.retry_after == 60
+    assert sim.books["sent"] == []
+
+
+@pytest.mark.parametrize("wrong", [{"client_id": "another"}, {"client_secret": "another"}])
+async def test_a_wrong_app_stops_the_account(sim, ctx, wrong):
+    with pytest.raises(Unauthorised, match="invalidClientIdOrSecret") as caught:
+        await app(sim, **wrong).send(alert(to="manager1234"), ctx)
+    assert "another" not in str(caught.value) + caught.value.hint
+
+
+async def test_another_robots_code_is_a_refusal(sim, ctx):
+    with pytest.raises(Rejected, match="robotCode"):
+        await app(sim, robot_code="another").send(alert(to="manager1234"), ctx)
+
+
+@pytest.mark.parametrize("answer", [httpx.ReadError("reset"), httpx.Response(500), httpx.Response(200, json={})])
+async def test_a_token_that_did_not_come_leaves_no_doubt_about_the_message(ctx, sim, answer):
+    with respx.mock(using="httpx") as mock:
+        mock.post(path="/v1.0/oauth2/accessToken").mock(side_effect=[answer])
+        with pytest.raises(Unavailable, match="no token"):
+            await account(DingTalk, "ding", **APP).send(alert(to="manager1234"), ctx)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"access_token": TOKEN, **APP}, {"client_id": "k"}, {"client_secret": "s"}, {"access_token": ""}]
+)
+def test_an_account_is_a_custom_robot_or_an_app(given):
+    with pytest.raises(ValidationError):
+        account(DingTalk, "ding", **given)
+
+
 class TestDingTalk(ChannelContract):
     plugin = DingTalk
     settings = {"access_token": TOKEN, "secret": SECRET, "keyword": "售后", "mention_mobiles": ["13800001111"]}
@@ -288,3 +369,25 @@ class TestDingTalk(ChannelContract):
 
 class TestMarkdown(TestDingTalk):
     settings = {"access_token": TOKEN, "format": "markdown", "mention_all": True}
+
+
+class TestApp(ChannelContract):
+    plugin = DingTalk
+    settings = APP
+    token = {
+        "access_token": "fw8ef8we8f76e6f7s8d",
+        "expires": "2099-01-01T00:00:00+00:00",
+        "for": account(DingTalk, **APP).mark(),
+    }
+
+    def calls(self):
+        sent = {"processQueryKey": "w1", "invalidStaffIdList": [], "flowControlledStaffIdList": []}
+        errors = {
+            "retry": ({**sent, "flowControlledStaffIdList": ["manager1234"]},),
+            "dead": ({**sent, "invalidStaffIdList": ["manager1234"]},),
+        }
+        person, group = alert(to="manager1234"), alert(to="cid6KeBBLoveMOCKidd==")
+        return [
+            Call("send", person, (sent,), keyless=True, errors=errors),
+            Call("send", group, ({"processQueryKey": "w2"},), keyless=True),
+        ]

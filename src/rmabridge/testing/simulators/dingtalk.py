@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
-from .server import Simulator
+from .dingtalk_doors import AppDoors, parsed
 
 LONGEST: Final = 20_000
 A_MINUTE: Final = timedelta(minutes=1)
@@ -26,10 +25,11 @@ def signature(secret: str, stamp: str) -> str:
     return base64.b64encode(hmac.digest(secret.encode(), f"{stamp}\n{secret}".encode(), hashlib.sha256)).decode()
 
 
-class DingTalkSim(Simulator):
-    """One robot in one group. Every answer is HTTP 200; ``errcode`` says what became of the message.
+class DingTalkSim(AppDoors):
+    """One custom robot in one group, and an app; ``as_app`` says which of both ``account_settings`` are for.
 
-    ``secret``, ``keywords`` and ``addresses`` are the robot's safety settings; what is left out is not asked for.
+    Every answer to the custom robot is HTTP 200; ``errcode`` says what became of the message. ``secret``, ``keywords``
+    and ``addresses`` are its safety settings; what is left out is not asked for.
     """
 
     name: ClassVar[str] = "dingtalk"
@@ -41,10 +41,12 @@ class DingTalkSim(Simulator):
         secret: str | None = "SEC240d7bb4c0bafc62",  # noqa: S107 - a robot that is nobody's
         keywords: tuple[str, ...] = (),
         addresses: tuple[str, ...] | None = None,
+        as_app: bool = False,
         hook: str | None = None,
     ) -> None:
         super().__init__(hook=hook)
         self.token: str | None = token
+        self.as_app = as_app
         self.secret, self.keywords, self.addresses = secret, tuple(keywords), addresses
         self.books |= {"messages": [], "refusals": []}
         self.most = 20
@@ -53,13 +55,16 @@ class DingTalkSim(Simulator):
         self._refuse: list[dict[str, Any]] = []
 
     def account_settings(self) -> dict[str, Any]:
-        """Settings of the robot's account."""
+        """Settings of the custom robot's account, or of the app's."""
+        if self.as_app:
+            app = {"client_id": self.client_id, "client_secret": self.client_secret, "api_url": self.url}
+            return {"allow_private": True, **app}
         known = {"access_token": self.token, "secret": self.secret, "keyword": next(iter(self.keywords), None)}
         given = {name: value for name, value in known.items() if value}
         return {**super().account_settings(), "url": f"{self.url}/robot/send", **given}
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/robot/send", self._send)]
+        return [web.post("/robot/send", self._send), *super().routes()]
 
     async def _send(self, request: web.Request) -> web.Response:
         raw = await request.read()
@@ -75,7 +80,7 @@ class DingTalkSim(Simulator):
             return _told(300005, "token is not exist")
         if "json" not in request.headers.get("Content-Type", ""):
             return _told(43004, "无效的HTTP HEADER Content-Type")
-        message = _object(raw)
+        message = parsed(raw)
         words = _words(message)
         if words is None:
             return _told(400105, "不支持的消息类型")
@@ -124,14 +129,6 @@ class DingTalkSim(Simulator):
 
 def _told(code: int, said: str) -> dict[str, Any]:
     return {"errcode": code, "errmsg": said}
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _words(message: dict[str, Any]) -> str | None:
