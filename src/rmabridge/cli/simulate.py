@@ -132,15 +132,28 @@ def _first_line(method: Any) -> str:
 
 def account_of(made: Simulator, plugins_dir: Path | None = None) -> tuple[str, dict[str, Any]]:
     """The kind and the settings of an account that uses this simulator."""
-    from ..abilities import Plugin
-
     name, given = made.plugin or made.name, made.account_settings()
     kind, plugin = _plugin(name, plugins_dir)
     if plugin is None:
         return kind, {"plugin": name, **given}
-    own = (set(plugin.model_fields) - set(Plugin.model_fields)) & set(vars(made)) - set(given)
-    shared = {one: value for one in sorted(own) if _plain(value := vars(made)[one])}
-    return kind, {"plugin": name, **{one: given[one] for one in given if one in plugin.model_fields}, **shared}
+    known = {one: given[one] for one in given if one in plugin.model_fields}
+    return kind, {"plugin": name, **known, **({} if _complete(plugin, known) else _shared(plugin, made, known))}
+
+
+def _complete(plugin: type[Plugin], settings: dict[str, Any]) -> bool:
+    try:
+        plugin.model_validate(settings)
+    except ValueError:
+        return False
+    return True
+
+
+def _shared(plugin: type[Plugin], made: Simulator, known: dict[str, Any]) -> dict[str, Any]:
+    """What the plugin's settings and the simulator call by the same name."""
+    from ..abilities import Plugin
+
+    own = (set(plugin.model_fields) - set(Plugin.model_fields)) & set(vars(made)) - set(known)
+    return {one: value for one in sorted(own) if _plain(value := vars(made)[one])}
 
 
 def _plain(value: Any) -> bool:

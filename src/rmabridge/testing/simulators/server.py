@@ -46,7 +46,8 @@ class Simulator:
         return datetime.now(UTC) + self.offset - timedelta(seconds=self.faults.behind())
 
     def account_settings(self) -> dict[str, Any]:
-        """Settings of an account that uses this simulator; what else its plugin calls as we do is added to them."""
+        """Settings of an account that uses this simulator; where they are not all, what its plugin calls as we do is
+        added."""
         return {"url": self.url, "allow_private": True}
 
     async def start(self, port: int = 0, host: str = "127.0.0.1") -> Self:
