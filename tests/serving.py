@@ -15,7 +15,7 @@ from rmabridge.config import read
 from rmabridge.flow.batch import event_row
 from rmabridge.model import Commanded
 from rmabridge.store import inbox as inbox_store
-from rmabridge.store.store import Peek
+from rmabridge.store.store import peek as peek_of
 
 
 def toml(value: Any) -> str:
@@ -89,7 +89,7 @@ class Child:
 
     def command(self, name: str, case: str | None = None, **args: Any) -> None:
         """Give a command as the command line does."""
-        peek = Peek(read(self.config).bridge)
+        peek = peek_of(read(self.config).bridge)
         try:
             given = Commanded(
                 key=f"cmd:{os.urandom(6).hex()}", at=peek.clock.now(), command=name, by="tester", args=args

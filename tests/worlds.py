@@ -18,6 +18,7 @@ import aiohttp
 from rmabridge.config import read
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
+from stores import database, words
 
 # What the engine's own tests run on: the fewer policies, the plainer what is proposed and why.
 SPINE = ("routing", "returns", "first_reply", "helpdesk_sync", "tracking", "progress")
@@ -80,7 +81,7 @@ def document(tmp_path: Path, sink: str, **bridge: Any) -> dict[str, Any]:
     """A configuration with one shop: generic webhook in, generic help desk and mail channel out."""
     out = {"plugin": "http", "url": sink, "allow_private": True}
     return {
-        "bridge": {"database": f"sqlite:///{tmp_path / 'bridge.db'}", "port": 0, "policies": [*SPINE], **bridge},
+        "bridge": {"database": database(tmp_path), "port": 0, "policies": [*SPINE], **bridge},
         "shops": {
             "one": {
                 "marketplace": "shop",
@@ -145,7 +146,7 @@ class World:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the bridge's database."""
-        return self.bridge.store.read(lambda conn: [tuple(one) for one in conn.exec_driver_sql(query)])
+        return self.bridge.store.read(lambda conn: [tuple(one) for one in conn.exec_driver_sql(words(query))])
 
 
 @asynccontextmanager

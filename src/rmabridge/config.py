@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
 from .abilities.shop import Shop
 from .errors import ConfigError
@@ -40,6 +40,7 @@ DEFAULT_POLICIES: Final = (
     "wording",
 )
 SECTIONS: Final = frozenset({"bridge", "shops", "routes", "policies", *KINDS})
+POSTGRES: Final = ("postgresql://", "postgres://")
 NAME_HINT: Final = "use letters, digits, '-' and '_'"
 
 
@@ -48,7 +49,11 @@ class Bridge(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    database: str = Field("sqlite:///rmabridge.db", description="where everything is kept")
+    _home: Path = PrivateAttr(default_factory=Path)
+
+    database: str = Field(
+        "sqlite:///rmabridge.db", description="where everything is kept: 'sqlite:///FILE' or 'postgresql://…'"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     public_url: str = Field("", description="how the outside reaches the bridge, for webhooks and sign-in callbacks")
@@ -79,14 +84,24 @@ class Bridge(BaseModel):
     @field_validator("database")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        if not url.startswith("sqlite:///"):
-            raise ValueError("only sqlite:///FILE is supported by this release")
+        if not url.startswith(("sqlite:///", *POSTGRES)):
+            raise ValueError("write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
         return url
 
     @property
+    def shared(self) -> bool:
+        """Whether several processes may serve the database."""
+        return self.database.startswith(POSTGRES)
+
+    @property
     def path(self) -> Path:
-        """The SQLite file."""
-        return Path(self.database.removeprefix("sqlite:///"))
+        """The SQLite file; with a server, the place beside which the key file and the files lie."""
+        return self._home / "rmabridge.db" if self.shared else Path(self.database.removeprefix("sqlite:///"))
+
+    @property
+    def shown(self) -> str:
+        """The database as messages name it, without its password."""
+        return f"PostgreSQL at {self.database.rpartition('@')[2]}" if self.shared else str(self.path)
 
     @property
     def folder(self) -> Path:
@@ -166,8 +181,9 @@ def read(document: dict[str, Any], path: Path | None = None) -> Config:
         routes = []
     if problems or bridge is None:
         raise ConfigError(*problems)
-    if folder:
+    if folder and not bridge.shared:
         bridge = bridge.model_copy(update={"database": f"sqlite:///{folder / bridge.path}"})
+    bridge._home = folder or Path()  # noqa: SLF001 - known only here
     return Config(bridge, shops, accounts, policies, routes, path)
 
 

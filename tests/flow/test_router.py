@@ -235,7 +235,7 @@ async def test_rows_that_a_process_died_with_are_counted_at_the_next_start(tmp_p
     async with running(config, sink) as world:
         await stop_loop(world, "Router.run")
         await send(world, requested())
-        world.bridge.store.note_routing([1])
+        await world.bridge.store.note_routing([1])
     async with running(config, sink) as world:
         await world.settle()
         assert world.rows("SELECT state, claims FROM inbox") == [("done", 1)]

@@ -44,7 +44,8 @@ async def test_a_late_answer_settles_the_row_that_became_uncertain_meanwhile(tmp
         async with held(bank):
             await act(world, case, refund())
             await world.until(lambda: bank.books["asked"])
-            await world.bridge.dispatcher.recover(None)
+            world.bridge.store.me = "the next process"
+            await world.bridge.dispatcher.recover()
             uncertain = await reaches(world, KEY, "uncertain")
             assert uncertain["cause"] == "the process ended during the call"
         found = await reaches(world, KEY, "done")
@@ -63,7 +64,8 @@ async def test_a_late_answer_to_an_older_attempt_is_kept_and_changes_nothing(tmp
             async with held(bank):
                 await act(world, case, refund())
                 await world.until(lambda: len(bank.books["asked"]) == 1)
-                await world.bridge.dispatcher.recover(None)
+                world.bridge.store.me = "the next process"
+                await world.bridge.dispatcher.recover()
                 world.bridge.dispatcher.wake.set()
                 await world.until(lambda: len(bank.books["asked"]) == 2)
             found = await reaches(world, KEY, "done")
@@ -221,7 +223,7 @@ async def test_a_vendor_that_cannot_say_is_asked_again_and_after_a_day_a_person_
         asked = []
         for minutes in (1, 2, 5, 12, 30, 70, 200, 400, 800, 1600):
             shift(world, minutes=minutes)
-            world.bridge.lookup.turn()
+            await world.bridge.lookup.turn()
             await world.until(lambda: not world.bridge.lookup._asked)
             asked.append(bank.books["looked"])
         assert 6 <= bank.books["looked"] <= 10, asked

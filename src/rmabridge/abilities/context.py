@@ -31,7 +31,8 @@ class Context:
     """Lent to a plugin's async methods.
 
     ``http`` is the account's own client: it counts against the account's limits, refuses private networks unless
-    allowed and notes when a request has left. ``idempotency_key`` is the same on every try of one action.
+    allowed and notes when a request has left; a POST that only asks says so with ``extensions={"reads": True}`` and
+    may be repeated like a GET. ``idempotency_key`` is the same on every try of one action.
     ``now`` is the bridge's clock. ``sent()`` must be called by a plugin that does not speak HTTP, right before the
     byte that may cause the effect leaves. ``blob(sha256)`` reads a stored file of the action's own case, and of no
     other; ``keep(data)`` stores one for it and answers its hash, for the ``EvidenceAdded`` that names it.

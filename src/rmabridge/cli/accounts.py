@@ -111,7 +111,17 @@ def connect(app: App, account: str, tokens: tuple[str, ...], url: str | None) ->
         _tell(app, account, [f"open this address within 15 minutes and agree: {consent}"], consent)
         return
     left = asyncio.run(_subscribe(app, plugin, account, f"{base}/hooks/{account}"))
+    _remember(app, account)
     _tell(app, account, list(left), None)
+
+
+def _remember(app: App, account: str) -> None:
+    """The running bridge registers them again when the vendor has dropped them."""
+    from ..store import ops
+
+    known = app.read(lambda conn: ops.cursor(conn, account, ops.CONNECTED))
+    if known is None:
+        app.store.write(lambda conn: ops.move_cursor(conn, account, ops.CONNECTED, 0, {}))
 
 
 def _consent(app: App, plugin: Connects, account: str, base: str) -> str | None:

@@ -46,14 +46,16 @@ class App:
     @cached_property
     def store(self) -> Peek:
         """The database beside a running bridge."""
-        from ..store.store import Peek
+        from ..store.store import peek
 
-        return Peek(self.config.bridge)
+        return peek(self.config.bridge)
 
     @property
     def has_store(self) -> bool:
         """Whether there is a database yet."""
-        return self.config.bridge.path.exists()
+        from ..store.store import exists
+
+        return exists(self.config.bridge)
 
     def read(self, job: Callable[[Connection], T]) -> T:
         """Run a reading job."""

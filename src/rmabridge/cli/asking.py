@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
@@ -55,23 +53,11 @@ def asks(function: F) -> F:
     return click.option("--no-wait", is_flag=True, help="Do not wait until it is carried out.")(named(function))
 
 
-def serving(database: Path) -> bool:
-    """Whether a bridge holds the database."""
-    try:
-        with database.with_suffix(".lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 def carry_out(app: App, orders: Sequence[Order], by: str | None, *, wait: bool = True) -> list[Answer]:
     """Put commands into the inbox in one transaction, and wait for what becomes of them."""
     keys = [f"cli:{uuid4()}" for _ in orders]
     _insert(app, orders, keys, by or _user())
-    if not serving(app.config.bridge.path):
+    if not app.store.serving():
         return [Answer(one, "new", RECORDED, one.case) for one in orders]
     if not wait:
         return [Answer(one, "new", "recorded", one.case) for one in orders]

@@ -17,7 +17,7 @@ import click
 
 from . import PROBLEM
 from .app import App, command
-from .asking import RECORDED, serving
+from .asking import RECORDED
 from .output import said
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def import_(app: App, file: Path, account: str, encoding: str, restart: bool) ->
     except (UnicodeDecodeError, csv.Error) as error:
         raise CommandError(f"{file}: {error}; is --encoding {encoding} right?") from error
     note = f"{tally.read} lines: {tally.new} new, {tally.known} known already, {tally.bad} not readable"
-    more = "" if serving(app.config.bridge.path) else f"; {RECORDED}"
+    more = "" if app.store.serving() else f"; {RECORDED}"
     said(app, note + more, account=account, file=str(file), **asdict(tally))
     if tally.bad:
         click.get_current_context().exit(PROBLEM)
@@ -131,7 +131,7 @@ class _Import:
         from ..store import inbox
 
         most = self.app.config.bridge.most_waiting // 2
-        while self.app.read(inbox.backlog) > most and serving(self.app.config.bridge.path):
+        while self.app.read(inbox.backlog) > most and self.app.store.serving():
             time.sleep(0.2)
 
     def _commit(self, batch: list[bytes | None], tally: Tally, chain: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .app import App, command
-from .asking import RECORDED, serving
+from .asking import RECORDED
 from .output import said
 
 
@@ -32,5 +32,5 @@ def reconcile(app: App, account: str) -> None:
         )
 
     app.store.write(due)
-    note = "the comparison begins now" if serving(app.config.bridge.path) else RECORDED
+    note = "the comparison begins now" if app.store.serving() else RECORDED
     said(app, note, account=account)

@@ -25,15 +25,36 @@ if TYPE_CHECKING:
 @click.option("--host", help="Address to listen on, instead of [bridge] host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of [bridge] port.")
 @click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Written once webhooks are taken.")
+@click.option(
+    "--only",
+    metavar="ROLES",
+    help="Do only some of the work, where other processes serve the same database: intake,router,dispatcher,pollers.",
+)
 @command
-def serve(app: App, dry_run: bool, host: str | None, port: int | None, ready_file: Path | None) -> None:
+def serve(
+    app: App, dry_run: bool, host: str | None, port: int | None, ready_file: Path | None, only: str | None
+) -> None:
     """Run the bridge; SIGTERM or Ctrl-C ends it after what is under way."""
     from ..log import configure
 
     config = _changed(app.config, dry_run, host, port)
+    roles = _roles(config, only)
     configure(config.bridge.log_level)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, ready_file))
+        runner.run(_serve(config, ready_file, roles))
+
+
+def _roles(config: Config, only: str | None) -> tuple[str, ...]:
+    from ..flow.bridge import ROLES
+
+    if only is None:
+        return ROLES
+    named = tuple(one.strip() for one in only.split(","))
+    if odd := [one for one in named if one not in ROLES]:
+        raise click.BadParameter(f"{odd[0]!r} is no role; there are {', '.join(ROLES)}", param_hint="--only")
+    if not config.bridge.shared and set(named) != set(ROLES):
+        raise click.BadParameter("a SQLite file is served by one process, which does everything", param_hint="--only")
+    return named
 
 
 def _changed(config: Config, dry_run: bool, host: str | None, port: int | None) -> Config:
@@ -50,13 +71,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, ready_file: Path | None) -> None:
+async def _serve(config: Config, ready_file: Path | None, roles: tuple[str, ...]) -> None:
     from ..flow.bridge import Running
 
     stop = asyncio.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(one, _stop, stop, one)
-    async with Running(config) as bridge:
+    async with Running(config, roles=roles) as bridge:
         line = json.dumps({"url": bridge.url, "pid": os.getpid()})
         if ready_file:
             _announce(ready_file, line)

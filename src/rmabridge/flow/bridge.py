@@ -6,7 +6,7 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, Self
@@ -22,7 +22,7 @@ from ..registry import Registry, build
 from ..store import inbox as inbox_store
 from ..store import ops
 from ..store import outbox as outbox_store
-from ..store.store import Store
+from ..store.store import make as make_store
 from ..store.tables import cursors, inbox
 from .client import Sessions
 from .dispatcher import Dispatcher
@@ -35,6 +35,8 @@ from .timers import Timers, Watchdog
 from .traces import Traces, traces_of
 
 log = structlog.get_logger("bridge")
+# What a process may be told to do alone, where several serve one database.
+ROLES: Final = ("intake", "router", "dispatcher", "pollers")
 DRAIN: Final = 20.0
 SHUTDOWN: Final = 5.0  # a body that is still coming in is read no further, and its sender keeps it
 # Documents are trees: cycles are rare, and looking for them at every 700 objects cost an eighth of all CPU.
@@ -51,8 +53,8 @@ class Running:
     ``traces`` are told of what happens, instead of those that the configuration asks for.
     """
 
-    def __init__(self, config: Config, traces: Traces | None = None) -> None:
-        self.config = config
+    def __init__(self, config: Config, traces: Traces | None = None, roles: Collection[str] = ROLES) -> None:
+        self.config, self.roles = config, frozenset(roles)
         self.registry: Registry = build(config)
         self.metrics = Metrics()
         self.traces = traces or traces_of(config.bridge)
@@ -63,7 +65,7 @@ class Running:
 
     async def __aenter__(self) -> Self:
         settings = self.config.bridge
-        self.store = Store(settings).open()
+        self.store = make_store(settings).open()
         self.sessions = Sessions(self.traces)
         self.public_url = settings.public_url.rstrip("/")
         render = Catalogue(settings.templates_dir).render
@@ -78,7 +80,7 @@ class Running:
         self.timers = Timers(self.store, settings, self.metrics)
         self.pollers = Pollers(self.store, self.registry, self.intake, self.dispatcher)
         self._connect()
-        await self.dispatcher.recover(None)
+        await self.dispatcher.recover()
         await self._listen()
         self.watchdog = Watchdog()
         gc.freeze()
@@ -93,15 +95,15 @@ class Running:
 
     def loops(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs until the end."""
+        of: dict[str, list[Callable[[], Awaitable[None]]]] = {
+            "intake": [],
+            "router": [self.router.run, self.timers.run, self.timers.keep_house],
+            "dispatcher": [self.dispatcher.run, self.lookup.run],
+            "pollers": [self.pollers.run, self.pollers.watch_connections],
+        }
         return [
-            self.router.run,
-            self.dispatcher.run,
-            self.lookup.run,
-            self.timers.run,
+            *(one for role in ROLES if role in self.roles for one in of[role]),
             self.timers.watch,
-            self.timers.keep_house,
-            self.pollers.run,
-            self.pollers.watch_connections,
             self.watchdog.run,
         ]
 
@@ -123,7 +125,7 @@ class Running:
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
         self.url = f"http://{host}:{self.port}"
         self.public_url = self.public_url or self.url
-        self.router.world.links.base = self.public_url
+        self.router.world.links.base = self.dispatcher.public_url = self.public_url
         log.info("listening", url=self.url, accounts=len(self.registry.accounts), shops=len(self.registry.shops))
 
     async def _kept(self, loop: Callable[[], Awaitable[None]]) -> None:

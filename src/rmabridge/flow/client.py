@@ -23,6 +23,8 @@ from .gate import Gate
 from .traces import OFF, Traces
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# ``extensions={"reads": True}`` says of a POST that it only asks.
+READS: Final = "reads"
 TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0, pool=5.0)
 AGENT: Final = "rmabridge"
 MOST_ANSWER: Final = 8 << 20
@@ -51,9 +53,9 @@ def flying(flight: Flight) -> Iterator[Flight]:
         FLIGHT.reset(token)
 
 
-async def _left(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams) -> None:
+async def _left(_: aiohttp.ClientSession, here: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams) -> None:
     flight = FLIGHT.get()
-    if flight is not None and params.method not in SAFE:
+    if flight is not None and params.method not in SAFE and not here.trace_request_ctx:
         flight.sent = True
 
 
@@ -193,6 +195,7 @@ class Guarded(httpx.AsyncBaseTransport):
             data=await request.aread() or None,
             allow_redirects=False,
             timeout=timeout,
+            trace_request_ctx=request.extensions.get(READS, False),
         ) as answer:
             body = await _read(answer)
             return httpx.Response(answer.status, headers=answer.raw_headers, content=body, request=request)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,13 +74,13 @@ class Dispatcher:
     ) -> None:
         self.store, self.registry, self.sessions, self.metrics = store, registry, sessions, metrics
         self.traces = traces
-        self.me = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
+        self.me = store.me
         self.wake = asyncio.Event()
         self.gates = {name: Gate.of(one, store.clock.now) for name, one in registry.accounts.items()}
         self.clients = {name: sessions.client(one, self.gates[name]) for name, one in registry.accounts.items()}
         self.schedules = {name: schedule(one.tries, one.over) for name, one in registry.accounts.items()}
         self.on_written: list[Callable[[], None]] = []
-        self._public_url, self._files = public_url, Files(store)
+        self.public_url, self._files = public_url, Files(store)
         self._chance = Random()  # noqa: S311 - jitter, not a secret
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Ended] = []
@@ -95,7 +93,7 @@ class Dispatcher:
             self.wake.clear()
             if not await self.turn():
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._pause()):
+                    async with asyncio.timeout(await self.store.using(self._pause)):
                         await self.wake.wait()
             if self._tasks:
                 await asyncio.sleep(TOGETHER)  # endings and new rows of the next moments share one claim
@@ -109,9 +107,8 @@ class Dispatcher:
         """Claim one batch; the number of rows that moved."""
         now = self.store.clock.micros()
         expired = await self._sweep(now)
-        paused = self.store.read(ops.paused)
-        room = {name: free for name, gate in self.gates.items() if name not in paused and (free := gate.room())}
-        if not room or not self.store.read(lambda conn: outbox_store.any_due(conn, now, list(room))):
+        room = await self.store.using(lambda: self._room(now))
+        if not room:
             return expired
         claimed = await self._claim(now, room)
         for number, row in enumerate(claimed):
@@ -120,6 +117,13 @@ class Dispatcher:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return len(claimed) + expired
+
+    def _room(self, now: int) -> dict[str, int]:
+        """How many more deliveries each account takes, where anything is due at all."""
+        paused = self.store.read(ops.paused)
+        room = {name: free for name, gate in self.gates.items() if name not in paused and (free := gate.room())}
+        due = bool(room) and self.store.read(lambda conn: outbox_store.any_due(conn, now, list(room)))
+        return room if due else {}
 
     async def _claim(self, now: int, room: dict[str, int]) -> Sequence[Any]:
         """Due rows, marked as being sent; given back if this process is to stop before it sends them."""
@@ -137,6 +141,8 @@ class Dispatcher:
         if monotonic() - self._swept < SWEPT_EVERY:
             return 0
         self._swept = monotonic()
+        if self.store.shared:
+            await self.recover()
         stale = self.store.read(lambda conn: outbox_store.stale(conn, now))
         if not stale:
             return 0
@@ -223,7 +229,7 @@ class Dispatcher:
     def context(self, account: str, key: str, case: str | None) -> Context:
         """What the account is lent for one call."""
         ctx = Context(account, self.clients[account], key, self.store.clock.now, StoredTokens(self.store, account))
-        ctx.case, ctx.public_url = case, self._public_url
+        ctx.case, ctx.public_url = case, self.public_url
         return self._files.lend(ctx)
 
     async def _pause_account(self, account: str, outcome: Outcome) -> None:
@@ -338,14 +344,18 @@ class Dispatcher:
 
     # -- after a crash --------------------------------------------------------------------------------------------
 
-    async def recover(self, me: str | None) -> None:
-        """Rows that a dead process left in ``sending``: sent again only where repeating does no harm, else uncertain.
-
-        With ``me`` None all of them (at start-up, holding the lock); else those of others whose lease ran out.
+    async def recover(self) -> None:
+        """Rows that a dead process left in ``sending``, or one that holds them past its lease: sent again only where
+        repeating does no harm, else uncertain.
         """
         now = self.store.clock.micros()
-        for row in self.store.read(lambda conn: outbox_store.lost(conn, now, me)):
-            await self._recover(row, now)
+        others = [one for one in self.store.read(outbox_store.senders) if one != self.store.me]
+        if not others:
+            return
+        gone = self.store.orphaned(others)
+        for row in self.store.read(outbox_store.sending):
+            if row.owner in gone or (row.owner in others and row.lease_until < now):
+                await self._recover(row, now)
 
     async def _recover(self, row: Any, now: int) -> None:
         handler = self.handler_of(row)

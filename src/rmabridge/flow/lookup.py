@@ -37,7 +37,7 @@ class Lookup:
         try:
             while True:
                 self.wake.clear()
-                self.turn()
+                await self.turn()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(1.0):
                         await self.wake.wait()
@@ -47,10 +47,13 @@ class Lookup:
                 task.cancel()
             await asyncio.gather(*self._asked.values(), return_exceptions=True)
 
-    def turn(self) -> None:
+    async def turn(self) -> None:
         """One look at what is due."""
-        now, paused = self.store.clock.micros(), self.store.read(ops.paused)
-        for row in self.store.read(lambda conn: outbox_store.uncertain_due(conn, now, list(self._asked))):
+        now, asked = self.store.clock.micros(), list(self._asked)
+        paused, rows = await self.store.using(
+            lambda: self.store.read(lambda conn: (ops.paused(conn), outbox_store.uncertain_due(conn, now, asked)))
+        )
+        for row in rows:
             gate = self.dispatcher.gates.get(row.account)
             if gate is not None and (row.account in paused or not gate.room()):
                 continue

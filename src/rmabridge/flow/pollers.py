@@ -27,6 +27,7 @@ from .intake import Intake
 log = structlog.get_logger("pollers")
 DEADLINE: Final = 60.0
 PAGES_AT_ONCE: Final = 20
+LEASE: Final = 120_000_000  # of polling one account; longer than a page takes
 LONGEST_PAUSE: Final = timedelta(minutes=15)
 CHECKED_EVERY: Final = timedelta(days=1)
 TOKEN_WARNING: Final = timedelta(days=7)
@@ -40,6 +41,7 @@ class Pollers:
         self.store, self.registry, self.intake, self.dispatcher = store, registry, intake, dispatcher
         self.on_written: list[Callable[[], None]] = []
         self.wake = asyncio.Event()
+        self._turns: dict[tuple[str, Kind], asyncio.Lock] = {}
 
     async def run(self) -> None:
         """Poll what is due, each account on its own, so that a slow vendor holds up nobody else."""
@@ -70,7 +72,29 @@ class Pollers:
         row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
         return (row.due_at if row else 0) <= self.store.clock.micros() and name not in self.store.read(ops.paused)
 
+    async def _mine(self, name: str, kind: str) -> bool:
+        """Whether this process polls the account: one of all that serve the database does, and keeps to it."""
+        if not self.store.shared:
+            return True
+        now, who = self.store.clock.micros(), f"{kind}:owner"
+        row = await self.store.using(lambda: self.store.read(lambda conn: ops.cursor(conn, name, who)))
+        mine = row is not None and row.cursor == self.store.me
+        if mine and row.due_at - now > LEASE // 2:
+            return True
+        if row is not None and not mine and row.cursor and row.due_at > now:
+            gone = await self.store.using(lambda: self.store.orphaned([row.cursor]))
+            if row.cursor not in gone:
+                return False
+        values = {"cursor": self.store.me, "due_at": now + LEASE}
+        try:
+            await self.store.write(lambda conn: ops.move_cursor(conn, name, who, row.version if row else 0, values))
+        except inbox_store.Conflict:
+            return False
+        return True
+
     async def _visit(self, name: str, plugin: Plugin, kind: Kind) -> None:
+        if not await self._mine(name, kind):
+            return
         row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
         try:
             if row is None and kind == "reconcile":
@@ -86,14 +110,14 @@ class Pollers:
     async def turn(self, name: str, kind: Kind) -> int:
         """Fetch until there is no more (or enough for now); the number of items."""
         plugin, total = self.registry.accounts[name], 0
-        for _ in range(PAGES_AT_ONCE):
-            row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
-            cursor = row.cursor if row else None
-            page = await self._fetch(name, plugin, kind, cursor)
-            await self._store(name, plugin, kind, row, page)
-            total += len(page.items)
-            if not page.more:
-                break
+        async with self._turns.setdefault((name, kind), asyncio.Lock()):
+            for _ in range(PAGES_AT_ONCE):
+                row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
+                page = await self._fetch(name, plugin, kind, row.cursor if row else None)
+                await self._store(name, plugin, kind, row, page)
+                total += len(page.items)
+                if not page.more:
+                    break
         return total
 
     async def _fetch(self, name: str, plugin: Plugin, kind: Kind, cursor: str | None) -> Page:
@@ -163,16 +187,16 @@ class Pollers:
         """Once a day: alert before a stored token dies, and register again the webhooks that a vendor has dropped."""
         while True:
             for name, plugin in self.registry.accounts.items():
-                if isinstance(plugin, Connects):
+                if isinstance(plugin, Connects) and await self._mine(name, "connect"):
                     await self.check_connection(name, plugin)
             await asyncio.sleep(CHECKED_EVERY.total_seconds())
 
     async def check_connection(self, name: str, plugin: Connects) -> None:
         """One connected account; what was never connected is left alone."""
-        row = self.store.read(lambda conn: ops.token(conn, name))
-        if row is None:
+        row, connected = self.store.read(lambda conn: (ops.token(conn, name), ops.cursor(conn, name, ops.CONNECTED)))
+        if row is None and connected is None:
             return
-        if row.expires is not None:
+        if row is not None and row.expires is not None:
             await self._check_token(name, moment(row.expires))
         ctx = self.dispatcher.context(name, f"subscribe:{name}", None)
         if not ctx.public_url:

@@ -7,12 +7,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ..config import Bridge
 from ..core.judge import Judge
@@ -83,15 +84,23 @@ class Router:
         while True:
             self.wake.clear()
             if not await self.turn():
-                due = self.store.read(lambda conn: inbox_store.next_due(conn, self.store.clock.micros()))
+                due = await self.store.using(self._next_due)
                 wait = 1.0 if due is None else max(0.0, min(1.0, (due - self.store.clock.micros()) / 1e6))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):  # wait_for would swallow a cancellation that comes with the wake
                         await self.wake.wait()
 
+    def _next_due(self) -> int | None:
+        return self.store.read(lambda conn: inbox_store.next_due(conn, self.store.clock.micros()))
+
     async def turn(self) -> int:
         """Route one batch; the number of rows taken."""
-        rows = self.store.read(lambda conn: inbox_store.batch(conn, self.store.clock.micros(), BATCH))
+        async with self.store.lanes() as lanes:
+            return await self._take(lanes)
+
+    async def _take(self, lanes: list[int] | None) -> int:
+        now = self.store.clock.micros()
+        rows = await self.store.using(lambda: self.store.read(lambda conn: inbox_store.batch(conn, now, BATCH, lanes)))
         if not rows:
             return 0
         if suspects := [one for one in rows if one.claims >= ALONE_FROM]:
@@ -104,13 +113,15 @@ class Router:
 
     async def route(self, rows: Sequence[Any]) -> None:
         """Compute and write; when the write fails the rows are halved until the guilty one is alone."""
+        ids = [one.id for one in rows]
         try:
-            self.store.note_routing([one.id for one in rows])
+            await self.store.note_routing(ids)
             batch = await self._compute(rows)
-            self.store.note_routing([])  # whoever pulls the plug while it is written: the rows are not to blame
+            await self.store.note_routing([])  # whoever pulls the plug while it is written: the rows are not to blame
             await self.store.write(lambda conn: self._write(conn, batch))
         except RowFailed as failed:
             self.loader.cache.clear()
+            await self.store.release(ids)
             guilty = next(one for one in rows if one.id == failed.row)
             trace = "".join(traceback.format_exception(failed.error))
             await self._park(guilty, "route", told(failed.error), trace, failed.cases)
@@ -119,6 +130,7 @@ class Router:
             return
         except Exception as error:
             self.loader.cache.clear()
+            await self.store.release(ids)
             if len(rows) > 1:
                 half = len(rows) // 2
                 await self.route(rows[:half])
@@ -126,9 +138,14 @@ class Router:
                 return
             if isinstance(error, inbox_store.Conflict):
                 return  # somebody else routed or changed it: it is read again
+            if isinstance(error, OperationalError) and self.store.shared:
+                raise  # the database is away: nobody's fault, however often
             self._failures[rows[0].id] += 1
-            if isinstance(error, OperationalError) and self._failures[rows[0].id] < PARKED_FROM:
-                raise  # the disk or a lock, not the event: it stays where it is
+            if self._failures[rows[0].id] < PARKED_FROM:
+                if isinstance(error, OperationalError):
+                    raise  # the disk or a lock, not the event: it stays where it is
+                if isinstance(error, DBAPIError) and self.store.shared:
+                    return  # another process wrote the same name, or waited for what waited here
             await self._park(rows[0], "write", told(error), traceback.format_exc())
             return
         self._written(batch)
@@ -172,22 +189,29 @@ class Router:
     async def _compute(self, stored: Sequence[Any]) -> Batch:
         batch = Batch(self.store.clock.micros())
         self.facts.batch = batch
-        self.store.keys_for({one.key_id for one in stored})
-        rows = [row for one in stored if (row := self._read(one, batch))]
-        self.loader.load(batch, rows)
+        rows = await self.store.using(lambda: self._loaded(batch, stored))
         started = perf_counter()
         by_id = {one.id: one for one in stored}
         for row in rows:
             with self.traces.routed(row) as note:
-                note(case=self._route_row(batch, row, by_id[row.id]))
+                note(case=await self.store.using(partial(self._route_row, batch, row, by_id[row.id])))
             if perf_counter() - started > SLICE:
                 await asyncio.sleep(0)
                 started = perf_counter()
+        await self.store.using(lambda: self._finish(batch))
+        return batch
+
+    def _loaded(self, batch: Batch, stored: Sequence[Any]) -> list[Row]:
+        self.store.keys_for({one.key_id for one in stored})
+        rows = [row for one in stored if (row := self._read(one, batch))]
+        self.loader.load(batch, rows)
+        return rows
+
+    def _finish(self, batch: Batch) -> None:
         for work in batch.works.values():
             if work.dirty and work.case.merged_into is None:
                 work.tell_held()
                 work.forward()
-        return batch
 
     def _read(self, stored: Any, batch: Batch) -> Row | None:
         try:

@@ -46,7 +46,7 @@ class Timers:
             self.wake.clear()
             if await self.turn():
                 continue
-            due = self.store.read(case_store.next_deadline)
+            due = await self.store.using(lambda: self.store.read(case_store.next_deadline))
             wait = 1.0 if due is None else max(0.001, min(1.0, (due - self.store.clock.micros()) / 1e6))
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -56,7 +56,7 @@ class Timers:
     async def turn(self) -> int:
         """Put every deadline that ran out into the inbox; how many there were."""
         now = self.store.clock.micros()
-        rows = self.store.read(lambda conn: case_store.due_deadlines(conn, now))
+        rows = await self.store.using(lambda: self.store.read(lambda conn: case_store.due_deadlines(conn, now)))
         if not rows:
             return 0
         key_id = self.store.day_key()

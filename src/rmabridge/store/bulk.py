@@ -6,10 +6,11 @@ for SELECTs that run with every batch; Booleans come as the driver has them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Executable, Row, Table, insert
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,18 +24,18 @@ _DIALECTS: dict[str, Any] = {"postgresql": postgresql, "sqlite": sqlite}
 @lru_cache(maxsize=64)
 def adding(table: Table) -> UpdateBase:
     """A plain INSERT."""
-    return insert(table)
+    return insert(table).inline()
 
 
 @lru_cache(maxsize=64)
 def _ignoring(dialect: str, table: Table) -> UpdateBase:
-    made: UpdateBase = _DIALECTS[dialect].insert(table).on_conflict_do_nothing()
+    made: UpdateBase = _DIALECTS[dialect].insert(table).inline().on_conflict_do_nothing()
     return made
 
 
 @lru_cache(maxsize=64)
 def _replacing(dialect: str, table: Table, key: tuple[str, ...]) -> UpdateBase:
-    made = _DIALECTS[dialect].insert(table)
+    made = _DIALECTS[dialect].insert(table).inline()
     changed = {one.name: made.excluded[one.name] for one in table.c if one.name not in key}
     replacing: UpdateBase = made.on_conflict_do_update(index_elements=key, set_=changed)
     return replacing
@@ -57,6 +58,8 @@ def many(conn: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, An
     if ready is None:
         ready = _READY[key] = _compiled(conn, statement, key[2])
     text, pick, fixed = ready
+    if conn.dialect.name == "postgresql":
+        return _at_once(conn, text, [pick({**fixed, **row}) for row in rows])
     tuples = [pick({**fixed, **row}) for row in rows] if fixed else [pick(row) for row in rows]
     return conn.exec_driver_sql(text, tuples).rowcount
 
@@ -67,6 +70,40 @@ def _compiled(conn: Connection, statement: UpdateBase, columns: tuple[str, ...])
     fixed = {name: compiled.params[name] for name in names if name not in columns}
     pick = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     return str(compiled), pick, fixed
+
+
+_PLACE: Final = re.compile(r"\$(\d+)::([A-Z]+)")
+_SET_BASED: dict[str, str] = {}
+
+
+def _at_once(conn: Connection, text: str, tuples: Sequence[tuple[Any, ...]]) -> int:
+    """All rows in one statement, from an array for each place, so that the server says how many it changed."""
+    ready = _SET_BASED.get(text)
+    if ready is None:
+        ready = _SET_BASED[text] = _set_based(text)
+    arrays = tuple([_clean(value) for value in column] for column in zip(*tuples, strict=True))
+    return conn.exec_driver_sql(ready, arrays).rowcount
+
+
+def _set_based(text: str) -> str:
+    types = {int(one[1]): one[2] for one in _PLACE.finditer(text)}
+    arrays = ", ".join(f"${number}::{types[number]}[]" for number in sorted(types))
+    names = ", ".join(f"c{number}" for number in sorted(types))
+    body = _PLACE.sub(lambda one: f"v.c{one[1]}", text)
+    source = f"unnest({arrays}) AS v({names})"
+    if body.startswith("INSERT"):
+        head, _, rest = body.partition(" VALUES (")
+        values, _, tail = rest.partition(")")
+        return f"{head} SELECT {values} FROM {source}{tail}"  # noqa: S608 - texts of SQLAlchemy's, values stay apart
+    head, where, condition = body.partition(" WHERE ")
+    if body.startswith("DELETE"):
+        return f"{head} USING {source}{where}{condition}"
+    return f"{head} FROM {source}{where}{condition}"
+
+
+def _clean(value: Any) -> Any:
+    """PostgreSQL's texts hold no NUL."""
+    return value.replace("\x00", "\ufffd") if isinstance(value, str) and "\x00" in value else value
 
 
 Place = tuple[str, int, Any]

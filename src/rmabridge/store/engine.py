@@ -109,7 +109,7 @@ class Writer:
         try:
             while taken := self._take():
                 for (_, future), result in zip(taken, await self._commit(taken), strict=True):
-                    _settle(future, result)
+                    settle(future, result)
         finally:
             self._running = None
 
@@ -144,7 +144,7 @@ def _patience(conn: Connection, milliseconds: int) -> None:
     raw.execute(f"PRAGMA busy_timeout={milliseconds}")
 
 
-def _settle(future: asyncio.Future[Any], result: Any) -> None:
+def settle(future: asyncio.Future[Any], result: Any) -> None:
     if future.cancelled():
         return
     if isinstance(result, Exception):

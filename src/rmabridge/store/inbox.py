@@ -63,15 +63,25 @@ _NEW = select(inbox).where(text("inbox.state = 'new'"), inbox.c.due_at <= bindpa
 _OLDEST = _NEW.order_by(inbox.c.id).limit(bindparam("most"))
 _KNOWN = _OLDEST.where(text("inbox.case_id is not null"))
 _UNKNOWN = _OLDEST.where(text("inbox.case_id is null"))
+_LANES = inbox.c.lane.in_(bindparam("lanes", expanding=True))
+_HERE = {one: one.where(_LANES) for one in (_KNOWN, _UNKNOWN)}
 
 
-def batch(conn: Connection, now: int, most: int) -> Sequence[Any]:
-    """The rows that are to be routed now: results, timers and commands of known cases first, so that what was begun
-    is finished while its case is at hand; then the oldest of what came from outside."""
-    known = rows_of(conn, _KNOWN, {"now": now, "most": most})
+def batch(conn: Connection, now: int, most: int, lanes: list[int] | None = None) -> Sequence[Any]:
+    """The rows that are to be routed now, of these lanes: results, timers and commands of known cases first, so that
+    what was begun is finished while its case is at hand; then the oldest of what came from outside."""
+    if lanes is not None and not lanes:
+        return []
+    known = _oldest(conn, _KNOWN, now, most, lanes)
     if len(known) == most:
         return known
-    return [*known, *rows_of(conn, _UNKNOWN, {"now": now, "most": most - len(known)})]
+    return [*known, *_oldest(conn, _UNKNOWN, now, most - len(known), lanes)]
+
+
+def _oldest(conn: Connection, query: Any, now: int, most: int, lanes: list[int] | None) -> Sequence[Any]:
+    if lanes is None:
+        return rows_of(conn, query, {"now": now, "most": most})
+    return rows_of(conn, _HERE[query], {"now": now, "most": most, "lanes": lanes})
 
 
 def claim(conn: Connection, ids: Sequence[int]) -> None:

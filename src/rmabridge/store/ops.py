@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -13,6 +13,8 @@ from .bulk import ignoring, rows_of
 from .inbox import Conflict
 from .tables import accounts, alerts, audit, cursors, moment, seen, tokens
 
+# The kind of cursor that says: its webhooks were registered here, see to it that they stay.
+CONNECTED: Final = "connected"
 _PAUSED = select(accounts.c.name, accounts.c.reason).where(accounts.c.paused)
 
 

@@ -188,9 +188,9 @@ def _named(room: Mapping[str, int]) -> dict[str, Any]:
     return named
 
 
-_CLAIM = (
+_CLAIMING = (
     update(outbox)
-    .where(outbox.c.id == bindparam("row"), outbox.c.state == "due")
+    .where(outbox.c.state == "due")
     .values(
         state="sending",
         attempt=outbox.c.attempt + 1,
@@ -201,13 +201,22 @@ _CLAIM = (
 )
 
 
+_CLAIM = _CLAIMING.where(outbox.c.id == bindparam("row"))
+# Of several processes that found the same rows, each takes those that it reaches first.
+_TAKE = _CLAIMING.where(outbox.c.id.in_(bindparam("rows", expanding=True))).returning(outbox.c.id)
+
+
 def claim(conn: Connection, now: int, lease: int, me: str, room: Mapping[str, int]) -> Sequence[Any]:
     """Take due heads of streams for this process, as they were. ``room``: how many each account takes at most."""
     found = rows_of(conn, _due(len(room), whole=True), {"now": now, **_named(room)})
     taken = [one for one in found if one.not_after is None or one.not_after >= now]
-    if taken:
+    if not taken:
+        return []
+    if conn.dialect.name == "sqlite":  # its transaction keeps everybody else out from the beginning
         many(conn, _CLAIM, [{"row": one.id, "me": me, "lease": lease} for one in taken])
-    return taken
+        return taken
+    mine = set(conn.execute(_TAKE, {"rows": [one.id for one in taken], "me": me, "lease": lease}).scalars())
+    return [one for one in taken if one.id in mine]
 
 
 def give_back(conn: Connection, ids: Sequence[int], me: str) -> None:
@@ -277,12 +286,17 @@ def settle_late(conn: Connection, end: dict[str, Any]) -> bool:
     return set_state(conn, end["row"], ("uncertain",), settled, attempt=end["n"])
 
 
-def lost(conn: Connection, now: int, me: str | None) -> Sequence[Any]:
-    """Rows in ``sending`` whose lease ran out, or (``me`` None, at start-up of the only process) all of them."""
-    query = select(outbox).where(OPEN, outbox.c.state == "sending")
-    if me is not None:
-        query = query.where(outbox.c.lease_until < now, outbox.c.owner != me)
-    return conn.execute(query).all()
+def sending(conn: Connection) -> Sequence[Any]:
+    """Rows in ``sending``, whoever sends them."""
+    return conn.execute(select(outbox).where(OPEN, outbox.c.state == "sending")).all()
+
+
+def senders(conn: Connection) -> list[str]:
+    """Who is sending."""
+    return [one[0] for one in rows_of(conn, _SENDERS, {}) if one[0]]
+
+
+_SENDERS = select(outbox.c.owner).where(OPEN, outbox.c.state == "sending").distinct()
 
 
 def set_state(

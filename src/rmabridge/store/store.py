@@ -1,17 +1,19 @@
-"""The open store: one clock, one vault, one writer, and reads."""
+"""The open store: one clock, one vault, one writer, and reads; a SQLite file or a PostgreSQL server."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Self, TypeVar
+from typing import IO, Any, ClassVar, Protocol, Self, TypeVar
 
 from sqlalchemy import Connection, insert, inspect, select
-from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from ..config import Bridge
@@ -28,43 +30,62 @@ CLOCK = ("bridge", "clock")
 DAY = 86_400_000_000
 
 
+class Writes(Protocol):
+    """What commits."""
+
+    commits: int
+
+    def submit(self, job: Callable[[Connection], T], *, first: bool = False) -> asyncio.Future[T]:
+        """Queue a job; done when it is committed."""
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are queued."""
+
+    async def close(self) -> None:
+        """Finish what is queued."""
+
+
 class Clock:
-    """The bridge's time: the system's, plus an offset that tests and the demo move."""
+    """The bridge's time: the system's (``skew`` makes it the database's), plus an offset that tests move."""
 
     def __init__(self) -> None:
-        self.offset = timedelta()
+        self.offset = self.skew = timedelta()
 
     def now(self) -> datetime:
         """The time now, aware, UTC."""
-        return datetime.now(UTC) + self.offset
+        return datetime.now(UTC) + self.offset + self.skew
 
     def micros(self) -> int:
         """The time now as the schema keeps it."""
         return micros(self.now())
 
 
-def migrate(path: Path) -> None:
-    """Bring the database to this release's schema (a new file is made)."""
+def upgrade(**given: Any) -> None:
+    """Bring a database to this release's schema (``engine`` or ``connection``)."""
     from alembic import command
     from alembic.config import Config
 
     settings = Config()
     settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    settings.attributes["engine"] = sqlite_engine(path)
+    settings.attributes.update(given)
     command.upgrade(settings, "head")
 
 
-def _current(engine: Engine) -> bool:
+def current(conn: Connection) -> bool:
+    """Whether the database has this release's schema."""
     from .migrations import HEAD
 
-    with engine.connect() as conn:
-        if not inspect(conn).has_table("alembic_version"):
-            return False
-        return conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == HEAD
+    if not inspect(conn).has_table("alembic_version"):
+        return False
+    return conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == HEAD
 
 
-class Store:
-    """One database file. ``serve`` holds it exclusively; other commands use ``Peek``."""
+class Store(ABC):
+    """What the bridge keeps, and how it reads and writes it. ``make`` opens the one of the settings."""
+
+    shared: ClassVar[bool] = False
+    writer: Writes
 
     def __init__(self, settings: Bridge, clock: Clock | None = None) -> None:
         self.path = settings.path
@@ -72,48 +93,53 @@ class Store:
         self.clock = clock or Clock()
         self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
         self.blobs = Blobs(settings.folder, self.vault, settings.most_file)
+        self.me = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self._settings = settings
         self._day = (-1, "")
-        self._lock: IO[str] | None = None
 
+    @abstractmethod
     def open(self) -> Self:
-        """Take the lock, migrate, load the index key and start the writer. Needs a running event loop."""
-        self._take_lock()
-        self.engine = sqlite_engine(self.path)
-        try:
-            if not _current(self.engine):
-                migrate(self.path)
-            self._routing = os.open(self.path.with_suffix(".routing"), os.O_RDWR | os.O_CREAT, 0o600)
-            with self.engine.begin() as conn:
-                store_keys(conn, self.vault.start(conn))
-                self._count_claims(conn)
-            os.ftruncate(self._routing, 0)  # counted; a process that dies before it routes anything counts nothing
-        except OperationalError as error:
-            raise ConfigError(f"[bridge] database: {self.path}: {error.orig}") from error
-        self._reader = sqlite_engine(self.path, writes=False).connect()
-        self.reload_clock()
-        self.writer = Writer(self.engine)
-        return self
+        """Migrate, load the index key and start the writer. Needs a running event loop."""
 
-    def _count_claims(self, conn: Connection) -> None:
-        """Rows that the last process was routing when it died have one more claim."""
-        if noted := os.pread(self._routing, 1 << 16, 0).split():
-            inbox.claim(conn, [int(one) for one in noted])
+    @abstractmethod
+    def read(self, job: Callable[[Connection], T]) -> T:
+        """Run a reading job at once."""
 
-    def note_routing(self, ids: list[int]) -> None:
-        """Say which rows are being routed, where it outlives the process. (It need not outlive a power failure: what
-        ends the process again and again is what must be found.)"""
-        noted = " ".join(map(str, ids)).encode()
-        os.pwrite(self._routing, noted, 0)
-        os.ftruncate(self._routing, len(noted))
+    @abstractmethod
+    def now(self, job: Callable[[Connection], T]) -> T:
+        """Run a short writing job at once, in a transaction of its own."""
 
-    def _take_lock(self) -> None:
-        self._lock = self.path.with_suffix(".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise ConfigError(f"[bridge] database: {self.path} is in use by another 'rmabridge serve'") from error
+    @abstractmethod
+    async def using(self, work: Callable[[], T]) -> T:
+        """Do work that reads."""
+
+    @abstractmethod
+    def lanes(self) -> Any:
+        """An asynchronous context: the lanes that this process may route from, or None for all."""
+
+    @abstractmethod
+    def note_routing(self, ids: Sequence[int]) -> Awaitable[None]:
+        """Say which rows are being routed, where it outlives the process."""
+
+    @abstractmethod
+    def release(self, ids: Sequence[int]) -> Awaitable[None]:
+        """These rows were not routed, and are not to blame."""
+
+    @abstractmethod
+    def data_version(self) -> int:
+        """Changes when another process commits."""
+
+    @abstractmethod
+    def orphaned(self, owners: Sequence[str]) -> set[str]:
+        """Which of these owners have ended."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish writing and let go."""
+
+    def write(self, job: Callable[[Connection], T], *, first: bool = False) -> asyncio.Future[T]:
+        """Run a writing job in a transaction; done when it is on disk."""
+        return self.writer.submit(job, first=first)
 
     def reload_clock(self) -> bool:
         """Take over an offset that 'rmabridge clock' stored; True when it changed."""
@@ -124,18 +150,6 @@ class Store:
         changed = offset != self.clock.offset
         self.clock.offset = offset
         return changed
-
-    def read(self, job: Callable[[Connection], T]) -> T:
-        """Run a reading job at once, on the reader's connection."""
-        return job(self._reader)
-
-    def write(self, job: Callable[[Connection], T], *, first: bool = False) -> asyncio.Future[T]:
-        """Run a writing job in a transaction; done when it is on disk."""
-        return self.writer.submit(job, first=first)
-
-    def data_version(self) -> int:
-        """Changes when another process commits."""
-        return int(self._reader.exec_driver_sql("PRAGMA data_version").scalar() or 0)
 
     def keys_for(self, key_ids: set[str]) -> None:
         """Have these keys at hand for ``vault.seal`` and ``vault.open``."""
@@ -154,12 +168,94 @@ class Store:
         if not self.vault.knows(name):
             self.keys_for({name})
         if not self.vault.knows(name):
-            with self.engine.begin() as conn:
-                made = self.vault.make(name, None, self.clock.micros())
-                self.vault.forget(name)
-                conn.execute(ignoring(conn, buyer_keys), made)
+            self.now(lambda conn: self._make_key(conn, name))
             self.keys_for({name})
         return name
+
+    def _make_key(self, conn: Connection, name: str) -> None:
+        made = self.vault.make(name, None, self.clock.micros())
+        self.vault.forget(name)
+        conn.execute(ignoring(conn, buyer_keys), made)
+
+
+class SqliteStore(Store):
+    """One database file, held exclusively."""
+
+    writer: Writer
+
+    def __init__(self, settings: Bridge, clock: Clock | None = None) -> None:
+        super().__init__(settings, clock)
+        self._lock: IO[str] | None = None
+
+    def open(self) -> Self:
+        """Take the lock, migrate, load the index key and start the writer."""
+        self._take_lock()
+        self.engine = sqlite_engine(self.path)
+        try:
+            with self.engine.connect() as conn:
+                known = current(conn)
+            if not known:
+                upgrade(engine=self.engine)
+            self._routing = os.open(self.path.with_suffix(".routing"), os.O_RDWR | os.O_CREAT, 0o600)
+            with self.engine.begin() as conn:
+                store_keys(conn, self.vault.start(conn))
+                self._count_claims(conn)
+            os.ftruncate(self._routing, 0)  # counted; a process that dies before it routes anything counts nothing
+        except OperationalError as error:
+            raise ConfigError(f"[bridge] database: {self.path}: {error.orig}") from error
+        self._reader = sqlite_engine(self.path, writes=False).connect()
+        self.reload_clock()
+        self.writer = Writer(self.engine)
+        return self
+
+    def _count_claims(self, conn: Connection) -> None:
+        """Rows that the last process was routing when it died have one more claim."""
+        if noted := os.pread(self._routing, 1 << 16, 0).split():
+            inbox.claim(conn, [int(one) for one in noted])
+
+    async def note_routing(self, ids: Sequence[int]) -> None:
+        """Noted in a file. (It need not outlive a power failure: what ends the process again and again is what must be
+        found.)"""
+        noted = " ".join(map(str, ids)).encode()
+        os.pwrite(self._routing, noted, 0)
+        os.ftruncate(self._routing, len(noted))
+
+    async def release(self, ids: Sequence[int]) -> None:
+        """Counted only when the process dies."""
+
+    def _take_lock(self) -> None:
+        self._lock = self.path.with_suffix(".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise ConfigError(f"[bridge] database: {self.path} is in use by another 'rmabridge serve'") from error
+
+    def read(self, job: Callable[[Connection], T]) -> T:
+        """On the reader's connection."""
+        return job(self._reader)
+
+    def now(self, job: Callable[[Connection], T]) -> T:
+        """Beside the writer, whose turn it may be."""
+        with self.engine.begin() as conn:
+            return job(conn)
+
+    async def using(self, work: Callable[[], T]) -> T:
+        """At once: a read never waits for anybody."""
+        return work()
+
+    @asynccontextmanager
+    async def lanes(self) -> AsyncIterator[None]:
+        """All of them: nobody else routes."""
+        yield None
+
+    def data_version(self) -> int:
+        """Changes when another process commits."""
+        return int(self._reader.exec_driver_sql("PRAGMA data_version").scalar() or 0)
+
+    def orphaned(self, owners: Sequence[str]) -> set[str]:
+        """All but this process, which alone holds the file."""
+        return {one for one in owners if one != self.me}
 
     async def close(self) -> None:
         """Finish writing and release the file."""
@@ -172,34 +268,39 @@ class Store:
             self._lock.close()
 
 
-class Peek:
+def make(settings: Bridge, clock: Clock | None = None) -> Store:
+    """The store of these settings, not open yet."""
+    if settings.shared:
+        from .replicas import PgStore
+
+        return PgStore(settings, clock)
+    return SqliteStore(settings, clock)
+
+
+class Peek(ABC):
     """The store as other commands see it: reads, and short writes of command rows beside a running ``serve``."""
 
     def __init__(self, settings: Bridge) -> None:
-        self.path = settings.path
-        if not self.path.exists():
-            raise CommandError(f"{self.path}: no database yet; 'rmabridge serve' makes it")
         self.clock = Clock()
-        self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
+        self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], settings.path))
         self.blobs = Blobs(settings.folder, self.vault, settings.most_file)
-        self.engine = sqlite_engine(self.path)
-        self._readers = sqlite_engine(self.path, writes=False)
-        with self._readers.connect() as conn:
-            if not inspect(conn).has_table("buyer_keys") or self.vault.start(conn):
-                raise CommandError(f"{self.path}: not a database of rmabridge; 'rmabridge serve' makes one")
-            if settings.virtual_clock:
-                row = ops.cursor(conn, *CLOCK)
-                self.clock.offset = timedelta(seconds=float(row.cursor or 0)) if row else timedelta()
+        if not self.read(lambda conn: inspect(conn).has_table("buyer_keys")) or self.read(self.vault.start):
+            raise CommandError(f"{settings.shown}: not a database of rmabridge; 'rmabridge serve' makes one")
+        if settings.virtual_clock:
+            row = self.read(lambda conn: ops.cursor(conn, *CLOCK))
+            self.clock.offset = timedelta(seconds=float(row.cursor or 0)) if row else timedelta()
 
+    @abstractmethod
     def read(self, job: Callable[[Connection], T]) -> T:
         """Run a reading job."""
-        with self._readers.connect() as conn:
-            return job(conn)
 
+    @abstractmethod
     def write(self, job: Callable[[Connection], T]) -> T:
         """Run a short writing job in its own transaction."""
-        with self.engine.begin() as conn:
-            return job(conn)
+
+    @abstractmethod
+    def serving(self) -> bool:
+        """Whether a bridge serves the database now."""
 
     def keys_for(self, key_ids: set[str]) -> None:
         """Have these keys at hand."""
@@ -212,3 +313,54 @@ class Peek:
         if not self.vault.knows(name):
             conn.execute(insert(buyer_keys), self.vault.make(name, None, self.clock.micros()))
         return name
+
+
+class SqlitePeek(Peek):
+    """A file beside its ``serve``."""
+
+    def __init__(self, settings: Bridge) -> None:
+        self.path = settings.path
+        if not self.path.exists():
+            raise CommandError(f"{self.path}: no database yet; 'rmabridge serve' makes it")
+        self.engine = sqlite_engine(self.path)
+        self._readers = sqlite_engine(self.path, writes=False)
+        super().__init__(settings)
+
+    def read(self, job: Callable[[Connection], T]) -> T:
+        """On a connection of its own."""
+        with self._readers.connect() as conn:
+            return job(conn)
+
+    def write(self, job: Callable[[Connection], T]) -> T:
+        """Waits for the writer of ``serve``."""
+        with self.engine.begin() as conn:
+            return job(conn)
+
+    def serving(self) -> bool:
+        """Whether the file's lock is held."""
+        try:
+            with self.path.with_suffix(".lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+
+def exists(settings: Bridge) -> bool:
+    """Whether there is a database yet."""
+    if settings.shared:
+        from .replicas import exists as there
+
+        return there(settings)
+    return settings.path.exists()
+
+
+def peek(settings: Bridge) -> Peek:
+    """The database of these settings, as it is beside a running bridge."""
+    if settings.shared:
+        from .replicas import PgPeek
+
+        return PgPeek(settings)
+    return SqlitePeek(settings)

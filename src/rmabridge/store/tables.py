@@ -62,6 +62,7 @@ inbox = Table(
     UniqueConstraint("account", "dedupe", name="inbox_once"),
 )
 Index("inbox_new", inbox.c.id, sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'"))
+Index("inbox_lane", inbox.c.lane, inbox.c.id, postgresql_where=text("state = 'new'")).ddl_if(dialect="postgresql")
 _KNOWN = text("state = 'new' and case_id is not null")
 Index("inbox_known", inbox.c.id, sqlite_where=_KNOWN, postgresql_where=_KNOWN)
 Index(
@@ -257,7 +258,7 @@ deadlines = Table(
     metadata,
     Column("case_id", String, primary_key=True),
     Column("name", String, primary_key=True),
-    Column("generation", Integer, nullable=False),
+    Column("generation", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("depth", Integer, nullable=False, server_default="0"),
 )

@@ -134,7 +134,7 @@ def make(running: Running) -> web.Application:
     app[RUNNING] = running
     app.add_routes(
         [
-            web.route("*", "/hooks/{account}", hook),
+            *([web.route("*", "/hooks/{account}", hook)] if "intake" in running.roles else []),
             web.get("/oauth/{account}", oauth),
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),

@@ -1,3 +1,3 @@
 """Alembic steps: expand first, contract a release later."""
 
-HEAD = "0004"
+HEAD = "0005"

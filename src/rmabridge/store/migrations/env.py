@@ -1,12 +1,22 @@
-"""Runs the migrations on the engine that the store hands over."""
+"""Runs the migrations on the engine, or in the transaction, that the store hands over."""
 
 from alembic import context
+from sqlalchemy import Connection
 
 from rmabridge.store.tables import metadata
 
-engine = context.config.attributes["engine"]
-with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)
+
+def run(connection: Connection, *, each: bool) -> None:
+    """Every step that is missing; with ``each`` in a transaction of its own."""
+    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=each)
     with context.begin_transaction():
         context.run_migrations()
-    connection.commit()
+
+
+given = context.config.attributes
+if "connection" in given:
+    run(given["connection"], each=False)
+else:
+    with given["engine"].connect() as own:
+        run(own, each=True)
+        own.commit()
