@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from rmabridge.core import templates
@@ -29,8 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_starts() -> Iterator[None]:
-    """Templates are read once, not at every start of a bridge."""
+    """Templates and the system's certificates are read once, not at every start of a bridge."""
     quick = SimpleNamespace(loads=cache(tomllib.loads), TOMLDecodeError=tomllib.TOMLDecodeError)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(templates, "tomllib", quick)
+        patch.setattr(httpx, "create_ssl_context", cache(httpx.create_ssl_context))
         yield
