@@ -41,7 +41,7 @@ def test_a_right_configuration_is_taken(config: dict[str, Any]) -> None:
     [
         (("bridge", "port"), 99999, "[bridge] port: "),
         (("bridge", "databse"), "x", "[bridge] databse: no such setting"),
-        (("bridge", "database"), "mysql://x", "[bridge] database: only sqlite:///FILE"),
+        (("bridge", "database"), "mysql://x", "[bridge] database: write sqlite:///FILE or postgresql:"),
         (("shops", "one", "timezone"), "Mars/Base", "[shops.one] timezone: 'Mars/Base' is not an IANA time zone"),
         (("shops", "one", "helpdesk"), "nobody", "[shops.one] 'nobody': no account of that name"),
         (("shops", "one", "helpdesk"), "shop", "[shops.one] helpdesk: [marketplaces.shop] keeps no tickets"),

@@ -62,6 +62,11 @@ class Bridge(BaseModel):
     )
     blobs: Path | None = Field(None, description="a directory for files; left out, beside the database")
     most_file: int = Field(50 << 20, gt=0, description="bytes of the largest file that is kept")
+    carrier_lists: dict[str, Path] = Field(
+        default_factory=dict,
+        description="carriers of the shop's own files over the shipped list, by whose list it is: 'seventeentrack', "
+        "'kuaidi100', 'kdniao', 'own'",
+    )
     plugins_dir: Path | None = Field(None, description="a directory of the shop's own plugin files")
     templates_dir: Path | None = Field(None, description="a directory of the shop's own message templates")
     policies: tuple[str, ...] = Field(DEFAULT_POLICIES, description="the policies that are asked, in this order")

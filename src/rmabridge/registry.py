@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -106,6 +106,8 @@ def _hidden(plugin: type[Plugin]) -> str | None:
 def build(config: Config) -> Registry:
     """Make every configured account and policy; raises ``ConfigError`` with every problem found."""
     problems: list[str] = []
+    if config.bridge.carrier_lists:
+        problems.extend(_carriers(config.bridge.carrier_lists))
     known = sources(config.bridge.plugins_dir)
     accounts: dict[str, Plugin] = {}
     for section in config.accounts.values():
@@ -122,6 +124,15 @@ def build(config: Config) -> Registry:
         shop._ways = tuple(_ways(shop, accounts))  # noqa: SLF001
         shop._platform = config.accounts[shop.marketplace].plugin if shop.marketplace else ""  # noqa: SLF001
     return registry
+
+
+def _carriers(lists: Mapping[str, Path]) -> Iterable[str]:
+    from .wire import carrierlists
+
+    try:
+        carrierlists.use(lists)
+    except (ConfigError, OSError) as error:
+        yield f"[bridge] carrier_lists: {error}"
 
 
 def _policy_sections(config: Config) -> Iterable[Section]:
