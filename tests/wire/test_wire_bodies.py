@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
@@ -252,3 +253,14 @@ def test_digging_ends_in_none_where_the_path_ends() -> None:
 @given(JSON_LIKE, st.lists(st.text() | st.integers(-3, 3)))
 def test_digging_never_raises(value: Any, path: list[str | int]) -> None:
     bodies.dig(value, *path)
+
+
+@given(st.text("ab=&+%0dD4E5 é张", max_size=40), st.sampled_from(["utf-8", "gbk"]))
+def test_a_form_is_read_as_the_standard_library_reads_it(text, charset):
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict")
+        raw = text.encode(charset)
+    except ValueError:
+        return
+    firsts = dict(reversed(pairs))
+    assert bodies.read_form(raw, charset) == firsts

@@ -50,14 +50,15 @@ class Reader:
     def messages(self, pushed_: list[Any], at: datetime) -> Iterator[Event]:
         """The events of a batch of pushed messages, each once."""
         seen: set[str] = set()
+        known = table("tags") | dict(self.tags)
         for one in pushed_:
-            for event in self._message(one, at):
+            for event in self._message(one, known, at):
                 if event.key not in seen:
                     seen.add(event.key)
                     yield event
 
-    def _message(self, message: Any, at: datetime) -> Iterator[Event]:
-        tag, known = code(dig(message, "tag")), table("tags") | dict(self.tags)
+    def _message(self, message: Any, known: Mapping[str, str], at: datetime) -> Iterator[Event]:
+        tag = code(dig(message, "tag"))
         if tag not in known:
             return
         data = dig(message, "data")

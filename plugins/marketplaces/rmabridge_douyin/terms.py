@@ -61,11 +61,15 @@ def rows(node: Any, *path: str) -> Iterator[dict[str, Any]]:
     yield from (one for one in listed if isinstance(one, dict)) if isinstance(listed, list) else ()
 
 
+@cache
+def _shipped() -> dict[str, Issue]:
+    return {phrase: Issue(name) for name, many in table("issues").items() for phrase in many}
+
+
 def issue(reason: str | None, own: Mapping[str, Issue]) -> Issue | None:
     """What is wrong, by the words of the reason; the longest that is found counts, the operator's own first."""
     said = reason or ""
-    shipped = {phrase: Issue(name) for name, many in table("issues").items() for phrase in many}
-    for words in (own, shipped):
+    for words in (own, _shipped()):
         if found := max((one for one in words if one and one in said), key=len, default=None):
             return words[found]
     return None

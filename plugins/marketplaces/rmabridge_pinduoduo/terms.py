@@ -98,11 +98,15 @@ def kind(listed: Any, detail: Any) -> CaseKind:
     return CaseKind(told or table("list_kinds").get(code(dig(listed, "after_sales_type"))) or CaseKind.REFUND)
 
 
+@cache
+def _shipped() -> dict[str, Issue]:
+    return {phrase: Issue(name) for name, many in table("issues").items() for phrase in many}
+
+
 def issue(reason: Any, own: Mapping[str, Issue]) -> Issue | None:
     """What is wrong, by the words of the reason; the longest that is found counts, the operator's own first."""
     said = text(reason) or ""
-    shipped = {phrase: Issue(name) for name, many in table("issues").items() for phrase in many}
-    for words in (own, shipped):
+    for words in (own, _shipped()):
         if found := max((one for one in words if one and one in said), key=len, default=None):
             return words[found]
     return None

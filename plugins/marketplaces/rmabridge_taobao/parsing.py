@@ -114,7 +114,7 @@ class Reader:
     def who(self, node: Any) -> Buyer:
         """The buyer, reached in the refund's thread."""
         id_ = number(dig(node, "refund_id"))
-        return Buyer(thread=id_, **buyer(node, self.locale).model_dump(exclude={"thread", "address", "phone"}))
+        return buyer(node, self.locale).model_copy(update={"thread": id_, "address": None, "phone": None})
 
     def changed(self, node: dict[str, Any], when: datetime, now: RequestStatus) -> RequestChanged:
         """Where the refund stands, and until when the seller must act."""
@@ -166,6 +166,7 @@ class Reader:
     def thread(self, node: dict[str, Any], messages: list[dict[str, Any]]) -> Iterator[MessageReceived]:
         """What the buyer and Taobao's people wrote in the refund's thread, with their pictures."""
         seen: set[str] = set()
+        refs, who = self.refs(node), self.who(node)
         for one in messages:
             id_, author = number(one.get("id")), table("roles").get(str(one.get("owner_role")))
             at = moment(one, "created") or moment(node, "modified", "created")
@@ -184,9 +185,9 @@ class Reader:
             yield MessageReceived(
                 key=f"refund:{number(node.get('refund_id'))}:message:{id_}",
                 at=at,
-                refs=self.refs(node),
+                refs=refs,
                 message=message,
-                buyer=self.who(node) if author == Author.BUYER else None,
+                buyer=who if author == Author.BUYER else None,
             )
 
     def trade(self, node: Any, key: str, at: datetime) -> OrderSeen | None:

@@ -84,12 +84,16 @@ def kind(node: Any, bill: Any = None) -> CaseKind:
     return CaseKind(found) if found else CaseKind.RETURN if back else CaseKind.REFUND
 
 
+@cache
+def _shipped() -> dict[str, Issue]:
+    return {phrase: Issue(name) for name, many in table("issues").items() for phrase in many}
+
+
 def issue(reason: str | None, own: Mapping[str, Issue]) -> Issue | None:
     """What is wrong, by the words of the reason; the longest that is found counts, the operator's own first."""
     if not reason:
         return None
-    shipped = {phrase: Issue(name) for name, many in table("issues").items() for phrase in many}
-    for words in (own, shipped):
+    for words in (own, _shipped()):
         if found := max((one for one in words if one and one in reason), key=len, default=None):
             return words[found]
     return None

@@ -90,7 +90,8 @@ class Reader:
         if not (id_ := number(node.get("id"))):
             raise Malformed("an order without an id")
         at, status = utc(node, "date_modified") or received, text(node.get("status"))
-        yield from self._asked(id_, status, node, at)
+        bought, buyer = order(id_, node, at), self.buyer(id_, node)
+        yield from self._asked(status, node, at, bought, buyer)
         for refund, amount in given_back(node):
             yield refund_seen(refund, amount, id_, at, node.get("payment_method"))
         # Several changes fall into one second, so what they change belongs to the key.
@@ -99,17 +100,19 @@ class Reader:
             key=key or f"order:{id_}:{changed}:{status}:{len(listed(node, 'refunds'))}"[:500],
             at=at,
             refs=(Ref(kind=RefKind.ORDER, value=id_),),
-            order=order(id_, node, at),
-            buyer=self.buyer(id_, node),
+            order=bought,
+            buyer=buyer,
         )
 
     def matters(self, node: dict[str, Any]) -> bool:
         """Whether the order is a matter of after-sales at all."""
         return bool(listed(node, "refunds")) or text(node.get("status")) in {*self.statuses, "refunded", "cancelled"}
 
-    def _asked(self, id_: str, status: str | None, node: dict[str, Any], at: datetime) -> Iterator[Event]:
-        meaning, key = self.statuses.get(status or ""), f"order:{id_}:status:{status}"[:500]
-        refs = (Ref(kind=RefKind.ORDER, value=id_),)
+    def _asked(
+        self, status: str | None, node: dict[str, Any], at: datetime, bought: Order, buyer: Buyer
+    ) -> Iterator[Event]:
+        meaning, key = self.statuses.get(status or ""), f"order:{bought.id}:status:{status}"[:500]
+        refs = (Ref(kind=RefKind.ORDER, value=bought.id),)
         if meaning in ASKED:
             yield CaseRequested(
                 key=key,
@@ -118,8 +121,8 @@ class Reader:
                 kind=ASKED[meaning],
                 reason=status,
                 amount=left(node) if self.whole_order else None,
-                order=order(id_, node, at),
-                buyer=self.buyer(id_, node),
+                order=bought,
+                buyer=buyer,
             )
         elif meaning:
             yield RequestChanged(key=key, at=at, refs=refs, status=RequestStatus(meaning))
@@ -175,7 +178,7 @@ def _price(one: dict[str, Any], currency: Any, pieces: int) -> Money | None:
     if net is None or tax is None:
         return None
     step = Decimal(1).scaleb(min(int(net.amount.as_tuple().exponent), 0))
-    return Money(amount=((net + tax).amount / pieces).quantize(step, ROUND_DOWN), currency=net.currency)
+    return Money(amount=((net.amount + tax.amount) / pieces).quantize(step, ROUND_DOWN), currency=net.currency)
 
 
 def _name(node: Any) -> str | None:

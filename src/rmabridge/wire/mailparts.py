@@ -120,6 +120,8 @@ def _attached(part: Message) -> bool:
 
 
 def _name(part: Message) -> str:
+    if "name" not in f"{part.get('Content-Disposition')}{part.get('Content-Type')}".lower():
+        return ""
     try:
         given = part.get_filename() or ""
     except (ValueError, LookupError, TypeError):

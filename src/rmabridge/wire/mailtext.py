@@ -31,9 +31,10 @@ def data() -> dict[str, Any]:
 
 
 @cache
-def _lines(name: str) -> tuple[re.Pattern[str], ...]:
+def _lines(name: str) -> re.Pattern[str]:
     found = data()["quotes"][name]
-    return tuple(re.compile(one, re.IGNORECASE) for one in ([found] if isinstance(found, str) else found))
+    many = [found] if isinstance(found, str) else found
+    return re.compile("|".join(f"(?:{one})" for one in many), re.IGNORECASE)
 
 
 def decode(raw: bytes, charset: str | None = None) -> str:
@@ -75,6 +76,8 @@ def unfold(raw: bytes, charset: str | None = None) -> str:
 
 def words(text: str) -> str:
     """The encoded words of a header (RFC 2047) as text; a character that was cut in two is whole again."""
+    if "=?" not in text:
+        return " ".join(_clean(text).split())
     made, pending, charset, end = [], b"", "", 0
     for found in _ENCODED.finditer(text):
         between = text[end : found.start()]
@@ -151,7 +154,7 @@ def own(text: str) -> str:
 
 
 def _edge(line: str) -> bool:
-    return any(one.fullmatch(line.strip()) for one in _lines("edges"))
+    return bool(_lines("edges").fullmatch(line.strip()))
 
 
 def _intro(lines: list[str], number: int) -> int:
@@ -161,13 +164,13 @@ def _intro(lines: list[str], number: int) -> int:
         joined = f"{joined} {line.strip().lstrip('>').strip()}".strip()
         if not line.strip() or len(joined) > LONGEST_INTRO:
             return 0
-        if any(one.fullmatch(joined) for one in _lines("intros")):
+        if _lines("intros").fullmatch(joined):
             return taken
     return 0
 
 
 def _block(lines: list[str], number: int) -> bool:
-    (first,), (other,) = _lines("first"), _lines("others")
+    first, other = _lines("first"), _lines("others")
     if not first.match(lines[number].strip()):
         return False
     return sum(bool(other.match(one.strip())) for one in lines[number + 1 : number + 7]) > 1

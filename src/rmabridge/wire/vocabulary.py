@@ -77,9 +77,7 @@ def _phrases() -> tuple[tuple[str, ParcelException], ...]:
 
 
 def _says(text: str, phrase: str) -> bool:
-    """Whether the phrase stands in the text as words of its own, and nothing before it denies it."""
-    if phrase not in text:
-        return False
+    """Whether the phrase, which the text holds, stands there as words of its own, and nothing before denies it."""
     # Not \b: Chinese characters are word characters, and vendors write both scripts without a space between.
     before, after = ("(?<![a-z])", "(?![a-z])") if phrase.isascii() else ("", "")
     found = re.finditer(f"{before}{re.escape(phrase)}{after}", text)
@@ -89,4 +87,4 @@ def _says(text: str, phrase: str) -> bool:
 def hint(text: str) -> ParcelException | None:
     """What went wrong, judged by a scan's Chinese or English text; the longest phrase found counts."""
     lower = " ".join(text.casefold().split())
-    return next((exception for phrase, exception in _phrases() if _says(lower, phrase)), None)
+    return next((exception for phrase, exception in _phrases() if phrase in lower and _says(lower, phrase)), None)
