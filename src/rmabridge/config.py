@@ -8,9 +8,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from .abilities.shop import Shop
 from .errors import ConfigError
@@ -56,6 +65,15 @@ class Bridge(BaseModel):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    door_token: SecretStr | None = Field(
+        None, min_length=16, description="bearer token for /metrics and the reasons of /readyz from other machines"
+    )
+    proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="networks of your reverse proxies, whose word about the sender's address is taken"
+    )
+    proxy_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
+        "X-Forwarded-For", description="the header in which your proxies say it; any other is ignored"
+    )
     public_url: str = Field("", description="how the outside reaches the bridge, for webhooks and sign-in callbacks")
     keys: tuple[SecretStr, ...] = Field(
         (), description="master keys, newest first (32 bytes in base64); left out, a key file beside the database"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, PrivateAttr
 
 from ..model import Action
 from .context import Handler
@@ -56,6 +56,10 @@ class Plugin(BaseModel):
     dry_run: bool = Field(False, description="receive, decide and show everything, but let nothing leave")
     max_body: int = Field(1 << 20, gt=0, description="largest webhook body accepted, bytes")
     intake_rate: str | None = Field(None, description="most webhooks taken, e.g. '100/s'; above it the answer is 429")
+    allow_from: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="networks that webhooks may come from, looked at before the signature; left out, any",
+    )
     rate: str | None = Field(None, description="most calls to the vendor, e.g. '10/s' or '200/min'")
     in_flight: int = Field(8, gt=0, description="most calls to the vendor at the same time")
     tries: int = Field(16, gt=0, description="tries of one delivery before it becomes a dead letter")

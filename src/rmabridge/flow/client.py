@@ -79,13 +79,29 @@ class PublicOnly(AbstractResolver):
         await self._inner.close()
 
 
+# IPv6 addresses behind which an IPv4 one stands: a gateway of the network would carry the call on to it (NAT64, 6to4).
+NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address, and the IPv4 one that it may carry, is one of the public net."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if address in NAT64 or address in COMPATIBLE:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if address.is_site_local or (inner is not None and not is_public(inner)):
+            return False
+    return address.is_global and not address.is_multicast
+
+
 def refuse_private(address: str, host: str) -> None:
     """Raise ``Rejected`` for an address that is not a public one."""
     try:
-        public = ipaddress.ip_address(address.partition("%")[0]).is_global
+        found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return
-    if not public:
+    if not is_public(found):
         raise Rejected(
             f"{host} is a private address", hint="set allow_private = true for this account if that is meant"
         )

@@ -15,12 +15,14 @@ from ..abilities import Connects, WebRequest
 from ..errors import Malformed, Overloaded, Refused, TooLarge, UnknownAccount, Unverified
 from . import approving, links
 from .evidence import EvidenceDoor
+from .guarding import Guard
 
 if TYPE_CHECKING:
     from ..flow.bridge import Running
 
 log = structlog.get_logger("web")
 RUNNING: Final[web.AppKey[Running]] = web.AppKey("running")
+GUARD: Final = web.AppKey("guard", Guard)
 PROBLEM: Final = "application/problem+json"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,8 +41,11 @@ async def hook(request: web.Request) -> web.StreamResponse:
     started = perf_counter()
     try:
         plugin = running.intake.door(name)
+        guards = request.app[GUARD]
+        guards.admit(request, plugin)
         body = await _body(request, plugin.max_body)
-        given = WebRequest(request.method, request.path, request.query, request.headers, body, request.remote or "")
+        peer = str(guards.peer(request) or "")
+        given = WebRequest(request.method, request.path, request.query, request.headers, body, peer)
         reply = await running.intake.webhook(name, given)
     except Refused as error:
         running.metrics.refused.labels(name if name in running.registry.accounts else "?", str(error.status)).inc()
@@ -95,9 +100,9 @@ async def healthz(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """The process takes webhooks: the store answers, the loops run, and it is not draining."""
-    running = request.app[RUNNING]
-    problems = running.problems()
-    return web.json_response({"ready": not problems, "problems": problems}, status=503 if problems else 200)
+    problems = request.app[RUNNING].problems()
+    told = {"problems": problems} if request.app[GUARD].trusted(request) else {}
+    return web.json_response({"ready": not problems, **told}, status=503 if problems else 200)
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -130,8 +135,9 @@ async def oauth(request: web.Request) -> web.Response:
 
 def make(running: Running) -> web.Application:
     """The application of a running bridge."""
-    app = web.Application(middlewares=[guard], client_max_size=64 << 20)
-    app[RUNNING] = running
+    guards = Guard(running.config.bridge)
+    app = web.Application(middlewares=[guard, guards.middleware], client_max_size=64 << 20)
+    app[RUNNING], app[GUARD] = running, guards
     app.add_routes(
         [
             *([web.route("*", "/hooks/{account}", hook)] if "intake" in running.roles else []),
