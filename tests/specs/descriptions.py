@@ -38,18 +38,28 @@ class Described:
     """A plugin whose vendor describes what it takes."""
 
     plugin: str
-    file: str
+    files: tuple[str, ...]
     published: str
     read: Callable[[Path, frozenset[str]], Check]
     # What the vendor takes beside what it describes; whatever else is not described is taken for a slip of ours.
     beyond: frozenset[str] = frozenset()
 
     def check(self) -> Check:
-        """The description, read; skips the test where it is not there."""
+        """The descriptions, read; skips the test where one is not there."""
+        checks = [self.read(self._found(one), self.beyond) for one in self.files]
+
+        def check(request: httpx.Request) -> list[str] | None:
+            held = [wrong for one in checks if (wrong := one(request)) is not None]
+            # Of several descriptions the one that knows the path speaks.
+            return min(held, key=lambda wrong: (any("not found" in why for why in wrong), len(wrong)), default=None)
+
+        return check
+
+    def _found(self, file: str) -> Path:
         for folder in folders():
-            if (path := folder / self.file).is_file():
-                return self.read(path, self.beyond)
-        pytest.skip(f"{self.file} is in none of {', '.join(map(str, folders()))}; it is published as {self.published}")
+            if (path := folder / file).is_file():
+                return path
+        pytest.skip(f"{file} is in none of {', '.join(map(str, folders()))}; it is published as {self.published}")
 
 
 def folders() -> list[Path]:
@@ -143,11 +153,18 @@ def graphql(path: Path, _: frozenset[str]) -> Check:
 TABLE: Final = (
     Described(
         "chatwoot",
-        "chatwoot/chatwoot-application-api-openapi.yml",
+        ("chatwoot/chatwoot-application-api-openapi.yml",),
         "swagger of github.com/chatwoot/chatwoot",
         openapi,
+        # Read by Chatwoot's builders of contacts and messages; the last is a custom attribute, which are free.
         beyond=frozenset({"source_id", "private", "rma_id"}),
     ),
-    Described("twilio", "twilio/twilio_api_v2010.yaml", "github.com/twilio/twilio-oai", openapi),
-    Described("shopify", "shopify-dev-mcp/dist/data/admin_2026-10.json.gz", "npm package @shopify/dev-mcp", graphql),
+    Described("shopify", ("shopify-dev-mcp/dist/data/admin_2026-10.json.gz",), "npm package @shopify/dev-mcp", graphql),
+    Described("twilio", ("twilio/twilio_api_v2010.yaml",), "github.com/twilio/twilio-oai", openapi),
+    Described(
+        "ups",
+        ("ups/Tracking.yaml", "ups/UPSTrackAlert.yaml", "ups/OAuthClientCredentials.yaml"),
+        "github.com/UPS-API/api-documentation",
+        openapi,
+    ),
 )
