@@ -22,7 +22,7 @@ import click
 from prometheus_client import Counter, Gauge, Histogram
 from pydantic import BaseModel, SecretStr
 
-from rmabridge import abilities, hookspecs
+from rmabridge import abilities
 from rmabridge.abilities import Plugin, Policy, Shop
 from rmabridge.abilities.secrets import Secret
 from rmabridge.cli import main
@@ -248,19 +248,6 @@ def routes() -> str:
     )
 
 
-def hooks() -> str:
-    """Every hook with its signature."""
-    found = [one for one in vars(hookspecs).values() if inspect.isfunction(one) and hasattr(one, f"{GROUP}_spec")]
-    told = [(inspect.getdoc(one) or "").splitlines()[0].replace("``", "`") for one in found]
-    rows = [(f"`{one.__name__}{signature(one)}`", text) for one, text in zip(found, told, strict=True)]
-    return table(("hook", "what it answers"), rows)
-
-
-def signature(function: Callable[..., Any]) -> str:
-    """The signature, without quotes around its types."""
-    return str(inspect.signature(function)).replace("'", "")
-
-
 def commands(group: click.Group = main, path: str = GROUP) -> Iterator[tuple[str, str]]:
     """(call, meaning) of every command that is shown."""
     ctx = click.Context(group)
@@ -308,7 +295,6 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "plugins-zh": lambda: plugin_table(chinese=True),
     "policies": lambda: policy_table(chinese=False),
     "policies-zh": lambda: policy_table(chinese=True),
-    "hooks": hooks,
     "bridge": lambda: settings(Bridge),
     "shop": lambda: settings(Shop, ("name",)),
     "account": lambda: settings(Plugin),
