@@ -28,7 +28,8 @@ ROOT: Final = Path(__file__).parents[2]
 # How jsonschema tells of a field that is not described.
 UNNAMED: Final = re.compile(r"'([^']+)'(?=.* unexpected\)$)")
 # Formats of a vendor's own; which values are parameters is asked of the library, which wants to know them all.
-FORMATS: Final = re.compile(r"""format["']?: ["']?([\w-]+)""")
+FORMATS: Final = re.compile(r'"format": "([^"]+)"')
+METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
 # Says what is wrong with a request; says nothing where all is well, None where it is none of the description's.
 Check = Callable[[httpx.Request], list[str] | None]
 
@@ -70,21 +71,54 @@ def folders() -> list[Path]:
     return [*named, ROOT.parent / "shared" / "specs", ROOT / ".venv" / "specs", *packages]
 
 
-# OpenAPI 3
+# OpenAPI
 
 
 def openapi(path: Path, beyond: frozenset[str]) -> Check:
     """A description in OpenAPI 3; parameters and fields that it does not name are wrong, too."""
-    core = pytest.importorskip("openapi_core", reason="openapi-core is not installed")
+    pytest.importorskip("openapi_core", reason="openapi-core is not installed")
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    return _checked(yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), beyond)
+
+
+def swagger(path: Path, beyond: frozenset[str]) -> Check:
+    """A description in Swagger 2, as JSON; of bodies those in JSON."""
+    pytest.importorskip("openapi_core", reason="openapi-core is not installed")
+    held = json.loads(path.read_bytes().replace(b"#/definitions/", b"#/components/schemas/"))
+    for where in held["paths"].values():
+        for one in [where, *(each for name, each in where.items() if name in METHODS)]:
+            _newer(one, held.get("parameters", {}))
+    server = f"https://{held['host']}{held.get('basePath', '').rstrip('/')}"
+    newer = {"openapi": "3.0.3", "info": held["info"], "servers": [{"url": server}], "paths": held["paths"]}
+    return _checked(newer | {"components": {"schemas": held.get("definitions", {})}}, beyond)
+
+
+def _newer(operation: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Write parameters and body as OpenAPI 3 does."""
+    given = [shared.get(one.get("$ref", "").rpartition("/")[2], one) for one in operation.pop("parameters", ())]
+    kept = {"name", "in", "required"}
+    plain = [one for one in given if one["in"] != "body"]
+    operation["parameters"] = [
+        {name: one[name] for name in kept & set(one)}
+        | {"schema": {name: value for name, value in one.items() if name not in {*kept, "collectionFormat"}}}
+        | ({"explode": False} if one.get("type") == "array" and one.get("collectionFormat") != "multi" else {})
+        for one in plain
+    ]
+    for one in given:
+        if one["in"] == "body":
+            content = {"application/json": {"schema": one["schema"]}}
+            operation["requestBody"] = {"required": one.get("required", False), "content": content}
+
+
+def _checked(held: dict[str, Any], beyond: frozenset[str]) -> Check:
+    import openapi_core as core
+
     # Vendors' descriptions have faults of their own, which are not ours to find.
-    text = path.read_bytes()
     config = core.Config(
         spec_validator_cls=None,
         additional_properties_default_policy="forbid",
-        extra_format_unmarshallers=dict.fromkeys(FORMATS.findall(text.decode()), str),
+        extra_format_unmarshallers=dict.fromkeys(FORMATS.findall(json.dumps(held, default=str)), str),
     )
-    held = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     api = core.OpenAPI.from_dict(held, config=config)
 
     def check(request: httpx.Request) -> list[str]:
@@ -151,6 +185,12 @@ def graphql(path: Path, _: frozenset[str]) -> Check:
 
 
 TABLE: Final = (
+    Described(
+        "amazon",
+        ("amazon/ordersV0.json", "amazon/messaging.json"),
+        "github.com/amzn/selling-partner-api-models",
+        swagger,
+    ),
     Described(
         "chatwoot",
         ("chatwoot/chatwoot-application-api-openapi.yml",),

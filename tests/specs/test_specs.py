@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from asking import requests_of
-from descriptions import TABLE, Described, graphql, openapi
+from descriptions import TABLE, Described, graphql, openapi, swagger
 
 ROWS = [pytest.param(one, id=one.plugin, marks=pytest.mark.evidence(one.plugin, "accepted")) for one in TABLE]
 
@@ -72,6 +72,32 @@ def test_what_an_openapi_description_does_not_take_is_told(tmp_path: Path, reque
     (tmp_path / "parcels.yml").write_text(PARCELS, encoding="utf-8")
     found = openapi(tmp_path / "parcels.yml", frozenset({"gift"}))(request_)
     assert found == [] if not why else (len(found) == 1 and why in found[0].replace("DELETE", "delete")), found
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (ask("GET", "/parcels/P1?lang=zh,de"), ""),
+        (ask("POST", "/parcels/P1", json={"to": "北京"}), ""),
+        (ask("GET", "/parcels/P1?lang=fr"), "is not one of"),
+        (ask("GET", "/parcels/P1?long=zh"), "long is not described"),
+        (ask("POST", "/parcels/P1", json={"to": 5}), "is not of type"),
+        (ask("POST", "/parcels/P1", json={"of": "北京"}), "'of' was unexpected"),
+    ],
+)
+def test_what_a_swagger_description_does_not_take_is_told(tmp_path: Path, request_: httpx.Request, why: str) -> None:
+    lang = {"name": "lang", "in": "query", "type": "array", "items": {"type": "string", "enum": ["de", "zh"]}}
+    body = {"name": "body", "in": "body", "required": True, "schema": {"$ref": "#/definitions/Parcel"}}
+    number = {"name": "id", "in": "path", "required": True, "type": "string"}
+    operations = {"parameters": [number], "get": {"parameters": [lang]}, "post": {"parameters": [body]}}
+    for one in ("get", "post"):
+        operations[one]["responses"] = {}
+    parcel = {"type": "object", "properties": {"to": {"type": "string"}}}
+    told = {"swagger": "2.0", "info": {"title": "Parcels", "version": "1"}, "host": "api.example", "basePath": "/"}
+    told |= {"paths": {"/parcels/{id}": operations}, "definitions": {"Parcel": parcel}}
+    (tmp_path / "parcels.json").write_text(json.dumps(told), encoding="utf-8")
+    found = swagger(tmp_path / "parcels.json", frozenset())(request_)
+    assert found == [] if not why else any(why in one for one in found), found
 
 
 @pytest.mark.parametrize(
