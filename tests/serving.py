@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from rmabridge.flow.batch import event_row
 from rmabridge.model import Commanded
 from rmabridge.store import inbox as inbox_store
 from rmabridge.store.store import peek as peek_of
+from stores import let_go, rows_of
 
 
 def toml(value: Any) -> str:
@@ -75,11 +75,7 @@ class Child:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of a query on the database, read beside the process."""
-        conn = sqlite3.connect(f"file:{self.folder / 'bridge.db'}?mode=ro", uri=True, timeout=15)
-        try:
-            return conn.execute(query).fetchall()
-        finally:
-            conn.close()
+        return rows_of(self.config["bridge"]["database"], query)
 
     async def until(self, query: str, wanted: list[tuple[Any, ...]], seconds: float = 20) -> None:
         """Wait until the query gives these rows."""
@@ -102,4 +98,4 @@ class Child:
 
             peek.write(ask)
         finally:
-            peek.engine.dispose()
+            let_go(peek)

@@ -9,18 +9,25 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import warnings
 from atexit import register
+from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url, select
 
+from rmabridge.store.engine import sqlite_engine
 from rmabridge.store.postgres import Aside
-from rmabridge.store.store import upgrade
+from rmabridge.store.store import Peek, upgrade
+from rmabridge.store.tables import metadata
 
+T = TypeVar("T")
 POSTGRES = os.environ.get("RMABRIDGE_TEST_STORE") == "postgresql"
 _HEX = re.compile(r"\bx'([0-9a-f]*)'")
 
@@ -35,6 +42,15 @@ def of_server(folder: Path, name: str = "bridge") -> str:
     """A fresh database of the server."""
     made, source = f"t_{uuid4().hex[:12]}", template()
     boss().run(lambda conn: conn.exec_driver_sql(f"CREATE DATABASE {made} TEMPLATE {source}"))
+    return make_url(server()).set(database=made).render_as_string(hide_password=False)
+
+
+def empty(folder: Path, name: str = "empty") -> str:
+    """The address of a database with nothing in it, not even the schema."""
+    if not POSTGRES:
+        return f"sqlite:///{folder / f'{name}.db'}"
+    made = f"t_{uuid4().hex[:12]}"
+    boss().run(lambda conn: conn.exec_driver_sql(f"CREATE DATABASE {made} TEMPLATE template0"))
     return make_url(server()).set(database=made).render_as_string(hide_password=False)
 
 
@@ -77,6 +93,54 @@ def server() -> str:
     started.psql("SELECT pg_reload_conf();")
     found: str = started.get_uri()
     return found
+
+
+@cache
+def beside(address: str) -> Aside:
+    """A connection beside whoever serves this database of the server."""
+    return Aside(address, 1)
+
+
+def outside(address: str, job: Callable[[Connection], T]) -> T:
+    """Run a job on a database as another process would, in a transaction of its own."""
+    if not address.startswith("sqlite"):
+        return beside(address).run(job, write=True)
+    engine = sqlite_engine(Path(address.removeprefix("sqlite:///")))
+    try:
+        with engine.begin() as conn:
+            return job(conn)
+    finally:
+        engine.dispose()
+
+
+def rows_of(address: str, query: str) -> list[tuple[Any, ...]]:
+    """Rows of a query, read beside the process that serves the database."""
+    if not address.startswith("sqlite"):
+        return beside(address).run(lambda conn: [tuple(one) for one in conn.exec_driver_sql(words(query))])
+    with closing(sqlite3.connect(f"file:{address.removeprefix('sqlite:///')}?mode=ro", uri=True, timeout=15)) as conn:
+        return conn.execute(query).fetchall()
+
+
+def tamper(address: str, statement: str) -> None:
+    """Change one row behind the bridge's back."""
+    assert outside(address, lambda conn: conn.exec_driver_sql(statement).rowcount) == 1
+
+
+def dumped(address: str) -> bytes:
+    """Every value of every row, as bytes."""
+
+    def read(conn: Connection) -> bytes:
+        rows = [row for table in metadata.sorted_tables for row in conn.execute(select(table))]
+        return b"\n".join(one if isinstance(one, bytes) else str(one).encode() for row in rows for one in row)
+
+    return outside(address, read)
+
+
+def let_go(peek: Peek) -> None:
+    """Close what a command left open for the end of its process to close."""
+    for one in ("_aside", "engine", "_readers"):
+        if held := getattr(peek, one, None):
+            held.close() if isinstance(held, Aside) else held.dispose()
 
 
 def words(query: str) -> str:

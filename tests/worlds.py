@@ -18,10 +18,11 @@ import aiohttp
 from rmabridge.config import read
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
-from stores import database, words
+from stores import POSTGRES, database, words
 
 # What the engine's own tests run on: the fewer policies, the plainer what is proposed and why.
 SPINE = ("routing", "returns", "first_reply", "helpdesk_sync", "tracking", "progress")
+KEY = base64.b64encode(b"fedcba9876543210fedcba9876543210").decode()
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
 
@@ -80,6 +81,8 @@ def shop_webhook(**more: Any) -> dict[str, Any]:
 def document(tmp_path: Path, sink: str, **bridge: Any) -> dict[str, Any]:
     """A configuration with one shop: generic webhook in, generic help desk and mail channel out."""
     out = {"plugin": "http", "url": sink, "allow_private": True}
+    if POSTGRES:  # there is no file beside which the key and the files would lie
+        bridge = {"keys": [KEY], "blobs": str(tmp_path / "bridge.blobs"), **bridge}
     return {
         "bridge": {"database": database(tmp_path), "port": 0, "policies": [*SPINE], **bridge},
         "shops": {

@@ -17,6 +17,7 @@ from rmabridge.cli.lending import PeekTokens
 from rmabridge.config import load
 from rmabridge.flow.bridge import Running
 from rmabridge.flow.tokens import StoredTokens
+from stores import dumped
 from worlds import document
 
 PLUGIN = '''
@@ -91,6 +92,7 @@ async def test_a_pasted_token_is_sealed_and_what_is_left_by_hand_is_told(portal:
         assert "- register https://rma.example/hooks/pasted for p" in result
         assert "p4sted-token" not in result
         assert await StoredTokens(bridge.store, "pasted").get() == {"access": "p4sted-token"}
+    assert b"p4sted-token" not in dumped(load(portal).bridge.database)
     assert all(b"p4sted-token" not in one.read_bytes() for one in tmp_path.glob("bridge.db*"))
 
 

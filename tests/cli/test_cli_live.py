@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_desk import Desk, desk, run, write
 
+import stores
 from rmabridge.config import load
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
@@ -28,10 +28,7 @@ async def opened(desk: Desk, number: int = 1) -> str:
 
 def tamper(desk: Desk, statement: str) -> None:
     """Change the database behind the bridge's back."""
-    conn = sqlite3.connect(desk.path.with_name("bridge.db"), timeout=10)
-    with conn:
-        assert conn.execute(statement).rowcount == 1
-    conn.close()
+    stores.tamper(load(desk.path).bridge.database, statement)
 
 
 async def test_cases_are_listed_and_shown(desk: Desk) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
 from cli_desk import Desk, desk
 
 from rmabridge.cli.recording import COLUMNS
+from rmabridge.config import load
 from rmabridge.model import Classified, EvidenceAdded
 from rmabridge.store import inbox as inbox_store
 from rmabridge.wire.documents import form
+from stores import tamper
 from worlds import a_return, ago
 
 __all__ = ["desk"]
@@ -65,10 +66,8 @@ async def test_the_json_has_every_hash_and_the_head_of_the_chain(desk: Desk) -> 
     assert (found["case"], found["order"], found["result"]) == (case, "#1", "exchanged")
     ((chain, seq),) = desk.world.rows(f"SELECT chain, seq FROM cases WHERE id = '{case}'")
     assert found["chain"] == {"sha256": chain.hex(), "entries": seq, "intact": True}
-    conn = sqlite3.connect(desk.path.with_name("bridge.db"), timeout=10)
-    with conn:
-        conn.execute(f"UPDATE timeline SET at = at + 1 WHERE case_id = '{case}' AND seq = 2")
-    conn.close()
+    address = load(desk.path).bridge.database
+    tamper(address, f"UPDATE timeline SET at = at + 1 WHERE case_id = '{case}' AND seq = 2")
     found = json.loads((await desk.run("cases", "record", case, "--format", "json")).stdout)
     assert found["chain"]["intact"] is False
 

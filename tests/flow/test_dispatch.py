@@ -14,6 +14,7 @@ from toybox import alerts, command, said, shift, timeline, toybox
 
 from rmabridge.flow.attempt import schedule
 from rmabridge.flow.dispatcher import Dispatcher
+from rmabridge.store.tables import outbox
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, running
 
@@ -278,15 +279,14 @@ async def test_five_thousand_due_rows_are_claimed_a_few_at_a_time(toys: dict[str
 
 def _multiply(world: World, number: int) -> None:
     """Copies of the one due row, each in a stream of its own."""
-    names = [one[1] for one in world.rows("PRAGMA table_info(outbox)") if one[1] not in {"id", "key", "stream"}]
+    names = [one.name for one in outbox.c if one.name not in {"id", "key", "stream"}]
     columns = ", ".join(names)
     query = (
         f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number}) "
         f"INSERT INTO outbox (key, stream, {columns}) "
         f"SELECT 'copy' || i, 'copy' || i, {columns} FROM outbox, n WHERE key = 'pattern'"
     )
-    with world.bridge.store.engine.begin() as conn:
-        conn.exec_driver_sql(query)
+    world.bridge.store.now(lambda conn: conn.exec_driver_sql(query))
 
 
 async def test_a_claim_that_a_stop_overtakes_is_given_back(toys: dict[str, Any], sink: Sink) -> None:

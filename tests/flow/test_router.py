@@ -34,10 +34,13 @@ from toybox import (
     toybox,
 )
 
+from rmabridge.config import read
 from rmabridge.model import Status
 from rmabridge.store import cases as case_store
 from rmabridge.store import inbox as inbox_store
+from rmabridge.store.store import make
 from rmabridge.testing.simulators.sink import Sink
+from stores import words
 from worlds import World, running
 
 
@@ -236,9 +239,13 @@ async def test_rows_that_a_process_died_with_are_counted_at_the_next_start(tmp_p
         await stop_loop(world, "Router.run")
         await send(world, requested())
         await world.bridge.store.note_routing([1])
+    store = make(read(config).bridge).open()
+    counted = store.read(lambda conn: [tuple(one) for one in conn.exec_driver_sql("SELECT state, claims FROM inbox")])
+    await store.close()
+    assert counted == [("new", 1)]
     async with running(config, sink) as world:
         await world.settle()
-        assert world.rows("SELECT state, claims FROM inbox") == [("done", 1)]
+        assert world.rows("SELECT state FROM inbox") == [("done",)]
 
 
 async def test_an_answer_on_a_ticket_that_is_not_known_yet_waits_for_the_commit_that_names_it(
@@ -300,10 +307,11 @@ async def test_a_message_that_may_be_our_own_ticket_waits_only_as_long_as_that_i
 
 
 def _creating(conn: Any, case_id: str) -> None:
+    empty = words("x''")
     conn.exec_driver_sql(
         "INSERT INTO outbox (case_id, shop, account, type, key, stream, state, due_at, money, digest, depth, proposer, "
         "created_at, verdicts, key_id, doc) SELECT id, shop, 'shop', 'ticket.open', 'x', 'x', 'uncertain', "
-        f"9000000000000000, 0, x'', 0, 'test', 0, '[]', key_id, x'' FROM cases WHERE id = '{case_id}'"
+        f"9000000000000000, false, {empty}, 0, 'test', 0, '[]', key_id, {empty} FROM cases WHERE id = '{case_id}'"
     )
 
 

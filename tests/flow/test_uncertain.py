@@ -98,11 +98,12 @@ async def test_at_start_what_is_repeatable_goes_again_and_the_rest_is_uncertain(
 
 def _as_if_killed_while_sending(world: World) -> None:
     now = world.bridge.store.clock.micros()
-    with world.bridge.store.engine.begin() as conn:
-        conn.exec_driver_sql(
+    world.bridge.store.now(
+        lambda conn: conn.exec_driver_sql(
             "UPDATE outbox SET state = 'sending', attempt = 1, tries = 1, owner = 'dead:1', "
             f"lease_until = {now + 330_000_000}"
         )
+    )
 
 
 async def test_a_key_that_the_vendor_forgets_is_not_trusted_after_a_long_stop(tmp_path: Path, sink: Sink) -> None:
@@ -163,8 +164,9 @@ async def test_absent_counts_only_after_the_vendor_has_settled_and_money_then_wa
         case = await a_case(world)
         await lost(world, bank, case)
         bank.books["paid"].clear()
-        with world.bridge.store.engine.begin() as conn:
-            conn.exec_driver_sql("UPDATE outbox SET due_at = 0 WHERE state = 'uncertain'")
+        world.bridge.store.now(
+            lambda conn: conn.exec_driver_sql("UPDATE outbox SET due_at = 0 WHERE state = 'uncertain'")
+        )
         world.bridge.lookup.wake.set()
         await world.until(lambda: bank.books["looked"] == 1)
         await world.until(lambda: row(world, KEY)["due_at"] > 0)
