@@ -38,19 +38,23 @@ from rmabridge.abilities import (
     Secrets,
     TracksParcels,
     WebRequest,
+    held_token,
+    keep_token,
     live,
+    token_mark,
 )
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable, Unverified, WrongType
 from rmabridge.model import Event, QueryParcel, TrackParcel
 from rmabridge.wire.bodies import dig, dump_json, read_object, text
-from rmabridge.wire.signing import any_matches, digest_hex
+from rmabridge.wire.signing import any_matches
 from rmabridge.wire.waybills import normalise
 
 from .reading import Alert, Package, news, snapshot
 
 JSON: Final = "application/json"
-EARLY: Final = timedelta(minutes=30)
 REFUSED: Final = 401
+GRANT: Final = {"grant_type": "client_credentials"}
+EARLY: Final = timedelta(minutes=30)
 # Refusals of credentials and of haste speak for themselves; what is left names a mistake in the request.
 PLAIN: Final = frozenset({401, 403, 408, 425, 429})
 
@@ -126,7 +130,7 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
 
     async def _call(self, ctx: Context, method: str, path: str, **parts: Any) -> dict[str, Any]:
         """One call with a token; a stored one that UPS has forgotten is replaced, and the call made with the new."""
-        held = await self._held(ctx)
+        held = await held_token(ctx, self._mark(), early=EARLY)
         response = await self._send(ctx, method, path, held or await self._renew(ctx), **parts)
         if response.status_code == REFUSED and held:
             response = await self._send(ctx, method, path, await self._renew(ctx), **parts)
@@ -140,19 +144,12 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         headers["transId"] = ctx.idempotency_key.replace("-", "")
         return await ctx.http.request(method, self.url.rstrip("/") + path, headers=headers, **parts)
 
-    async def _held(self, ctx: Context) -> str | None:
-        """The stored token, if it is this application's and lives for a while yet."""
-        held = await ctx.tokens.get() or {}
-        if held.get("for") != self._mark() or datetime.fromisoformat(held["expires"]) <= ctx.now() + EARLY:
-            return None
-        return held["access_token"]
-
     async def _renew(self, ctx: Context) -> str:
         """A new token, which is stored before it is used."""
         key = b64encode(f"{self.client_id}:{self.client_secret.get_secret_value()}".encode()).decode()
         headers = {"Authorization": f"Basic {key}"} | ({"x-merchant-id": self.merchant_id} if self.merchant_id else {})
         address = f"{self.url.rstrip('/')}/security/v1/oauth/token"
-        response = await ctx.http.post(address, data={"grant_type": "client_credentials"}, headers=headers)
+        response = await ctx.http.post(address, data=GRANT, headers=headers, extensions={"reads": True})
         if response.status_code == REFUSED:
             raise Unauthorised(f"UPS 401: {_reason(response)}", hint="compare client_id and client_secret with UPS's")
         response.raise_for_status()
@@ -160,14 +157,10 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         token, seconds = text(told.get("access_token")), text(told.get("expires_in")) or ""
         if not token or not seconds.isdecimal():
             raise Unavailable("UPS's answer holds no token")
-        expires = ctx.now() + timedelta(seconds=int(seconds))
-        kept = {"access_token": token, "expires": expires.isoformat(), "for": self._mark()}
-        await ctx.tokens.put(kept, expires=expires)
-        return token
+        return await keep_token(ctx, self._mark(), token, int(seconds))
 
     def _mark(self) -> str:
-        """Which application the stored token belongs to: another one in the settings makes it void."""
-        return digest_hex(f"{self.url} {self.client_id} {self.merchant_id or ''}".encode(), "sha256")[:16]
+        return token_mark(self.url, self.client_id, self.merchant_id)
 
     def verify(self, request: WebRequest, now: datetime) -> Receipt:
         """Check the credential, which is all that UPS sends to show who it is; the lane is the package."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from hashlib import sha256
+from datetime import timedelta
 from typing import Any, Final
 
 import httpx
 from pydantic import Field, SecretStr
 
-from rmabridge.abilities import Context, Result
+from rmabridge.abilities import Context, Result, held_token, keep_token, token_mark
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable
 from rmabridge.model import SendMessage
 from rmabridge.wire.bodies import dump_json, read_object, text
@@ -58,7 +57,7 @@ class App(Worded):
 
     async def _ask(self, path: str, body: bytes, ctx: Context) -> dict[str, Any]:
         """The answer; a stored token that the vendor has forgotten is replaced, and the call made with the new."""
-        held = await self._held(ctx)
+        held = await held_token(ctx, self.mark(), early=EARLY)
         response = await self._call(path, body, held or await self._renewed(ctx), ctx)
         if held and _object(response).get("code") in self.token_codes:
             response = await self._call(path, body, await self._renewed(ctx), ctx)
@@ -84,21 +83,13 @@ class App(Worded):
         if response.status_code not in (408, 425, 429):
             raise Rejected(cause)
 
-    async def _held(self, ctx: Context) -> str | None:
-        """The stored token, if it is this app's and lives for a while yet."""
-        held = await ctx.tokens.get() or {}
-        if held.get("for") != self.mark() or datetime.fromisoformat(held["expires"]) <= ctx.now() + EARLY:
-            return None
-        return held["access_token"]
-
     async def _renewed(self, ctx: Context) -> str:
         """A new token, which is stored before it is used."""
         secret = self.client_secret.get_secret_value() if self.client_secret else ""
         body = dump_json({"appKey": self.client_id, "appSecret": secret}).encode()
+        address = f"{self.api_url.rstrip('/')}/v1.0/oauth2/accessToken"
         try:
-            response = await ctx.http.post(
-                f"{self.api_url.rstrip('/')}/v1.0/oauth2/accessToken", content=body, headers=TYPE
-            )
+            response = await ctx.http.post(address, content=body, headers=TYPE)
         except httpx.TransportError as error:
             # Nothing but a token was asked for, so a line that breaks here is no doubt about the message.
             raise Unavailable(f"no token: {type(error).__name__}") from error
@@ -110,15 +101,11 @@ class App(Worded):
             )
         if not response.is_success or not token or not isinstance(seconds, int):
             raise Unavailable(f"no token: HTTP {response.status_code}")
-        expires = ctx.now() + timedelta(seconds=seconds)
-        await ctx.tokens.put(
-            {"access_token": token, "expires": expires.isoformat(), "for": self.mark()}, expires=expires
-        )
-        return token
+        return await keep_token(ctx, self.mark(), token, seconds)
 
     def mark(self) -> str:
-        """Which app the stored token belongs to: another one in the settings makes it void."""
-        return sha256(f"{self.api_url} {self.client_id}".encode()).hexdigest()[:16]
+        """Which app the stored token belongs to."""
+        return token_mark(self.api_url, self.client_id)
 
 
 def _receiver(to: str) -> tuple[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, Literal, Self
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
-from rmabridge.abilities import Context, Plugin
+from rmabridge.abilities import Context, Plugin, held_token, keep_token, token_mark
 from rmabridge.errors import DeliveryError, Malformed, Rejected, Unauthorised, Unavailable
 from rmabridge.model import SendMessage
 from rmabridge.wire.bodies import dump_json, read_object, text
@@ -20,6 +20,7 @@ from rmabridge.wire.signing import hmac_base64
 from .posts import Post
 
 EARLY: Final = timedelta(minutes=5)
+TOKEN: Final = "tenant_access_token"  # noqa: S105 - a name
 KEYWORDS: Final = 19024
 LONGEST_UUID: Final = 50
 KINDS: Final = {"ou_": "open_id", "oc_": "chat_id", "on_": "union_id"}
@@ -117,7 +118,7 @@ class Calls(Plugin):
 
     async def ask_app(self, request: Request, ctx: Context) -> dict[str, Any]:
         """The API's answer; a stored token that it has forgotten is replaced, and the call made with the new."""
-        held = await self._held(ctx)
+        held = await held_token(ctx, self.mark(), TOKEN, EARLY)
         response = await self._send(request, held or await self._renewed(ctx), ctx)
         if held and _object(response).get("code") in self.token_codes:
             response = await self._send(request, await self._renewed(ctx), ctx)
@@ -127,26 +128,17 @@ class Calls(Plugin):
         headers = {**TYPE, "Authorization": f"Bearer {token}"}
         return await ctx.http.post(request.url, content=request.body, headers=headers)
 
-    async def _held(self, ctx: Context) -> str | None:
-        """The stored token, if it is this app's and lives for a while yet."""
-        held = await ctx.tokens.get() or {}
-        if held.get("for") != self.mark() or datetime.fromisoformat(held["expires"]) <= ctx.now() + EARLY:
-            return None
-        return held["tenant_access_token"]
-
     async def _renewed(self, ctx: Context) -> str:
         """A new token, which is stored before it is used."""
         secret = self.app_secret.get_secret_value() if self.app_secret else ""
         body = dump_json({"app_id": self.app_id, "app_secret": secret}).encode()
-        response = await ctx.http.post(f"{self._api}/auth/v3/tenant_access_token/internal", content=body, headers=TYPE)
+        address = f"{self._api}/auth/v3/tenant_access_token/internal"
+        response = await ctx.http.post(address, content=body, headers=TYPE, extensions={"reads": True})
         told = self._granted(response)
-        token, seconds = text(told.get("tenant_access_token")), told.get("expire")
+        token, seconds = text(told.get(TOKEN)), told.get("expire")
         if not token or not isinstance(seconds, int):
             raise Unavailable("the answer holds no token")
-        expires = ctx.now() + timedelta(seconds=seconds)
-        kept = {"tenant_access_token": token, "expires": expires.isoformat(), "for": self.mark()}
-        await ctx.tokens.put(kept, expires=expires)
-        return token
+        return await keep_token(ctx, self.mark(), token, seconds, TOKEN)
 
     def _granted(self, response: httpx.Response) -> dict[str, Any]:
         """The answer with a token. To ask for one again does no harm, so what is not plainly refused is tried later."""
@@ -161,8 +153,8 @@ class Calls(Plugin):
         return told
 
     def mark(self) -> str:
-        """Which app the stored token belongs to: another one in the settings makes it void."""
-        return sha256(f"{self.url} {self.app_id}".encode()).hexdigest()[:16]
+        """Which app the stored token belongs to."""
+        return token_mark(self.url, self.app_id)
 
     @property
     def _api(self) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from hashlib import sha256
-
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from rmabridge.abilities import Context
+from rmabridge.abilities import Context, held_token, keep_token, token_mark
 from rmabridge.errors import Unauthorised
 
 
@@ -24,23 +21,20 @@ class OAuth(BaseModel):
 
 
 async def bearer(oauth: OAuth, ctx: Context) -> str:
-    """A token with a minute left at least: the stored one, or a new one, which is stored."""
+    """A token with two minutes left at least: the stored one, or a new one, which is stored."""
+    if (token := await held_token(ctx, _mark(oauth))) is not None:
+        return token
     held = await ctx.tokens.get() or {}
-    if held.get("for") != _mark(oauth):
-        held = {}
-    if held and datetime.fromisoformat(held["expires"]) > ctx.now() + timedelta(minutes=1):
-        return held["access_token"]
-    answer = await ctx.http.post(oauth.token_url, data=_form(oauth, held.get("refresh_token")))
+    newer = held.get("refresh_token") if held.get("for") == _mark(oauth) else None
+    answer = await ctx.http.post(oauth.token_url, data=_form(oauth, newer), extensions={"reads": True})
     if answer.status_code == 400:
         raise Unauthorised("the token is not renewed: HTTP 400", hint="give consent again, or check client and scope")
     answer.raise_for_status()
     told = answer.json()
-    expires = ctx.now() + timedelta(seconds=int(told.get("expires_in", 3600)))
-    kept = {"access_token": str(told["access_token"]), "expires": expires.isoformat(), "for": _mark(oauth)}
-    if newer := told.get("refresh_token") or held.get("refresh_token"):
-        kept["refresh_token"] = str(newer)
-    await ctx.tokens.put(kept)
-    return kept["access_token"]
+    newer = told.get("refresh_token") or newer
+    beside = {"refresh_token": str(newer)} if newer else {}
+    seconds = int(told.get("expires_in", 3600))
+    return await keep_token(ctx, _mark(oauth), str(told["access_token"]), seconds, **beside)
 
 
 def _form(oauth: OAuth, newer: str | None) -> dict[str, str]:
@@ -55,4 +49,4 @@ def _form(oauth: OAuth, newer: str | None) -> dict[str, str]:
 def _mark(oauth: OAuth) -> str:
     """Which consent the stored token belongs to: a new one in the settings makes it void."""
     consent = oauth.refresh_token.get_secret_value() if oauth.refresh_token else ""
-    return sha256(f"{oauth.token_url} {oauth.client_id} {consent}".encode()).hexdigest()[:16]
+    return token_mark(oauth.token_url, oauth.client_id, consent)

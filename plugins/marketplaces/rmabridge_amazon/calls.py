@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from hashlib import sha256
+from datetime import timedelta
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
-from rmabridge.abilities import Context, Plugin
+from rmabridge.abilities import Context, Plugin, held_token, keep_token, token_mark
 from rmabridge.errors import Unauthorised, Unavailable
 from rmabridge.wire.bodies import dig, dump_json, read_object, text
 from rmabridge.wire.sigv4 import Signer
 
-_LEFT: Final = timedelta(minutes=2)
 _BUSY: Final = ("Throttl", "TooManyRequests", "OverLimit", "RequestThrottled")
 
 
@@ -49,20 +47,14 @@ class Calls(Plugin):
 
     async def _token(self, ctx: Context) -> str:
         """A token with two minutes left at least: the stored one, or a new one, which is stored."""
-        held = await ctx.tokens.get() or {}
-        fits = held.get("for") == self.mark()
-        if fits and datetime.fromisoformat(held["expires"]) > ctx.now() + _LEFT:
-            return held["access_token"]
+        if (held := await held_token(ctx, self.mark())) is not None:
+            return held
         told = await self._new_token(ctx)
-        expires = ctx.now() + timedelta(seconds=int(told.get("expires_in", 3600)))
-        made = str(told["access_token"])
-        await ctx.tokens.put({"access_token": made, "expires": expires.isoformat(), "for": self.mark()})
-        return made
+        return await keep_token(ctx, self.mark(), str(told["access_token"]), int(told.get("expires_in", 3600)))
 
     def mark(self) -> str:
         """Which consent a stored token belongs to: a new one in the settings makes it void."""
-        consent = f"{self.token_url} {self.client_id} {self.refresh_token.get_secret_value()}"
-        return sha256(consent.encode()).hexdigest()[:16]
+        return token_mark(self.token_url, self.client_id, self.refresh_token.get_secret_value())
 
     async def _new_token(self, ctx: Context) -> dict[str, Any]:
         form = {

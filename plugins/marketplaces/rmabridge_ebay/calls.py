@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from base64 import b64encode
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any, Final, Literal
 
 import httpx
 from pydantic import Field, SecretStr
 
-from rmabridge.abilities import Context, Plugin
+from rmabridge.abilities import Context, Plugin, token_mark
 from rmabridge.errors import Unauthorised, Unavailable
 from rmabridge.wire.bodies import read_object
 
-_LEFT: Final = timedelta(minutes=2)
+EARLY: Final = timedelta(minutes=2)
 Whose = Literal["seller", "app"]
 
 
@@ -36,7 +35,7 @@ class Calls(Plugin):
         held = await ctx.tokens.get() or {}
         if held.get("for") != self.mark():
             held = {"for": self.mark()}
-        if (token := held.get(whose)) and datetime.fromisoformat(held[f"{whose}_until"]) > ctx.now() + _LEFT:
+        if (token := held.get(whose)) and datetime.fromisoformat(held[f"{whose}_until"]) > ctx.now() + EARLY:
             return token
         told = await self._new_token(ctx, whose)
         until = ctx.now() + timedelta(seconds=int(told.get("expires_in", 7200)))
@@ -46,8 +45,7 @@ class Calls(Plugin):
 
     def mark(self) -> str:
         """Which consent the stored tokens belong to: a new one in the settings makes them void."""
-        consent = f"{self.token_url} {self.client_id} {self.refresh_token.get_secret_value()} {self.scopes}"
-        return sha256(consent.encode()).hexdigest()[:16]
+        return token_mark(self.token_url, self.client_id, self.refresh_token.get_secret_value(), self.scopes)
 
     async def _new_token(self, ctx: Context, whose: Whose) -> dict[str, Any]:
         form = {"grant_type": "client_credentials", "scope": self.key_scope}
@@ -55,8 +53,9 @@ class Calls(Plugin):
             form = {"grant_type": "refresh_token", "refresh_token": self.refresh_token.get_secret_value()}
             form |= {"scope": self.scopes} if self.scopes else {}
         pair = b64encode(f"{self.client_id}:{self.client_secret.get_secret_value()}".encode()).decode()
+        headers = {"Authorization": f"Basic {pair}"}
         try:
-            answer = await ctx.http.post(self.token_url, data=form, headers={"Authorization": f"Basic {pair}"})
+            answer = await ctx.http.post(self.token_url, data=form, headers=headers)
         except httpx.TransportError as error:
             # Nothing but a token was asked for, so a line that breaks here is no doubt about the action.
             raise Unavailable(f"no token: {type(error).__name__}") from error

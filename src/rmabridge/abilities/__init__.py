@@ -22,6 +22,7 @@ from .polling import Item, Page, Polls, Reconciles
 from .reading import ClassifiesText
 from .secrets import Secret, Secrets, live
 from .shop import Shop, Way
+from .tokens import held_token, keep_token, token_mark
 from .webhooks import Inbound, Parses, Receipt, ReceivesWebhooks, Reply, WebRequest
 
 __all__ = [
@@ -73,7 +74,10 @@ __all__ = [
     "View",
     "Way",
     "WebRequest",
+    "held_token",
+    "keep_token",
     "live",
     "per_second",
     "performs",
+    "token_mark",
 ]

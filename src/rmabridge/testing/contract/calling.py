@@ -14,7 +14,7 @@ from tenacity import wait_none
 from ...abilities import Context, Handler, Plugin, Result
 from ...flow import attempt as flow
 from ...flow.attempt import Outcome
-from ...flow.client import SAFE, Flight
+from ...flow.client import READS, SAFE, Flight
 from ...model import Action
 from ..contexts import MemoryTokens, context
 from .settings import Contract
@@ -62,7 +62,7 @@ class Vendor:
         answer = self.answers[min(len(self.seen), len(self.answers)) - 1]
         if isinstance(answer, UNSENT):
             raise answer
-        if request.method not in SAFE:
+        if request.method not in SAFE and not request.extensions.get(READS):
             self.flight.sent = True
         if isinstance(answer, Exception):
             raise answer
