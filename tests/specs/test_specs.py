@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from asking import requests_of
-from descriptions import TABLE, Described, graphql, openapi, swagger
+from descriptions import TABLE, Described
+from reading import aliyun, graphql, openapi, swagger
 
 ROWS = [pytest.param(one, id=one.plugin, marks=pytest.mark.evidence(one.plugin, "accepted")) for one in TABLE]
 
@@ -118,6 +119,29 @@ def test_what_a_graphql_description_does_not_take_is_told(tmp_path: Path, query:
     assert check(httpx.Request("POST", "https://api.example/oauth", json={})) is None
     older = GRAPHQL.replace("2026-10", "2025-01")
     assert "the description is of 2026-10" in check(httpx.Request("POST", older, json={"query": "{ __typename }"}))
+
+
+CLIENT = """
+class Client:
+    def send_sms_with_options(self, request, runtime):
+        query = {}
+        query['SignName'] = request.sign_name
+        params = Params(action = 'SendSms', version = '2017-05-25', pathname = '/', method = 'POST')
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "query", "why"),
+    [
+        ("SendSms", "SignName=x", []),
+        ("SendSms", "Sign=x", ["the parameter Sign is not described"]),
+        ("Send", "SignName=x", ["Send is no action"]),
+    ],
+)
+def test_what_a_generated_client_does_not_send_is_told(tmp_path: Path, action: str, query: str, why: list[str]) -> None:
+    (tmp_path / "client.py").write_text(CLIENT, encoding="utf-8")
+    headers = {"x-acs-action": action, "x-acs-version": "2017-05-25"}
+    assert aliyun(tmp_path / "client.py", frozenset())(ask("POST", f"/?{query}", headers=headers)) == why
 
 
 def test_a_description_that_is_not_there_is_skipped_and_the_reason_says_where_it_is_published(

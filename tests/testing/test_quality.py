@@ -18,7 +18,9 @@ from click.testing import CliRunner
 
 from rmabridge.cli import main
 from rmabridge.loading import Source
+from rmabridge.testing import quality as levels
 from rmabridge.testing.quality import ACCEPTED, CHANGED, CONTRACT, LIVE, SAMPLE, SHIPPED, fingerprint, judged, quality
+from rmabridge.testing.quality.collecting import marked
 
 pytest_plugins = ["pytester"]
 
@@ -103,9 +105,7 @@ def pigeon(loft: Path) -> Source:
 
 def worth(loft: Path) -> tuple[str, str]:
     """The level, and the first reason why it is no higher, as they are read anew."""
-    from rmabridge.testing import quality as module
-
-    module._read.cache_clear()
+    levels._read.cache_clear()
     found = quality(pigeon(loft))
     return found.level, next(iter(found.lacking), "")
 
@@ -172,9 +172,10 @@ def test_a_broken_file_is_no_evidence(loft: Path, text: str) -> None:
     assert worth(loft)[0] == ""
 
 
-def test_a_mark_of_another_kind_stops_the_run(loft: Path, ran: Ran) -> None:
-    changed(loft, '"pigeon", "accepted"', '"pigeon", "gold"')
-    assert "name a plugin, and one of vendor_sample, end_to_end, accepted" in ran()
+@pytest.mark.parametrize("said", [("pigeon", "gold"), ("pigeon",), (5, "accepted"), ("pigeon", "contract")])
+def test_a_mark_of_another_kind_stops_the_run(said: tuple[Any, ...]) -> None:
+    with pytest.raises(pytest.UsageError, match="name a plugin, and one of vendor_sample, end_to_end, accepted"):
+        marked(pytest.mark.evidence(*said).mark)
 
 
 def test_limits_must_be_written_for_gold(loft: Path, ran: Ran) -> None:
