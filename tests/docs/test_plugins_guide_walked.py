@@ -195,6 +195,14 @@ def walked(folder: Path, page: str) -> Iterator[Reader]:
         one.end()
 
 
+def test_whatever_the_reader_starts_stays_on_this_machine(tmp_path):
+    reader = Reader(tmp_path)
+    dial = "import socket; socket.create_connection(('192.0.2.1', 80), 0.1)"
+    command = [sys.executable, "-c", dial]
+    done = subprocess.run(command, env=reader.env, capture_output=True, text=True, timeout=600, check=False)
+    assert "AssertionError: socket." in done.stderr
+
+
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory) -> Iterator[Reader]:
     yield from walked(tmp_path_factory.mktemp("tutorial"), "tutorial.md")
