@@ -235,7 +235,8 @@ def test_the_fingerprint_is_of_code_and_data_and_of_nothing_else(tmp_path: Path)
     (home.parent / "__pycache__").mkdir(parents=True)
     home.write_text("", encoding="utf-8")
     first = fingerprint(home)
-    for name in ("__pycache__/x.pyc", "notes.md", "evidence.json"):
+    (home.parent / ".cache").mkdir()
+    for name in ("__pycache__/x.pyc", "notes.md", "evidence.json", ".cache/x.json", ".x.swp"):
         (home.parent / name).write_text("x", encoding="utf-8")
         assert fingerprint(home) == first, name
     (home.parent / "terms.toml").write_text("x", encoding="utf-8")

@@ -137,8 +137,10 @@ def _files(module: Path) -> Iterator[tuple[str, Path]]:
         return
     beside = _beside(module)
     for path in module.parent.rglob("*"):
-        if path.is_file() and path.suffix not in NO_SOURCE and path != beside:
-            yield path.relative_to(module.parent).as_posix(), path
+        name = path.relative_to(module.parent)
+        hidden = any(one.startswith(".") for one in name.parts)
+        if path.is_file() and not hidden and path.suffix not in NO_SOURCE and path != beside:
+            yield name.as_posix(), path
 
 
 def limits_written(module: Path) -> bool:
