@@ -52,13 +52,16 @@ def configuration(folder: Path, sink: str, bank: str, database: str | None = Non
 class Zygote:
     """A warm process that forks serving ones, so that a restart takes a tenth of the time."""
 
-    def __init__(self, log: Path) -> None:
-        self.log = log
+    def __init__(self, log: Path, prefix: tuple[str, ...] = ()) -> None:
+        self.log, self.prefix = log, prefix  # what is put before the command
 
     async def __aenter__(self) -> Self:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, str(ZYGOTE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log
+                *(*self.prefix, sys.executable, str(ZYGOTE)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
             )
         assert await self._line() == b"warm\n", self.log.read_text()[-3000:]
         return self

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from load import Forked, Senders, configuration
+from load import Forked, Senders, Zygote, configuration
 
 from rmabridge.testing.simulators.sink import Sink
 from serving import Child
@@ -40,12 +40,12 @@ def told(sink: Sink, kind: str, field: str) -> Counter[str]:
 async def test_fifty_five_kills_under_load_lose_nothing_and_pay_nothing_twice(
     tmp_path: Path, sink: Sink, bank: Sink
 ) -> None:
-    child, chance = Forked(configuration(tmp_path, sink.url, bank.url), tmp_path), Random(SEED)
-    await child.warm()
-    senders = Senders(child, at_once=6, pause=0.06)
-    await child.start()
-    sending = asyncio.create_task(senders.run())
-    try:
+    chance = Random(SEED)
+    async with Zygote(tmp_path / "serve.log") as zygote:
+        child = Forked(configuration(tmp_path, sink.url, bank.url), tmp_path, zygote)
+        senders = Senders(child, at_once=6, pause=0.06)
+        await child.start()
+        sending = asyncio.create_task(senders.run())
         for number in range(KILLS):
             await asyncio.sleep(chance.uniform(0.02, 0.3))
             await child.kill()
@@ -58,10 +58,6 @@ async def test_fifty_five_kills_under_load_lose_nothing_and_pay_nothing_twice(
         await child.until(BUSY, [(0,)], 60)
         judge(child, senders, sink, bank)
         await settle(child, bank)
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        await child.cool()
 
 
 def judge(child: Child, senders: Senders, sink: Sink, bank: Sink) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as TookTooLong
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, make_url
@@ -28,6 +29,7 @@ DRIVER: Final = "postgresql+asyncpg"
 # a process which was stopped in the middle holds up nobody.
 PATIENCE: Final = 20.0
 IDLE: Final = "15s"
+BRIEF: Final = 5.0
 SERVER: Final = {
     "application_name": "rmabridge",
     "idle_in_transaction_session_timeout": IDLE,
@@ -158,13 +160,31 @@ class Aside:
         self._thread = threading.Thread(target=self._loop.run_forever, name="database", daemon=True)
         self._engines: dict[tuple[bool, bool], AsyncEngine] = {}
         self._thread.start()
+        self._away_until = 0.0
 
     def run(self, job: Callable[[Connection], T], *, write: bool = False, patient: bool = False) -> T:
         """The job's answer; with ``write`` in a transaction of its own, with ``patient`` however long it takes."""
-        future = asyncio.run_coroutine_threadsafe(self._job(job, write=write or patient, patient=patient), self._loop)
+        return self._answer(job, None if patient else PATIENCE * 2, write=write or patient, patient=patient)
+
+    def look(self, job: Callable[[Connection], T]) -> T:
+        """The same for a read that an event loop waits for: it must not stand still for long, nor again and again."""
+        if monotonic() < self._away_until:
+            raise OperationalError("the database did not answer just now", None, TimeoutError())
         try:
-            return future.result(None if patient else PATIENCE * 2)
+            return self._answer(job, BRIEF)
+        except OperationalError as error:
+            if isinstance(error.orig, TimeoutError | TookTooLong):
+                self._away_until = monotonic() + BRIEF
+            raise
+
+    def _answer(
+        self, job: Callable[[Connection], T], seconds: float | None, *, write: bool = False, patient: bool = False
+    ) -> T:
+        future = asyncio.run_coroutine_threadsafe(self._job(job, write=write, patient=patient), self._loop)
+        try:
+            return future.result(seconds)
         except Exception as error:
+            future.cancel()
             if (away := outage(error)) is not None and away is not error:
                 raise away from error
             raise

@@ -95,7 +95,7 @@ class PgStore(Store):
     def read(self, job: Callable[[Connection], T]) -> T:
         """On a connection of the pool; beside the loop where it cannot wait here."""
         if not waits_here():
-            return self._aside.run(job)
+            return self._aside.look(job)
         try:
             with self._reading.connect() as conn:
                 return job(conn)

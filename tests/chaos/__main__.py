@@ -1,0 +1,42 @@
+"""``make chaos``: faults of every kind, counted; printed, kept in docs/reliability.json and put into the documents.
+
+``PYTHONPATH=tests:tests/crash python -m chaos --only kills --kills 60 --stores sqlite`` runs a part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from . import kills, machine
+from .tables import Table, keep, write_pages
+
+SECTIONS: Final[dict[str, Callable[[Any], Awaitable[list[Table]]]]] = {
+    "kills": lambda given: kills.kills(given.stores.split(","), given.kills),
+    "machine": lambda _: machine.machine(),
+}
+
+
+def main() -> None:
+    """Run the sections that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--kills", type=int, default=300, help="kills per store")
+    parser.add_argument("--stores", default="sqlite,postgresql")
+    parser.add_argument("--minutes", type=float, default=15, help="of the soak")
+    parser.add_argument("--rate", type=float, default=100, help="events a second of the soak")
+    parser.add_argument("--rounds", type=int, default=10, help="faults of each kind among the replicas")
+    given = parser.parse_args()
+    for name in filter(None, given.only.split(",")):
+        began = time.monotonic()
+        print(f"{name} …", flush=True)
+        keep(asyncio.run(SECTIONS[name](given)))
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    write_pages()
+
+
+if __name__ == "__main__":
+    main()

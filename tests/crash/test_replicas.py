@@ -1,0 +1,76 @@
+"""Three processes on one PostgreSQL: what one of them suffers, the others make good, and nothing happens twice."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from herd import BUSY, Herd, disorder, herd, load, told
+from load import Senders
+
+from rmabridge.testing.simulators.sink import Sink
+from stores import of_server
+
+
+@pytest.fixture
+async def bank() -> AsyncIterator[Sink]:
+    """An account that pays whatever it is asked to, as often as it is asked to."""
+    async with Sink() as one:
+        yield one
+
+
+async def judge(group: Herd, senders: Senders, sink: Sink, bank: Sink, uncertain: int = 0) -> None:
+    """All that was acknowledged was done, each thing once, in the order of its case."""
+    await group.until(BUSY, [(0,)])
+    wanted = {f"R{number}" for number in senders.acknowledged}
+    mails = {*wanted, *(f"R{number}/{note}" for number, note in senders.noted)}
+    paid = told(bank, "refund.pay", "request")
+    assert group.rows("SELECT id, kind, state, note FROM inbox WHERE state != 'done'") == []
+    assert group.rows("SELECT count(*) FROM cases") == [(len(wanted),)]
+    assert set(told(sink, "ticket.open", "subject")) == wanted
+    assert set(told(sink, "message.send", "text")) == mails
+    assert max(paid.values()) == 1, "money moved twice"
+    assert group.rows("SELECT count(*) FROM outbox WHERE state != 'done'")[0][0] <= uncertain
+    assert len(paid) >= len(wanted) - uncertain
+    assert disorder(sink) == []
+    keys = {one["id"] for one in sink.books["posts"]}
+    assert len(keys) == len(wanted) + len(mails), "every try of an action carries the same key"
+
+
+@pytest.mark.slow
+@pytest.mark.row("P55", "P56", "P11")
+async def test_one_of_three_is_killed_stopped_or_cut_off_and_the_others_go_on(
+    tmp_path: Path, sink: Sink, bank: Sink
+) -> None:
+    async with herd(tmp_path, of_server(tmp_path), sink.url, bank.url) as group:
+        first, second, third = group.members
+        async with load(group, at_once=6, pause=0.02, notes=3, patience=1.5) as senders:
+            await group.moved(sink, 100)
+            await first.kill()
+            await group.moved(sink, 100)
+            await first.start()
+            second.tell(signal.SIGSTOP)
+            await group.moved(sink, 200)
+            second.tell(signal.SIGCONT)
+            await group.moved(sink, 50)
+            group.proxies[2].fault = "stop"
+            await group.moved(sink, 200)
+            group.proxies[2].fault = None
+            await group.moved(sink, 50)
+        assert third.alive
+        await judge(group, senders, sink, bank, uncertain=20)
+
+
+@pytest.mark.slow
+@pytest.mark.row("P55", "P56")
+async def test_a_rolling_restart_behind_a_balancer_refuses_no_webhook(tmp_path: Path, sink: Sink, bank: Sink) -> None:
+    async with herd(tmp_path, of_server(tmp_path), sink.url, bank.url) as group:
+        async with load(group, at_once=6, pause=0.01, notes=1) as senders:
+            for one in group.members:
+                await group.moved(sink, 30)
+                await one.kill(signal.SIGTERM)
+                await one.start()
+        await judge(group, senders, sink, bank)
+        assert senders.refused == {}
