@@ -1,6 +1,7 @@
 """``make bench BENCH="--only starting"``: ``serve`` with ten accounts of ten plugins, until its ready line.
 
-Wall time, and the process' own CPU from /proc. One start before the counted ones fills the caches (bytecode, files).
+Wall time, and the process' own CPU from /proc. One start before the counted ones fills the caches (bytecode in a folder
+of its own, files, the database), as they are where the bridge was started before.
 The last start runs under ``-X importtime``: what its modules cost by themselves, the dearest packages first. No account
 is called: polls and probes go to a closed port, if they come to it before the end.
 """
@@ -106,9 +107,11 @@ def started(root: Path, *flags: str) -> tuple[float, float, str]:
     """Seconds until the ready line, seconds of CPU until then, and what was written to the error output."""
     (root / "rmabridge.toml").write_text(CONFIG.format(root=root), encoding="utf-8")
     command = [sys.executable, *flags, "-m", "rmabridge", "serve", "--config", str(root / "rmabridge.toml")]
+    caching = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    caching["PYTHONPYCACHEPREFIX"] = str(root / "bytecode")
     with (root / "errors.txt").open("w+", encoding="utf-8") as errors:
         begun = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=caching)
         try:
             line = child.stdout.readline()  # type: ignore[union-attr]
             wall, cpu = time.perf_counter() - begun, _cpu(child.pid)

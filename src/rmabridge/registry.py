@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
@@ -84,13 +85,24 @@ class Registry:
         return serving[0] if len(serving) == 1 else None
 
 
-def classes(module: ModuleType, kind: str) -> list[type[Plugin]]:
-    """The plugin classes that the module registers for a kind (``carriers``, ``policies`` …)."""
+@cache
+def _finder() -> Manager:
+    """A manager that one module at a time is registered with: reading the hook specifications takes a while."""
     manager = Manager(GROUP)
     manager.add_hookspecs(hookspecs)
-    manager.register(module)
-    manager.check_pending()
-    found = [one for many in getattr(manager.hook, f"register_{kind}")() for one in many]
+    return manager
+
+
+def classes(module: ModuleType, kind: str) -> list[type[Plugin]]:
+    """The plugin classes that the module registers for a kind (``carriers``, ``policies`` …)."""
+    manager = _finder()
+    try:
+        manager.register(module)
+        manager.check_pending()
+        found = [one for many in getattr(manager.hook, f"register_{kind}")() for one in many]
+    finally:
+        if manager.is_registered(module):
+            manager.unregister(module)
     for one in found:
         if hidden := _hidden(one):
             raise TypeError(f"the setting {hidden!r} of {one.__name__} hides the method of that name; rename it")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from math import exp, log
-from struct import unpack
+from struct import iter_unpack, unpack
 from typing import Final
 from zlib import crc32, decompress
 
@@ -46,6 +46,19 @@ def _lanes(row: bytes) -> int:
     return int.from_bytes(spread, "little")
 
 
+class _Rows(dict[int, int]):
+    """The row of each bucket, made when it is first met; of one that says nothing, 0."""
+
+    def __init__(self, packed: dict[int, bytes]) -> None:
+        super().__init__()
+        self._packed = packed
+
+    def __missing__(self, bucket: int) -> int:
+        row = self._packed.get(bucket)
+        made = self[bucket] = _lanes(row) if row else 0
+        return made
+
+
 class Linear:
     """The weights, ready for adding."""
 
@@ -55,15 +68,7 @@ class Linear:
         self.classes: tuple[str, ...] = tuple(facts["classes"])
         self._scale: float = facts["scale"]
         self._bias: tuple[float, ...] = tuple(facts["bias"])
-        self._rows = self._read(decompress(body))
-
-    def _read(self, body: bytes) -> list[int]:
-        """The row of each bucket; of one that says nothing, 0."""
-        size = 2 + len(self.classes)
-        rows = [0] * (1 << BITS)
-        for start in range(0, len(body), size):
-            rows[int.from_bytes(body[start : start + 2], "big")] = _lanes(body[start + 2 : start + size])
-        return rows
+        self._rows = _Rows(dict(iter_unpack(f">H{len(self.classes)}s", decompress(body))))
 
     def logs(self, text: str) -> dict[str, float]:
         """The logarithm of each class's probability."""

@@ -78,19 +78,27 @@ class Wording(Policy):
         True, description="note on the ticket what was changed in, or kept from, an agent's answer"
     )
 
-    _linter: Linter = PrivateAttr()
+    _own: Linter | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _load(self) -> Wording:
+        """Read what the operator wrote; the shipped lists alone are read when the first words come."""
         try:
-            self._linter = Linter(load(self.rules)) if self.rules else default()
+            self._own = Linter(load(self.rules)) if self.rules else None
         except OSError as error:
             raise ValueError(f"rules: {error}") from error
-        known = {part for one in self._linter.lists.rules for part in (one, one.partition(".")[0])} | {ABBREVIATION}
         for names in (self.severity, *self.markets.values()):
-            if unknown := names.keys() - known:
+            if unknown := names.keys() - self._named() if names else ():
                 raise ValueError(f"{', '.join(sorted(unknown))}: there is no such rule or group")
         return self
+
+    def _named(self) -> set[str]:
+        """The rules and groups that a severity may be given to."""
+        return {part for one in self._linter.lists.rules for part in (one, one.partition(".")[0])} | {ABBREVIATION}
+
+    @property
+    def _linter(self) -> Linter:
+        return self._own or default()
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """Tell an agent what became of their answer: as they wrote it, and each change with its rule."""

@@ -68,7 +68,7 @@ class Linter:
 
     def __init__(self, lists: Lists) -> None:
         self.lists = lists
-        self._phrases = {script: _phrases(lists, script) for script in SCRIPTS}
+        self._phrases = _phrases(lists)
         self._patterns = [one for one in lists.rules.values() if one.pattern]
         self._latin = re.compile(rf"(?<![a-z0-9]){_tree(filter(_is_latin, self._phrases['en']))}(?![a-z0-9])")
         self._pairs: dict[str, list[str]] = {}
@@ -184,12 +184,17 @@ def _put(text: str, found: Iterable[Finding]) -> str:
     return "".join([*pieces, text[at:]])
 
 
-def _phrases(lists: Lists, script: str) -> dict[str, Meant]:
-    """Every phrase of every script; where one is spelled alike in two, this script's own words count."""
-    found: dict[str, Meant] = {}
-    for one in (*(each for each in SCRIPTS if each != script), script):
-        found.update(_of_script(lists, one))
-    return found | {fold(phrase): Meant(None) for phrase in lists.whitelist}
+def _phrases(lists: Lists) -> dict[str, dict[str, Meant]]:
+    """For each script every phrase of all; where one is spelled alike in two, the script's own words count."""
+    own = {script: dict(_of_script(lists, script)) for script in SCRIPTS}
+    allowed = {fold(phrase): Meant(None) for phrase in lists.whitelist}
+    merged: dict[str, dict[str, Meant]] = {}
+    for script in SCRIPTS:
+        merged[script] = {}
+        for other in (*(each for each in SCRIPTS if each != script), script):
+            merged[script] |= own[other]
+        merged[script] |= allowed
+    return merged
 
 
 def _of_script(lists: Lists, script: str) -> Iterator[tuple[str, Meant]]:
