@@ -54,7 +54,13 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "trigger": ("trigger", "trigger", "Send a signed sample webhook to the running bridge."),
     "import": ("imports", "import_", "Import a CSV or JSONL export."),
     "reconcile": ("reconcile", "reconcile", "Compare an account with its platform now."),
+    "buyers": ("buyers", "buyers", "What is kept of a buyer: find, export, erase, hold."),
+    "keys": ("keys", "keys", "The master keys, and how one takes over from another."),
     "audit": ("audit", "audit", "Check the log of who did what."),
+    "backup": ("backup", "backup", "Write everything that is kept into one file, while the bridge is served."),
+    "restore": ("backup", "restore", "Put a backup into an empty store of either kind."),
+    "retention": ("retention", "retention", "What is forgotten by age, and what would go now."),
+    "migrate-store": ("migrating", "migrate_store", "Copy the SQLite file into PostgreSQL."),
     "completion": ("completion", "completion", "Print the shell's completion script."),
     "clock": ("clock", "clock", "Move the virtual clock (tests and demo)."),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,23 +37,34 @@ def list_(app: App, limit: int) -> None:
 
 
 @audit.command()
+@click.option("--head", metavar="HASH", help="A head that was noted earlier: the chain must still contain it.")
 @command
-def verify(app: App) -> None:
-    """Check the hash chain of every day; exit 1 when an entry was changed."""
+def verify(app: App, head: str | None) -> None:
+    """Check the hash chain; exit 1 when an entry was changed, removed or put in."""
     from sqlalchemy import select
 
+    from ..store.ops import audit_head
     from ..store.tables import audit as stored
 
-    rows = app.read(lambda conn: conn.execute(select(stored).order_by(stored.c.id)).all())
+    query = select(stored).order_by(stored.c.id)
+    rows, end = app.read(lambda conn: (conn.execute(query).all(), audit_head(conn)))
     broken = broken_entries(rows)
+    cut = (rows[-1].chain if rows else b"") != end
+    lost = head is not None and head.lower() not in {one.chain.hex() for one in rows}
     if app.as_json:
-        click.echo(dumped({"checked": len(rows), "broken": broken}))
+        click.echo(dumped({"checked": len(rows), "broken": broken, "cut": cut, "lost": lost, "head": end.hex()}))
     else:
-        days = len({one.day for one in rows})
-        told = f"broken at entries {', '.join(map(str, broken))}" if broken else "nothing was changed"
-        click.echo(f"{len(rows)} entries of {days} days checked: {told}", err=bool(broken))
-    if broken:
+        click.echo(f"{len(rows)} entries checked: {_finding(broken, cut, lost)}", err=bool(broken or cut or lost))
+        click.echo(f"head: {end.hex()}")
+    if broken or cut or lost:
         click.get_current_context().exit(PROBLEM)
+
+
+def _finding(broken: list[int], cut: bool, lost: bool) -> str:
+    told = [f"broken at entries {', '.join(map(str, broken))}"] if broken else []
+    told += ["the end is missing, or something was put behind it"] if cut else []
+    told += ["the head that was noted is not in it"] if lost else []
+    return "; ".join(told) or "nothing was changed"
 
 
 @audit.command()
@@ -96,18 +106,12 @@ def _closed(app: App, shop: str | None, limit: int) -> Iterator[Case]:
 
 
 def broken_entries(rows: Any) -> list[int]:
-    """The entries that do not fit the chain of their day."""
-    chains: dict[str, bytes] = {}
-    broken = []
+    """The entries that do not fit the chain."""
+    from ..store.ops import audit_link
+
+    chain, broken = b"", []
     for one in rows:
-        parts = (
-            chains.get(one.day, b""),
-            str(one.at).encode(),
-            one.who.encode(),
-            one.what.encode(),
-            one.detail.encode(),
-        )
-        if sha256(b"\x1f".join(parts)).digest() != one.chain:
+        if audit_link(chain, one.at, one.who, one.what, one.detail) != one.chain:
             broken.append(one.id)
-        chains[one.day] = one.chain
+        chain = one.chain
     return broken

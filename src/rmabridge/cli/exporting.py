@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from .output import when
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..model import Case
     from .app import App
 
@@ -22,6 +24,47 @@ def exported(app: App, case: Case) -> dict[str, Any]:
         "process": _process(app, case.id, said),
         "result": _result(doc),
     }
+
+
+def kept(app: App, case_id: str, folder: Path | None) -> dict[str, Any]:
+    """All that is kept of a case for the person it is about; files go to the folder."""
+    from pydantic_core import from_json
+
+    from ..store import blobs, cases, outbox
+    from .cases import entries
+
+    row = app.read(lambda conn: cases.rows(conn, [case_id]))[0]
+    doc = app.open(row.key_id, row.doc)
+    files = [_file(app, one, folder) for one in app.read(lambda conn: blobs.of_case(conn, case_id))]
+    return {
+        "case": "erased" if doc is None else from_json(doc),
+        "timeline": entries(app, case_id),
+        "messages": messages(app, case_id),
+        "deliveries": [_sent(app, one) for one in app.read(lambda conn: outbox.of_case(conn, case_id))],
+        "files": files,
+    }
+
+
+def _sent(app: App, row: Any) -> dict[str, Any]:
+    from pydantic_core import from_json
+
+    doc = app.open(row.key_id, row.doc)
+    return {**_delivery(row), "action": "erased" if doc is None else from_json(doc)}
+
+
+def _file(app: App, row: Any, folder: Path | None) -> dict[str, Any]:
+    from ..store.blobs import NoFile
+    from ..store.vault import Erased
+
+    told = {"sha256": row.sha256, "kind": row.kind, "size": row.size, "at": when(row.at)}
+    if folder is not None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        app.store.keys_for({row.key_id})
+        try:
+            (folder / row.sha256).write_bytes(app.store.blobs.get(row.key_id, row.sha256))
+        except (NoFile, Erased) as error:
+            return {**told, "missing": str(error)}
+    return told
 
 
 def _problem(doc: dict[str, Any], said: list[dict[str, Any]]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from ..store import ops
 from ..store import outbox as outbox_store
 from ..store.outbox import PENDING
 from ..store.tables import approvals, moment
-from . import claiming
+from . import claiming, erasing, keys
 from .snapshots import decided
 from .work import Work
 from .world import BAD
@@ -52,11 +52,20 @@ def carry_out(router: Router, batch: Batch, row: Row, command: Commanded) -> Don
     handler = COMMANDS.get(command.command)
     if handler is None:
         raise CommandError(f"{command.command}: no such command")
-    done = handler(router, batch, row, command)
-    detail = json.dumps({"case": done[0], **_public(command.args)}, ensure_ascii=False, default=str)
+    try:
+        done = handler(router, batch, row, command)
+    except CommandError:
+        _audit(batch, command, {"case": row.case_id, "refused": True})
+        raise
+    _audit(batch, command, {"case": done[0]})
+    return done
+
+
+def _audit(batch: Batch, command: Commanded, facts: dict[str, Any]) -> None:
+    """Who asked for what, whether or not it was carried out."""
+    detail = json.dumps({**facts, **_public(command.args)}, ensure_ascii=False, default=str)
     now = batch.now
     batch.extra.append(lambda conn: ops.note_audit(conn, command.by, command.command, detail, now))
-    return done
 
 
 def _public(args: dict[str, Any]) -> dict[str, Any]:
@@ -358,6 +367,8 @@ COMMANDS: Final[dict[str, Callable[[Router, Batch, Row, Commanded], Done]]] = {
     "resume": _pause,
     "replay": _replay,
     "settle": _settle_alert,
+    **erasing.COMMANDS,
+    **keys.COMMANDS,
 }
 
 

@@ -174,6 +174,11 @@ def kept(conn: Connection, case_id: str) -> list[Any]:
     return list(conn.execute(_OF_CASE.where(evidence.c.case_id.in_(family(conn, case_id)))))
 
 
+def of_case(conn: Connection, case_id: str) -> list[Any]:
+    """The rows of the files that were handed in for just this case."""
+    return list(conn.execute(_OF_CASE.where(evidence.c.case_id == case_id)))
+
+
 def elsewhere(conn: Connection, name: str, case_id: str) -> bool:
     """Whether a file of this hash was handed in for a case of another buyer."""
     own = family(conn, case_id)

@@ -15,6 +15,9 @@ from .tables import accounts, alerts, audit, cursors, moment, seen, tokens
 
 # The kind of cursor that says: its webhooks were registered here, see to it that they stay.
 CONNECTED: Final = "connected"
+# The cursor that says where the audit chain ends.
+HEAD: Final = ("bridge", "audit")
+
 _PAUSED = select(accounts.c.name, accounts.c.reason).where(accounts.c.paused)
 
 
@@ -89,13 +92,28 @@ def open_alerts(conn: Connection) -> Sequence[Any]:
 
 
 def note_audit(conn: Connection, who: str, what: str, detail: str, now: int) -> None:
-    """Append to the day's audit chain: who did what."""
+    """Append to the audit chain: who did what. The head is kept beside it, so that a cut end shows; whoever appends
+    holds its row, so that two processes never append to the same end."""
+    conn.execute(ignoring(conn, cursors), {"account": HEAD[0], "kind": HEAD[1], "cursor": "", "version": 0})
+    mine = (cursors.c.account == HEAD[0], cursors.c.kind == HEAD[1])
+    conn.execute(update(cursors).where(*mine).values(version=cursors.c.version + 1))
+    last = conn.execute(select(cursors.c.cursor).where(*mine)).scalar() or ""
     day = moment(now).date().isoformat()
-    last = conn.execute(select(audit.c.chain).where(audit.c.day == day).order_by(audit.c.id.desc()).limit(1)).scalar()
-    chain = sha256(
-        b"\x1f".join(((last or b""), str(now).encode(), who.encode(), what.encode(), detail.encode()))
-    ).digest()
+    chain = audit_link(bytes.fromhex(last), now, who, what, detail)
     conn.execute(insert(audit), {"day": day, "at": now, "who": who, "what": what, "detail": detail, "chain": chain})
+    conn.execute(update(cursors).where(*mine).values(cursor=chain.hex()))
+
+
+def audit_link(before: bytes, at: int, who: str, what: str, detail: str) -> bytes:
+    """The chain's hash after one more entry; lengths stand before texts, so that nothing moves from one to another."""
+    parts = [before, str(at).encode(), *(one.encode(errors="surrogatepass") for one in (who, what, detail))]
+    return sha256(b"".join(b"%d:%b" % (len(one), one) for one in parts)).digest()
+
+
+def audit_head(conn: Connection) -> bytes:
+    """Where the audit chain ends."""
+    found = cursor(conn, *HEAD)
+    return bytes.fromhex(found.cursor or "") if found else b""
 
 
 def prune_seen(conn: Connection, before: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select, update
 
 from ..errors import ConfigError
 from .bulk import adding, many
@@ -83,6 +83,16 @@ class Vault:
         self._open: OrderedDict[str, AESGCM] = OrderedDict()
         self._index = b""
         self._random = Nonces()
+
+    @property
+    def ring(self) -> tuple[str, ...]:
+        """The names of the master keys, newest first."""
+        return tuple(self._ring)
+
+    def rewrapped(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The columns of a stored key that change when the newest master key wraps it."""
+        made = self.wrap(row["id"], self._unwrap(row), None, 0)
+        return {"ring": made["ring"], "wrapped": made["wrapped"]}
 
     def start(self, conn: Connection) -> list[dict[str, Any]]:
         """Load (or make) the index key; rows to store, if it was made."""
@@ -167,3 +177,19 @@ def store_keys(conn: Connection, rows: list[dict[str, Any]]) -> None:
     """Store new keys."""
     if rows:
         many(conn, adding(buyer_keys), rows)
+
+
+def wrapped_by(conn: Connection) -> dict[str, int]:
+    """Master key → how many data keys it wraps."""
+    query = select(buyer_keys.c.ring, func.count()).group_by(buyer_keys.c.ring)
+    return {name: int(number) for name, number in conn.execute(query)}
+
+
+def rewrap(conn: Connection, vault: Vault, most: int) -> int:
+    """Wrap some data keys with the newest master key; how many there were. One that was erased meanwhile stays so."""
+    query = select(buyer_keys).where(buyer_keys.c.ring != vault.ring[0]).order_by(buyer_keys.c.id).limit(most)
+    rows = [dict(one) for one in conn.execute(query).mappings()]
+    for row in rows:
+        same = (buyer_keys.c.id == row["id"], buyer_keys.c.ring == row["ring"])
+        conn.execute(update(buyer_keys).where(*same).values(**vault.rewrapped(row)))
+    return len(rows)

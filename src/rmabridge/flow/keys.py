@@ -1,0 +1,24 @@
+"""Key rotation, as a command: the running bridge agrees before anybody wraps keys with a master key it must know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ..errors import CommandError
+from ..model import Commanded
+
+if TYPE_CHECKING:
+    from .batch import Batch, Row
+    from .router import Router
+
+
+def _rotate(router: Router, batch: Batch, row: Row, command: Commanded) -> tuple[str | None, str]:
+    """Agree that all data keys are wrapped with this master key from now on."""
+    asked, own = str(command.args.get("to") or ""), router.store.vault.ring
+    if asked not in own:
+        raise CommandError(f"the running bridge does not know the master key {asked} yet; restart it, then rotate")
+    return None, f"data keys are wrapped with {asked}"
+
+
+COMMANDS: Final[dict[str, Callable[[Router, Batch, Row, Commanded], tuple[str | None, str]]]] = {"rotate": _rotate}
