@@ -70,9 +70,10 @@ class TriagePolicy(Policy):
     _solutions: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Read all files once, before the first message; a line of the shop's that cannot be read stops the start."""
+        """Read the shop's files; a line that cannot be read stops the start. Shipped words wait for a message."""
         self._extra = (self.lexicon.read_text("utf-8"),) if self.lexicon else ()
-        classify("", extra=self._extra)
+        if self._extra:
+            classify("", extra=self._extra)
         self._solutions = tomllib.loads(self.solutions.read_text("utf-8") if self.solutions else read("solutions.toml"))
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:

@@ -87,10 +87,10 @@ class Lexicon:
                 for phrase in begun or ():
                     if text.startswith(phrase.head, start):
                         yield start, phrase
-        begun = self._by_start
+        starts = self._by_start
         for word in _WORD.finditer(text):
             start = word.start()
-            for phrase in begun[text[start : start + _LATIN_KEY]]:
+            for phrase in starts[text[start : start + _LATIN_KEY]]:
                 if text.startswith(phrase.head, start):
                     yield start, phrase
 

@@ -55,7 +55,11 @@ def shorten(text: str) -> str:
 
 def normal(text: str) -> str:
     """The one spelling in which lists and weights are written."""
-    plain = unicodedata.normalize("NFKC", shorten(text)).translate(_TYPOGRAPHY).lower().translate(simplified())
+    short = shorten(text)
+    if short.isascii():  # most of what would be folded cannot be in it
+        plain = short.replace("`", "'").lower()
+    else:
+        plain = unicodedata.normalize("NFKC", short).translate(_TYPOGRAPHY).lower().translate(simplified())
     return _SPACES.sub(" ", plain).strip()
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, Executable, Row, Table, insert
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
 Ready = tuple[str, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]
 _READY: dict[tuple[UpdateBase, str, tuple[str, ...]], Ready] = {}
-_DIALECTS: dict[str, Any] = {"postgresql": postgresql, "sqlite": sqlite}
 
 
 @lru_cache(maxsize=64)
@@ -27,15 +26,20 @@ def adding(table: Table) -> UpdateBase:
     return insert(table).inline()
 
 
+def _inserting(dialect: str, table: Table) -> Any:
+    """The dialect's own INSERT; the module of another database is not imported."""
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+
+
 @lru_cache(maxsize=64)
 def _ignoring(dialect: str, table: Table) -> UpdateBase:
-    made: UpdateBase = _DIALECTS[dialect].insert(table).inline().on_conflict_do_nothing()
+    made: UpdateBase = _inserting(dialect, table).inline().on_conflict_do_nothing()
     return made
 
 
 @lru_cache(maxsize=64)
 def _replacing(dialect: str, table: Table, key: tuple[str, ...]) -> UpdateBase:
-    made = _DIALECTS[dialect].insert(table).inline()
+    made = _inserting(dialect, table).inline()
     changed = {one.name: made.excluded[one.name] for one in table.c if one.name not in key}
     replacing: UpdateBase = made.on_conflict_do_update(index_elements=key, set_=changed)
     return replacing
