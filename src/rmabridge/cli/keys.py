@@ -10,7 +10,7 @@ import click
 
 from . import PROBLEM
 from .app import App, command
-from .asking import Order, asks, carry_out, tell
+from .asking import Order, carry_out, tell
 from .output import dumped, table
 
 
@@ -42,15 +42,19 @@ def _place(ring: tuple[str, ...], key: str, counts: dict[str, int]) -> str:
 
 @keys.command()
 @click.option("--batch", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Keys in one commit.")
-@asks
+@click.option("--as", "by", metavar="NAME", help="Whose command it is; the system's user if left out.")
 @command
-def rotate(app: App, batch: int, by: str | None, no_wait: bool) -> None:
+def rotate(app: App, batch: int, by: str | None) -> None:
     """Wrap all data keys with the newest master key, beside the running bridge; may be stopped and started again."""
-    newest = app.store.vault.ring[0]
-    [answer] = carry_out(app, [Order("rotate", {"to": newest})], by, wait=not no_wait)
+    from ..errors import CommandError
+
+    newest, serving = app.store.vault.ring[0], app.store.serving()
+    [answer] = carry_out(app, [Order("rotate", {"to": newest})], by)
     if not answer.well:
         tell(app, [answer])
         return
+    if serving and answer.state != "done":
+        raise CommandError("the running bridge did not answer, and nothing was changed; try again")
     done = _rewrap(app, batch)
     if app.as_json:
         click.echo(dumped({"key": newest, "rewrapped": done, "left": 0}))

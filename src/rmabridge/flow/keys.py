@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 def _rotate(router: Router, batch: Batch, row: Row, command: Commanded) -> tuple[str | None, str]:
     """Agree that all data keys are wrapped with this master key from now on."""
-    asked, own = str(command.args.get("to") or ""), router.store.vault.ring
-    if asked not in own:
-        raise CommandError(f"the running bridge does not know the master key {asked} yet; restart it, then rotate")
+    asked, vault = str(command.args.get("to") or ""), router.store.vault
+    if asked != vault.ring[0]:
+        raise CommandError(f"{asked} is not the newest master key of the running bridge; restart it, then rotate")
+    vault.turn()
     return None, f"data keys are wrapped with {asked}"
 
 

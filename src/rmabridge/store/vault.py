@@ -79,7 +79,7 @@ class Vault:
 
     def __init__(self, ring: Sequence[bytes]) -> None:
         self._ring = {blake2b(key, digest_size=6).hexdigest(): AESGCM(key) for key in ring}
-        self._newest = next(iter(self._ring))
+        self._wraps = next(iter(self._ring))
         self._open: OrderedDict[str, AESGCM] = OrderedDict()
         self._index = b""
         self._random = Nonces()
@@ -91,8 +91,11 @@ class Vault:
 
     def rewrapped(self, row: dict[str, Any]) -> dict[str, Any]:
         """The columns of a stored key that change when the newest master key wraps it."""
-        made = self.wrap(row["id"], self._unwrap(row), None, 0)
-        return {"ring": made["ring"], "wrapped": made["wrapped"]}
+        return self._wrapped(self.ring[0], row["id"], self._unwrap(row))
+
+    def turn(self) -> None:
+        """Wrap with the newest master key from now on."""
+        self._wraps = self.ring[0]
 
     def start(self, conn: Connection) -> list[dict[str, Any]]:
         """Load (or make) the index key; rows to store, if it was made."""
@@ -101,6 +104,8 @@ class Vault:
         if row is None:
             made = [self.wrap(INDEX, os.urandom(32), None, 0)]
             row = made[0]  # type: ignore[assignment]
+        else:
+            self._wraps = row["ring"]  # until 'keys rotate': a process that was not restarted may not know a newer one
         self._index = self._unwrap(row)  # type: ignore[arg-type]
         return made
 
@@ -115,17 +120,18 @@ class Vault:
         return self.wrap(key_id, key, buyer, now)
 
     def wrap(self, key_id: str, key: bytes, buyer: bytes | None, now: int) -> dict[str, Any]:
-        """The row of a key, wrapped by the newest master key."""
-        nonce = self._random.take(NONCE)
-        wrapped = nonce + self._ring[self._newest].encrypt(nonce, key, key_id.encode())
+        """The row of a key, wrapped by the master key that wraps the index key, too."""
         return {
             "id": key_id,
             "buyer": buyer,
-            "ring": self._newest,
-            "wrapped": wrapped,
+            **self._wrapped(self._wraps, key_id, key),
             "created_at": now,
             "held": False,
         }
+
+    def _wrapped(self, master: str, key_id: str, key: bytes) -> dict[str, Any]:
+        nonce = self._random.take(NONCE)
+        return {"ring": master, "wrapped": nonce + self._ring[master].encrypt(nonce, key, key_id.encode())}
 
     def _unwrap(self, row: dict[str, Any]) -> bytes:
         master = self._ring.get(row["ring"])
