@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?= --once
+STORED := tests/flow tests/store tests/crash tests/cli/test_backup.py tests/cli/test_migrating.py
 
-.PHONY: demo world test check bench schema docs lock clean
+.PHONY: demo world test test-postgresql check bench schema docs lock clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -20,6 +21,9 @@ world: $(READY)  ## the same, and the world keeps running
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest $(TESTS)
+
+test-postgresql: $(READY)  ## what touches the store, on a real PostgreSQL that the tests start
+	RMABRIDGE_TEST_STORE=postgresql $(BIN)/python -m pytest $(or $(TESTS),$(STORED))
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import tarfile
@@ -72,10 +73,10 @@ async def test_what_was_backed_up_is_restored_row_by_row_and_the_bridge_goes_on(
     told = await desk.answer("backup", str(file), "--with-key")
     assert (told["rows"]["cases"], told["files"]["number"], told["missing_files"]) == (2, 1, [])
     assert file.stat().st_mode & 0o777 == 0o600
-    new = elsewhere(desk, tmp_path / "new", keys=[]) if not stores.POSTGRES else elsewhere(desk, tmp_path / "new")
+    new = elsewhere(desk, tmp_path / "new", keys=[])
     restored = json.loads((await asyncio.to_thread(run, new, "restore", str(file), json_=True)).stdout)
     assert restored["rows"] == told["rows"] and restored["broken_chains"] == []
-    before, after = (await asyncio.to_thread(contents, one) for one in (desk.path, new))
+    before, after = [await asyncio.to_thread(contents, one) for one in (desk.path, new)]
     assert {name: one for name, one in after.items() if name not in {"audit", "cursors"}}.items() <= before.items()
     async with Running(load(new)) as bridge, aiohttp.ClientSession() as client:
         world = World(bridge, desk.world.sink, client)
@@ -83,8 +84,8 @@ async def test_what_was_backed_up_is_restored_row_by_row_and_the_bridge_goes_on(
         bridge.store.keys_for({key})
         assert bridge.store.blobs.get(key, name) == PHOTO
         assert world.rows(f"SELECT count(*) FROM cases WHERE id = '{case}'") == [(1,)]
-        assert (await world.post(a_return(1)))[0] == 200, "known already: no third case"
-        assert (await world.post(a_return(3)))[0] == 200
+        assert (await world.post(a_return(1), name="again"))[0] == 200, "known already: no third case"
+        assert (await world.post(a_return(3), name="new"))[0] == 200
         await world.settle()
         assert world.rows("SELECT count(*) FROM cases") == [(3,)]
 
@@ -160,10 +161,13 @@ async def test_a_file_that_no_name_of_ours_may_have_is_not_written(desk: Desk, t
         entries = {one.name: tar.extractfile(one).read() for one in tar.getmembers()}  # type: ignore[union-attr]
         manifest = json.loads(entries.pop("manifest.json"))
         listed = json.dumps(["../../evil", 1, "0" * 64]).encode() + b"\n"
-        import hashlib
-
         manifest["files"]["sha256"] = hashlib.sha256(listed).hexdigest()
-        entries |= {"files.jsonl": listed, "manifest.json": json.dumps(manifest).encode()}
+        raw = json.dumps(manifest).encode()
+        entries |= {
+            "files.jsonl": listed,
+            "manifest.json": raw,
+            "manifest.sha256": hashlib.sha256(raw).hexdigest().encode(),
+        }
         for name, data in entries.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -202,15 +206,12 @@ async def test_under_load_nothing_in_a_backup_is_torn(desk: Desk, tmp_path: Path
     try:
         for number in range(3):
             await desk.world.until(lambda n=number: desk.world.rows("SELECT count(*) FROM cases")[0][0] > 5 * n)
-            await desk.answer("backup", str(tmp_path / f"{number}.backup"))
+            await desk.answer("backup", str(tmp_path / f"{number}.backup"), "--with-key")
     finally:
         stopping = True
         await loading
     for number in range(3):
-        new = elsewhere(desk, tmp_path / f"new{number}", keys=[KEY] if stores.POSTGRES else [])
-        if not stores.POSTGRES:
-            key = desk.path.with_name("bridge.key").read_bytes()
-            load(new).bridge.path.with_suffix(".key").write_bytes(key)
+        new = elsewhere(desk, tmp_path / f"new{number}", keys=[])
         result = await asyncio.to_thread(run, new, "restore", str(tmp_path / f"{number}.backup"), json_=True)
         assert (result.exit_code, json.loads(result.stdout)["broken_chains"]) == (0, []), result.output
         assert await asyncio.to_thread(at_one_instant, load(new).bridge, new.parent, torn) == []

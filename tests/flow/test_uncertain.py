@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from bank import FIND, Bank, a_case, act, banking, held, later, message, reaches, refund, row
 from rogue import Rogue
-from toybox import alerts, command, requested, shift, timeline, toybox
+from toybox import alerts, command, requested, shift, taken_over, timeline, toybox
 
 from rmabridge.testing.simulators.sink import Sink
 from serving import Child
@@ -44,8 +44,7 @@ async def test_a_late_answer_settles_the_row_that_became_uncertain_meanwhile(tmp
         async with held(bank):
             await act(world, case, refund())
             await world.until(lambda: bank.books["asked"])
-            world.bridge.store.me = "the next process"
-            await world.bridge.dispatcher.recover()
+            await taken_over(world)
             uncertain = await reaches(world, KEY, "uncertain")
             assert uncertain["cause"] == "the process ended during the call"
         found = await reaches(world, KEY, "done")
@@ -64,8 +63,7 @@ async def test_a_late_answer_to_an_older_attempt_is_kept_and_changes_nothing(tmp
             async with held(bank):
                 await act(world, case, refund())
                 await world.until(lambda: len(bank.books["asked"]) == 1)
-                world.bridge.store.me = "the next process"
-                await world.bridge.dispatcher.recover()
+                await taken_over(world)
                 world.bridge.dispatcher.wake.set()
                 await world.until(lambda: len(bank.books["asked"]) == 2)
             found = await reaches(world, KEY, "done")

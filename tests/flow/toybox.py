@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from rmabridge.model import Case, Commanded, Event
 from rmabridge.store import inbox as inbox_store
+from rmabridge.store.replicas import LIVING
+from stores import POSTGRES
 from worlds import World, document
 
 TOYS = Path(__file__).parent / "toys"
@@ -121,6 +123,17 @@ def shift(world: World, **span: float) -> None:
     world.bridge.store.clock.offset += timedelta(**span)
     for loop in (world.bridge.timers, world.bridge.router, world.bridge.dispatcher, world.bridge.pollers):
         loop.wake.set()
+
+
+async def taken_over(world: World) -> None:
+    """As if this process had ended during its calls and another one had started."""
+    store = world.bridge.store
+    before, store.me = store.me, "the next process"
+    if POSTGRES:  # by its connection a process shows that it lives
+        own = f"classid = {LIVING} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        store.now(lambda conn: conn.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {own}"))
+    await world.until(lambda: store.orphaned([before]))
+    await world.bridge.dispatcher.recover()
 
 
 async def stop_loop(world: World, name: str) -> None:

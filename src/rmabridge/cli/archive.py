@@ -7,6 +7,7 @@
     files.jsonl           [path, size, SHA-256] of each of them
     key                   the master key ring, only where it was asked for
     manifest.json         format, revision of the schema, and for each table its columns, rows and SHA-256
+    manifest.sha256       the manifest's own
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ class Writing:
             "tables": self.tables,
             "files": {**files, "sha256": self.small("files.jsonl", listed)},
         }
-        self.small("manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        digest = self.small("manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        self.small("manifest.sha256", digest.encode())
         return manifest
 
 
@@ -132,18 +134,26 @@ class Reading:
         self.path = path
 
     def __enter__(self) -> Self:
+        self._file = self.path.open("rb")
         try:
-            self._tar = tarfile.open(self.path, "r:")
+            self._tar = tarfile.open(fileobj=self._file, mode="r:")
             self._members = {one.name: one for one in self._tar.getmembers()}
-            self.manifest: dict[str, Any] = json.loads(self._bytes("manifest.json"))
+            self.manifest = self._manifest()
         except (tarfile.TarError, KeyError, ValueError) as error:
+            self._file.close()
             raise CommandError(f"{self.path}: not a whole backup of rmabridge") from error
-        if self.manifest.get("format") != FORMAT:
-            raise CommandError(f"{self.path}: written in another format: {str(self.manifest.get('format'))[:40]}")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._tar.close()
+        self._file.close()
+
+    def _manifest(self) -> dict[str, Any]:
+        raw = self._bytes("manifest.json")
+        found: dict[str, Any] = json.loads(raw)
+        if found["format"] != FORMAT or sha256(raw).hexdigest() != self._bytes("manifest.sha256").decode():
+            raise ValueError("not our format")
+        return found
 
     def _open(self, name: str) -> IO[bytes]:
         found = self._tar.extractfile(self._members[name])

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from time import monotonic
 from typing import Any, Final
 
@@ -107,17 +108,21 @@ class Timers:
     async def clean(self) -> None:
         """Forget what is old, and give up what waited too long for a case."""
         now, kept = self.store.clock.now(), self.settings
-        seen, raw, patient = (micros(now - one) for one in (kept.seen_for, kept.raw_for, kept.unmatched_for))
-
-        def clean(conn: Connection) -> None:
-            ops.prune_seen(conn, seen)
-            conn.execute(delete(inbox).where(inbox.c.state.in_(("done", "refused")), inbox.c.settled_at < raw))
-            for account in {one.account for one in inbox_store.give_up(conn, patient)}:
-                text = f"events of {account} found no case in time and are parked"
-                ops.alert(conn, f"unmatched:{account}", text, micros(now), account=account)
-
-        await self.store.write(clean)
+        await self.store.write(lambda conn: forget(conn, kept, now))
         self.store.read(lambda conn: Uploads(self.store.blobs).clean(conn, micros(now - kept.uploads_for)))
+
+
+def forget(conn: Connection, kept: Bridge, now: datetime) -> dict[str, int]:
+    """Forget what the settings say is old, and give up what waited too long for a case; how many rows each."""
+    seen, raw, patient = (micros(now - one) for one in (kept.seen_for, kept.raw_for, kept.unmatched_for))
+    gone = {"seen_for": ops.prune_seen(conn, seen)}
+    old = inbox.c.state.in_(("done", "refused")), inbox.c.settled_at < raw
+    gone["raw_for"] = conn.execute(delete(inbox).where(*old)).rowcount
+    given_up = inbox_store.give_up(conn, patient)
+    for account in {one.account for one in given_up}:
+        text = f"events of {account} found no case in time and are parked"
+        ops.alert(conn, f"unmatched:{account}", text, micros(now), account=account)
+    return {**gone, "unmatched_for": len(given_up)}
 
 
 class Watchdog:
