@@ -5,7 +5,7 @@ READY := .venv/.ready
 ARGS ?= --once
 STORED := tests/flow tests/store tests/crash tests/cli/test_backup.py tests/cli/test_migrating.py
 
-.PHONY: demo world test test-postgresql check bench schema docs lock clean
+.PHONY: demo world test test-postgresql check bench chaos soak schema docs lock clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -33,6 +33,12 @@ check: $(READY)  ## style and types
 
 bench: $(READY)  ## figures of this machine, as JSON
 	$(BIN)/python bench/run.py $(BENCH)
+
+chaos: $(READY)  ## faults of every kind, counted, into docs/reliability.md (CHAOS="--only kills --kills 60": a part)
+	PYTHONPATH=tests:tests/crash $(BIN)/python -m chaos $(CHAOS)
+
+soak: $(READY)  ## an hour of steady load
+	PYTHONPATH=tests:tests/crash $(BIN)/python -m chaos --only soak --minutes 60
 
 schema: $(READY)  ## docs/case.schema.json from the model
 	$(BIN)/python -c "import json; from rmabridge.model import Case; print(json.dumps(Case.model_json_schema(), indent=2, sort_keys=True, ensure_ascii=False))" > docs/case.schema.json

@@ -11,12 +11,17 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from . import kills, machine
+from . import kills, machine, replicas, servers, soak, vendors
 from .tables import Table, keep, write_pages
 
 SECTIONS: Final[dict[str, Callable[[Any], Awaitable[list[Table]]]]] = {
     "kills": lambda given: kills.kills(given.stores.split(","), given.kills),
+    "replicas": lambda given: replicas.replicas(given.rounds),
     "machine": lambda _: machine.machine(),
+    "vendors": lambda _: vendors.vendors(),
+    "day": lambda _: vendors.day(),
+    "servers": lambda _: servers.servers(),
+    "soak": lambda given: soak.soak(given.stores.split(",")[0], given.minutes, given.rate),
 }
 
 

@@ -54,9 +54,7 @@ async def rig(folder: Path, prefix: tuple[str, ...] = (), named: str | None = No
     """One rig, ready."""
     async with Receiver() as sink, Receiver() as bank, Zygote(folder / "serve.log", prefix) as zygote:
         at = sink.url.replace("127.0.0.1", named) if named else sink.url
-        data = folder / "data"
-        data.mkdir(exist_ok=True)
-        config = configuration(folder, at, bank.url, f"sqlite:///{data / 'bridge.db'}")
+        config = configuration(folder, at, bank.url, f"sqlite:///{folder / 'data' / 'bridge.db'}")
         child = Forked(config, folder, zygote)
         await child.start()
         async with load(child, at_once=3, pause=0.05, notes=1) as senders:
@@ -69,7 +67,8 @@ async def machine() -> list[Table]:
     table = Table("machine", ["fault", "how", "what the bridge did", *COUNTED])
     for name, how, fault, options in FAULTS:
         folder = Path(mkdtemp(prefix="machine"))
-        with mounted(folder) if options.get("mount") else nullcontext():
+        (folder / "data").mkdir()
+        with mounted(folder / "data") if options.get("mount") else nullcontext():
             await _one(table, name, how, fault, folder, options)
     table.how = "SQLite, one process, 3 senders at once; what was refused was sent again by its sender"
     return [table]
@@ -135,14 +134,13 @@ async def file_limit(one: Rig) -> None:
 async def read_only(one: Rig) -> None:
     """Started on a file system that cannot be written."""
     await one.child.kill()
-    subprocess.run(["mount", "-o", "remount,ro", str(one.folder)], check=True)
-    one.child.ready = Path(mkdtemp()) / "ready.json"
+    subprocess.run(["mount", "-o", "remount,ro", str(one.folder / "data")], check=True)
     try:
         await one.child.start()
         one.said = "started all the same"
     except Died as died:
         one.said = f"did not start: {_last(str(died))}"
-    subprocess.run(["mount", "-o", "remount,rw", str(one.folder)], check=True)
+    subprocess.run(["mount", "-o", "remount,rw", str(one.folder / "data")], check=True)
     await one.child.start()
 
 

@@ -158,15 +158,19 @@ class Listens(Protocol):
 
 class Senders:
     """Vendors that send each event until it is acknowledged, and keep a list of what was; each request is followed by
-    so many ``notes``. ``refused`` counts what was answered badly or not at all, ``took`` each answer's seconds."""
+    so many ``notes``. ``refused`` counts what was answered badly or not at all, ``took`` each answer's
+    seconds, ``at`` when each request was acknowledged."""
 
-    def __init__(self, to: Listens, at_once: int, pause: float, notes: int = 0, patience: float = 5) -> None:
+    def __init__(
+        self, to: Listens, at_once: int, pause: float, notes: int = 0, patience: float = 5, first: int = 0
+    ) -> None:
         self.to, self.at_once, self.pause, self.notes, self.patience = to, at_once, pause, notes, patience
         self.acknowledged: list[int] = []
         self.noted: list[tuple[int, int]] = []
         self.refused: Counter[str] = Counter()
         self.took: list[float] = []
-        self.sent = 0
+        self.at: dict[int, float] = {}
+        self.sent = first
         self.posts = 0
         self.stopping = False
         self._start = datetime.now(UTC) - timedelta(hours=1)
@@ -184,6 +188,7 @@ class Senders:
             number = self.sent
             await self._insist(client, number, {"type": "case.requested", "key": f"asked-{number}", "kind": "return"})
             self.acknowledged.append(number)
+            self.at[number] = monotonic()
             for note in range(1, self.notes + 1):
                 text = {"type": "noted", "key": f"note-{number}-{note}", "text": f"say R{number}/{note}"}
                 await self._insist(client, number, text)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 from herd import BUSY, Herd, disorder, herd, load, told
 from load import Senders
 
+from rmabridge.testing.simulators.server import Simulator
 from rmabridge.testing.simulators.sink import Sink
 from stores import of_server
 
@@ -74,3 +79,57 @@ async def test_a_rolling_restart_behind_a_balancer_refuses_no_webhook(tmp_path: 
                 await one.start()
         await judge(group, senders, sink, bank)
         assert senders.refused == {}
+
+
+class Feed(Simulator):
+    """A marketplace that is polled: each process has a path of its own, so that the books tell who polled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polls: list[str] = []
+        self.item = 0
+
+    def routes(self) -> list[web.RouteDef]:
+        """What the toy marketplace asks for."""
+        return [web.get("/{who}/poll", self._poll), web.route("*", "/{rest:.*}", self._nothing)]
+
+    async def _poll(self, request: web.Request) -> web.Response:
+        self.polls.append(request.match_info["who"])
+        self.item += 1
+        refs = [{"kind": "return", "value": f"R{self.item}"}]
+        event = {"type": "case.requested", "key": f"asked-{self.item}", "kind": "return", "refs": refs}
+        body = json.dumps({"events": [{**event, "at": "2026-01-01T00:00:00Z"}]})
+        return web.json_response({"items": [{"id": f"I{self.item}", "body": body}], "cursor": str(self.item)})
+
+    async def _nothing(self, _: web.Request) -> web.Response:
+        return web.json_response({"items": [], "cursor": ""})
+
+    async def polled(self, more: int) -> None:
+        """Wait until it was polled so many times more."""
+        before = len(self.polls)
+        async with asyncio.timeout(120):
+            while len(self.polls) < before + more:
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.row("P55")
+async def test_one_of_three_polls_an_account_and_another_takes_over_when_it_dies(
+    tmp_path: Path, sink: Sink, bank: Sink
+) -> None:
+    numbers = iter(range(3))
+    async with Feed() as feed:
+
+        def change(config: dict[str, Any]) -> None:
+            config["marketplaces"]["shop"] |= {"url": f"{feed.url}/{next(numbers)}", "poll_every": 0.2}
+
+        async with herd(tmp_path, of_server(tmp_path), sink.url, bank.url, change) as group:
+            await feed.polled(8)
+            poller = feed.polls[-1]
+            await group.members[int(poller)].kill()
+            before = len(feed.polls)
+            await feed.polled(8)
+            await group.until(BUSY, [(0,)])
+        assert set(feed.polls[:before]) == {poller}, "one of three polls"
+        assert len(set(feed.polls[before:])) == 1
+        assert poller not in feed.polls[before:]
+        assert max(told(bank, "refund.pay", "request").values()) == 1

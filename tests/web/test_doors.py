@@ -295,7 +295,7 @@ async def test_no_bytes_make_a_door_fail_or_stop_the_loops(tmp_path: Path, sink:
         assert (await world.post(a_return()))[0] == 200
         await world.settle()
         assert world.rows("SELECT count(*) FROM cases WHERE open") != [(0,)]
-        assert world.bridge.problems() == []
+        assert await world.bridge.problems() == []
         stages = {one for (one,) in world.rows("SELECT DISTINCT stage FROM inbox WHERE state = 'parked'")}
         assert stages <= {"parse", "match"}
 
@@ -371,7 +371,7 @@ async def test_a_webhook_that_waits_for_its_commit_while_the_bridge_drains_is_an
         await world.until(lambda: world.bridge.intake._flushing is not None)
         drain = asyncio.create_task(world.bridge.drain())
         await world.until(lambda: world.bridge.draining)
-        assert world.bridge.problems()[0] == "draining"
+        assert (await world.bridge.problems())[0] == "draining"
         other.execute("COMMIT")
         other.close()
         assert (await under_way)[0] == 200

@@ -87,9 +87,7 @@ def _keep_key(source: Bridge, target: Bridge) -> None:
     if source.keys or old == new:
         return
     if new.exists() and new.read_bytes().split() != old.read_bytes().split():
-        raise CommandError(
-            f"{new}: another key is there; the one of {source.path} belongs there"
-        )
+        raise CommandError(f"{new}: another key is there; the one of {source.path} belongs there")
     if not new.exists():
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(old.read_bytes())

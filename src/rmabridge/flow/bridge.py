@@ -37,6 +37,7 @@ from .traces import Traces, traces_of
 log = structlog.get_logger("bridge")
 # What a process may be told to do alone, where several serve one database.
 ROLES: Final = ("intake", "router", "dispatcher", "pollers")
+ANSWERS: Final = 2.0
 DRAIN: Final = 20.0
 SHUTDOWN: Final = 5.0  # a body that is still coming in is read no further, and its sender keeps it
 # Documents are trees: cycles are rare, and looking for them at every 700 objects cost an eighth of all CPU.
@@ -160,18 +161,19 @@ class Running:
         await self.store.close()
         await asyncio.to_thread(self.traces.close)
 
-    def problems(self) -> list[str]:
+    async def problems(self) -> list[str]:
         """Why the bridge should get no webhooks now."""
         found = ["draining"] if self.draining else []
         found += [f"{one.get_name()} has ended" for one in self._tasks if one.done()]
         with suppress(Exception):
-            self.store.read(lambda conn: conn.exec_driver_sql("SELECT 1").scalar())
+            async with asyncio.timeout(ANSWERS):
+                await self.store.ask(lambda conn: conn.exec_driver_sql("SELECT 1").scalar())
             return found
         return [*found, "the database does not answer"]
 
-    def measure(self) -> None:
+    async def measure(self) -> None:
         """Bring the gauges up to date."""
-        waiting, states, counts = self.store.read(
+        waiting, states, counts = await self.store.ask(
             lambda conn: (inbox_store.backlog(conn), _stuck(conn), outbox_store.counts(conn))
         )
         self.metrics.waiting.set(waiting)

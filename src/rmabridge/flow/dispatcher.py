@@ -143,7 +143,7 @@ class Dispatcher:
         self._swept = monotonic()
         if self.store.shared:
             await self.recover()
-        stale = self.store.read(lambda conn: outbox_store.stale(conn, now))
+        stale = await self.store.ask(lambda conn: outbox_store.stale(conn, now))
         if not stale:
             return 0
         causes = {one.id: f"its time was over at {moment(one.not_after).isoformat()}" for one in stale}
@@ -349,11 +349,11 @@ class Dispatcher:
         repeating does no harm, else uncertain.
         """
         now = self.store.clock.micros()
-        others = [one for one in self.store.read(outbox_store.senders) if one != self.store.me]
+        others = [one for one in await self.store.ask(outbox_store.senders) if one != self.store.me]
         if not others:
             return
-        gone = self.store.orphaned(others)
-        for row in self.store.read(outbox_store.sending):
+        gone = await self.store.using(lambda: self.store.orphaned(others))
+        for row in await self.store.ask(outbox_store.sending):
             if row.owner in gone or (row.owner in others and row.lease_until < now):
                 await self._recover(row, now)
 

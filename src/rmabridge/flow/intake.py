@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -52,6 +53,7 @@ class Intake:
         self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._backlog, self._counted = 0, 0.0
+        self._counting: asyncio.Task[None] | None = None
         self._doors = {
             name: cast("Door", one) for name, one in registry.accounts.items() if isinstance(one, ReceivesWebhooks)
         }
@@ -110,8 +112,16 @@ class Intake:
 
     def _waiting(self) -> int:
         if monotonic() - self._counted > COUNTED_EVERY:
-            self._backlog, self._counted = self.store.read(inbox_store.backlog), monotonic()
+            self._counted = monotonic()
+            if self.store.shared:  # a database that is slow to answer must not hold up the doors
+                self._counting = asyncio.create_task(self._count())
+            else:
+                self._backlog = self.store.read(inbox_store.backlog)
         return self._backlog
+
+    async def _count(self) -> None:
+        with suppress(OperationalError):
+            self._backlog = await self.store.ask(inbox_store.backlog)
 
     async def accept(self, account: str, body: bytes, receipt: Receipt, now: datetime, kind: str = "hook") -> None:
         """Put one body into the inbox; it is on disk when this returns."""

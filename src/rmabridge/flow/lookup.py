@@ -50,8 +50,8 @@ class Lookup:
     async def turn(self) -> None:
         """One look at what is due."""
         now, asked = self.store.clock.micros(), list(self._asked)
-        paused, rows = await self.store.using(
-            lambda: self.store.read(lambda conn: (ops.paused(conn), outbox_store.uncertain_due(conn, now, asked)))
+        paused, rows = await self.store.ask(
+            lambda conn: (ops.paused(conn), outbox_store.uncertain_due(conn, now, asked))
         )
         for row in rows:
             gate = self.dispatcher.gates.get(row.account)

@@ -52,7 +52,7 @@ class Pollers:
                 for name, plugin in self.registry.accounts.items():
                     for kind in self._kinds(plugin):
                         before = under_way.get((name, kind))
-                        if (before is None or before.done()) and self._due(name, kind):
+                        if (before is None or before.done()) and await self._due(name, kind):
                             under_way[name, kind] = asyncio.create_task(self._visit(name, plugin, kind))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(1.0):
@@ -68,16 +68,16 @@ class Pollers:
             kinds.append("reconcile")
         return kinds
 
-    def _due(self, name: str, kind: Kind) -> bool:
-        row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
-        return (row.due_at if row else 0) <= self.store.clock.micros() and name not in self.store.read(ops.paused)
+    async def _due(self, name: str, kind: Kind) -> bool:
+        row, paused = await self.store.ask(lambda conn: (ops.cursor(conn, name, kind), ops.paused(conn)))
+        return (row.due_at if row else 0) <= self.store.clock.micros() and name not in paused
 
     async def _mine(self, name: str, kind: str) -> bool:
         """Whether this process polls the account: one of all that serve the database does, and keeps to it."""
         if not self.store.shared:
             return True
         now, who = self.store.clock.micros(), f"{kind}:owner"
-        row = await self.store.using(lambda: self.store.read(lambda conn: ops.cursor(conn, name, who)))
+        row = await self.store.ask(lambda conn: ops.cursor(conn, name, who))
         mine = row is not None and row.cursor == self.store.me
         if mine and row.due_at - now > LEASE // 2:
             return True
@@ -95,7 +95,7 @@ class Pollers:
     async def _visit(self, name: str, plugin: Plugin, kind: Kind) -> None:
         if not await self._mine(name, kind):
             return
-        row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
+        row = await self.store.ask(lambda conn: ops.cursor(conn, name, kind))
         try:
             if row is None and kind == "reconcile":
                 await self._later(name, kind, 0, plugin.reconcile_every or timedelta(hours=6))
@@ -112,7 +112,7 @@ class Pollers:
         plugin, total = self.registry.accounts[name], 0
         async with self._turns.setdefault((name, kind), asyncio.Lock()):
             for _ in range(PAGES_AT_ONCE):
-                row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
+                row = await self.store.ask(lambda conn: ops.cursor(conn, name, kind))
                 page = await self._fetch(name, plugin, kind, row.cursor if row else None)
                 await self._store(name, plugin, kind, row, page)
                 total += len(page.items)
@@ -168,7 +168,7 @@ class Pollers:
         outcome = failed(error, Flight(), repeatable=True)
         now, cause = self.store.clock.micros(), mask(outcome.cause or type(error).__name__)
         log.warning("poll failed", account=name, kind=kind, cause=cause)
-        row = self.store.read(lambda conn: ops.cursor(conn, name, kind))
+        row = await self.store.ask(lambda conn: ops.cursor(conn, name, kind))
         pause = timedelta(seconds=outcome.retry_after or 0) or min(
             self.registry.accounts[name].poll_every * 2, LONGEST_PAUSE
         )
@@ -193,7 +193,9 @@ class Pollers:
 
     async def check_connection(self, name: str, plugin: Connects) -> None:
         """One connected account; what was never connected is left alone."""
-        row, connected = self.store.read(lambda conn: (ops.token(conn, name), ops.cursor(conn, name, ops.CONNECTED)))
+        row, connected = await self.store.ask(
+            lambda conn: (ops.token(conn, name), ops.cursor(conn, name, ops.CONNECTED))
+        )
         if row is None and connected is None:
             return
         if row is not None and row.expires is not None:

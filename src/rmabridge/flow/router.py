@@ -84,14 +84,11 @@ class Router:
         while True:
             self.wake.clear()
             if not await self.turn():
-                due = await self.store.using(self._next_due)
+                due = await self.store.ask(lambda conn: inbox_store.next_due(conn, self.store.clock.micros()))
                 wait = 1.0 if due is None else max(0.0, min(1.0, (due - self.store.clock.micros()) / 1e6))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):  # wait_for would swallow a cancellation that comes with the wake
                         await self.wake.wait()
-
-    def _next_due(self) -> int | None:
-        return self.store.read(lambda conn: inbox_store.next_due(conn, self.store.clock.micros()))
 
     async def turn(self) -> int:
         """Route one batch; the number of rows taken."""
@@ -100,7 +97,7 @@ class Router:
 
     async def _take(self, lanes: list[int] | None) -> int:
         now = self.store.clock.micros()
-        rows = await self.store.using(lambda: self.store.read(lambda conn: inbox_store.batch(conn, now, BATCH, lanes)))
+        rows = await self.store.ask(lambda conn: inbox_store.batch(conn, now, BATCH, lanes))
         if not rows:
             return 0
         if suspects := [one for one in rows if one.claims >= ALONE_FROM]:

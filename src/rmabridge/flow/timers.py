@@ -47,7 +47,7 @@ class Timers:
             self.wake.clear()
             if await self.turn():
                 continue
-            due = await self.store.using(lambda: self.store.read(case_store.next_deadline))
+            due = await self.store.ask(case_store.next_deadline)
             wait = 1.0 if due is None else max(0.001, min(1.0, (due - self.store.clock.micros()) / 1e6))
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -57,7 +57,7 @@ class Timers:
     async def turn(self) -> int:
         """Put every deadline that ran out into the inbox; how many there were."""
         now = self.store.clock.micros()
-        rows = await self.store.using(lambda: self.store.read(lambda conn: case_store.due_deadlines(conn, now)))
+        rows = await self.store.ask(lambda conn: case_store.due_deadlines(conn, now))
         if not rows:
             return 0
         key_id = self.store.day_key()
@@ -145,8 +145,12 @@ class Watchdog:
             self._over.set()
 
     def _look(self) -> None:
-        while not self._over.wait(min(1.0, self.seconds / 4)):
-            if monotonic() - self.beat > self.seconds:
+        pause, looked = min(1.0, self.seconds / 4), monotonic()
+        while not self._over.wait(pause):
+            before, looked = looked, monotonic()
+            if looked - before > 2 * pause:
+                continue  # this thread stood still, too: the whole process was stopped, and the loop beats soon
+            if looked - self.beat > self.seconds:
                 print(f"the event loop stands still for {self.seconds:.0f} s; ending the process", file=sys.stderr)  # noqa: T201
                 faulthandler.dump_traceback()
                 os._exit(70)

@@ -21,10 +21,10 @@ class StoredTokens:
 
     async def get(self) -> dict[str, str] | None:
         """The stored token, or None where the account was never connected."""
-        row = self._store.read(lambda conn: ops.token(conn, self._account))
+        row = await self._store.ask(lambda conn: ops.token(conn, self._account))
         if row is None:
             return None
-        self._store.keys_for({row.key_id})
+        await self._store.using(lambda: self._store.keys_for({row.key_id}))
         found: dict[str, str] = from_json(self._store.vault.open(row.key_id, row.value))
         return found
 

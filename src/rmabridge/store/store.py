@@ -113,6 +113,10 @@ class Store(ABC):
     async def using(self, work: Callable[[], T]) -> T:
         """Do work that reads."""
 
+    async def ask(self, job: Callable[[Connection], T]) -> T:
+        """Run a reading job, waiting on the loop where it takes its time."""
+        return await self.using(lambda: self.read(job))
+
     @abstractmethod
     def lanes(self) -> Any:
         """An asynchronous context: the lanes that this process may route from, or None for all."""

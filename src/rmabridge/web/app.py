@@ -100,7 +100,7 @@ async def healthz(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """The process takes webhooks: the store answers, the loops run, and it is not draining."""
-    problems = request.app[RUNNING].problems()
+    problems = await request.app[RUNNING].problems()
     told = {"problems": problems} if request.app[GUARD].trusted(request) else {}
     return web.json_response({"ready": not problems, **told}, status=503 if problems else 200)
 
@@ -108,7 +108,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus metrics."""
     running = request.app[RUNNING]
-    running.measure()
+    await running.measure()
     return web.Response(
         body=running.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
