@@ -54,7 +54,9 @@ def contracts() -> list[ParseContract]:
 
 
 def imported(path: Path) -> ModuleType:
-    """A file of tests, imported as pytest does."""
+    """A file of tests, imported as pytest does, or by pytest."""
+    if path.stem in sys.modules:
+        return sys.modules[path.stem]
     for folder in (TESTS, path.parent):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))

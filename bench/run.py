@@ -20,11 +20,14 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import parsing
+import starting
+
 HERE = Path(__file__).parent
 TICK = os.sysconf("SC_CLK_TCK")
 CONFIG = """
 [bridge]
-database = "sqlite:///{root}/bench.db"
+database = "{database}"
 port = 0
 most_waiting = 10000000
 {policies}
@@ -128,16 +131,18 @@ def drain(database: Path) -> None:
         time.sleep(0.2)
 
 
-PARTS = {"bare", "accepts", "full", "spine", "latency", "stored", "help"}
+PARTS = {"bare", "accepts", "full", "spine", "latency", "stored", "help", "parsing", "starting"}
+ASKED = {"peers"}  # not without being asked: others must be installed first
 SPINE = 'policies = ["routing", "returns", "first_reply", "helpdesk_sync", "tracking", "progress"]'
 
 
-def write_config(root: Path, sink: int, policies: str = "") -> str:
+def write_config(root: Path, sink: int, policies: str = "", database: str = "") -> str:
     """A fresh database and its configuration; without ``policies`` all that are asked by default."""
     for one in root.glob("bench.*"):
         one.unlink()
     path = root / "rmabridge.toml"
-    path.write_text(CONFIG.format(root=root, sink=f"http://127.0.0.1:{sink}", policies=policies))
+    database = database or f"sqlite:///{root}/bench.db"
+    path.write_text(CONFIG.format(database=database, sink=f"http://127.0.0.1:{sink}", policies=policies))
     return str(path)
 
 
@@ -154,6 +159,7 @@ def accepts(root: Path, sink: int, count: int, part: str) -> dict:
 
 def full(root: Path, sink: int, count: int, config: str, first: int) -> dict:
     """CPU of the bridge for each event, from the webhook to two recorded deliveries, saturated."""
+    load_average = os.getloadavg()[0]
     with process(str(HERE / "servers.py"), "bridge", config) as (child, told):
         load(told["port"], first + 5_000_000, 300, 32)
         drain(root / "bench.db")
@@ -169,6 +175,7 @@ def full(root: Path, sink: int, count: int, config: str, first: int) -> dict:
         "accepted_per_second_meanwhile": sent["per_second"],
         "ack_p99_ms": sent["p99_ms"],
         "rss_mb": round(rss, 1),
+        "load": round(load_average, 2),
     }
 
 
@@ -196,6 +203,34 @@ def latency(root: Path, sink: int, count: int, runs: int) -> dict:
         "p99_ms": round(statistics.median(one[1] for one in results), 2),
         "runs": [[round(one[0], 1), round(one[1], 1), one[2]] for one in results],
     }
+
+
+def full_events(root: Path, sink: int, count: int, database: str) -> dict:
+    """The full event on the database that is asked for."""
+    if database == "postgresql":
+        return {"postgresql": shared(root, sink, count)}
+    return {"full_event": full(root, sink, count, write_config(root, sink), 1)}
+
+
+def shared(root: Path, sink: int, count: int) -> dict:
+    """The full event on PostgreSQL, by one process and by two."""
+    from peers import postgres
+
+    found: dict = {}
+    with postgres.server() as server:
+        for name, policies, processes in (("all", "", 1), ("all, two processes", "", 2), ("spine", SPINE, 1)):
+            load_average = os.getloadavg()[0]
+            database = server.database()
+            config = write_config(root, sink, policies, database)
+            found[name] = postgres.full(server, config, database, count, processes) | {"load": round(load_average, 2)}
+    return found
+
+
+def compared(options: argparse.Namespace, scale: int) -> dict:
+    """The same small job by the bridge and by what people use instead."""
+    from peers.measure import compare
+
+    return compare(options.tools, set(filter(None, options.peers.split(","))), options.rounds, scale)
 
 
 def multiply(database: Path, cases: int) -> None:
@@ -236,23 +271,47 @@ def multiply(database: Path, cases: int) -> None:
     conn.close()
 
 
-def main() -> None:
-    """Measure and print."""
+def stored(root: Path, sink: int, count: int, cases: int) -> dict:
+    """The full event on a database that has so many cases on disk."""
+    config = write_config(root, sink)
+    full(root, sink, 2000, config, 1)
+    multiply(root / "bench.db", cases)
+    return {"cases": cases, **full(root, sink, count, config, 40_000_000)}
+
+
+def help_seconds() -> float:
+    """How long the command line takes to say what it can."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "rmabridge", "--help"], capture_output=True, check=False)
+    return time.perf_counter() - started
+
+
+def asked() -> argparse.Namespace:
+    """What is to be measured, and how."""
     parser = argparse.ArgumentParser(description=__doc__)
+    known = ",".join(sorted(PARTS | ASKED))
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
     parser.add_argument("--stored", type=int, default=300_000, help="stored cases for the last figure; 0 leaves it out")
-    parser.add_argument("--only", default="", help="comma-separated parts: bare,accepts,full,spine,latency,stored,help")
+    parser.add_argument("--only", default="", help=f"comma-separated parts: {known}")
+    parser.add_argument(
+        "--database", default="sqlite", choices=("sqlite", "postgresql"), help="where 'full' keeps data"
+    )
+    parser.add_argument("--peers", default="", help="comma-separated peers; left out, all that are installed")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each peer")
+    tools = Path(tempfile.gettempdir()) / "rmabridge-peers"
+    parser.add_argument("--tools", type=Path, default=tools, help="where bench/peers/install.sh put the peers")
+    parser.add_argument("--results", type=Path, help="a JSON file that takes these figures beside those it has")
     options = parser.parse_args()
-    scale = 10 if options.quick else 1
-    parts = set(filter(None, options.only.split(","))) or {
-        "bare",
-        "accepts",
-        "full",
-        "spine",
-        "latency",
-        "stored",
-        "help",
-    }
+    options.parts = set(filter(None, options.only.split(","))) or PARTS
+    if unknown := options.parts - PARTS - ASKED:
+        parser.error(f"--only: no part {', '.join(sorted(unknown))}; there are {known}")
+    return options
+
+
+def main() -> None:
+    """Measure and print."""
+    options = asked()
+    scale, parts = 10 if options.quick else 1, options.parts
     result: dict = {"cores": os.cpu_count(), "python": sys.version.split()[0]}
     with tempfile.TemporaryDirectory() as folder, process(str(HERE / "servers.py"), "sink") as (_, sink):
         root = Path(folder)
@@ -268,27 +327,28 @@ def main() -> None:
             if "bare" in result:
                 ratio = result["accepts_routing_idle"]["per_second"] / result["bare"]["per_second"]
                 result["accepts_routing_idle"]["share_of_bare"] = round(ratio, 3)
+        if "peers" in parts:
+            result["peers"] = compared(options, scale)
         if "full" in parts:
-            config = write_config(root, sink["port"])
-            result["full_event"] = full(root, sink["port"], 3000 // scale, config, 1)
+            result |= full_events(root, sink["port"], 3000 // scale, options.database)
         if "spine" in parts:
             config = write_config(root, sink["port"], SPINE)
             result["full_event_spine"] = full(root, sink["port"], 3000 // scale, config, 1)
         if "latency" in parts:
             result["latency_at_100_per_second"] = latency(root, sink["port"], 1000 // scale, 5)
         if "stored" in parts and options.stored:
-            config = write_config(root, sink["port"])
-            full(root, sink["port"], 2000, config, 1)
-            multiply(root / "bench.db", options.stored)
-            result["full_event_stored"] = {
-                "cases": options.stored,
-                **full(root, sink["port"], 3000 // scale, config, 40_000_000),
-            }
+            result["full_event_stored"] = stored(root, sink["port"], 3000 // scale, options.stored)
         if "help" in parts:
-            started = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "rmabridge", "--help"], capture_output=True, check=False)
-            result["help_seconds"] = round(time.perf_counter() - started, 3)
+            result["help_seconds"] = round(help_seconds(), 3)
+        if "parsing" in parts:
+            result["parsing"] = parsing.rows()
+            print(parsing.table(result["parsing"]), file=sys.stderr)
+        if "starting" in parts:
+            result["starting"] = starting.measured()
     print(json.dumps(result, indent=2))
+    if options.results:
+        kept = json.loads(options.results.read_text()) if options.results.exists() else {}
+        options.results.write_text(json.dumps(kept | result, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
