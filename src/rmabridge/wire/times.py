@@ -58,7 +58,7 @@ def unix(value: int | str) -> datetime:
     """Read seconds or milliseconds since 1970, told apart by their size."""
     try:
         told = str(value)
-        number = int(told) if told.isascii() and told.isdecimal() else Decimal(told)
+        number: int | Decimal = int(told) if told.isascii() and told.isdecimal() else Decimal(told)
         micros = int(number * (1000 if abs(number) >= _MILLISECONDS else 1_000_000)) if abs(number) < 10**15 else None
         if micros is None or isinstance(value, bool):
             raise ValueError(f"{str(value)[:40]!r} is not a Unix time")
