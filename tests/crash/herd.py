@@ -53,10 +53,13 @@ class Balancer:
         assert link
         self._links.add(link)
         link.add_done_callback(self._links.discard)
+        behind: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         with suppress(OSError, asyncio.CancelledError):
             if (behind := await self._open()) is not None:
                 await asyncio.gather(_pump(reader, behind[1]), _pump(behind[0], writer))
-        writer.close()
+        for one in (writer, behind and behind[1]):
+            if one:
+                one.close()
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         places = self.places()

@@ -52,18 +52,18 @@ async def test_one_of_three_is_killed_stopped_or_cut_off_and_the_others_go_on(
     async with herd(tmp_path, of_server(tmp_path), sink.url, bank.url) as group:
         first, second, third = group.members
         async with load(group, at_once=6, pause=0.02, notes=3, patience=1.5) as senders:
-            await group.moved(sink, 100)
+            await group.moved(sink, 60)
             await first.kill()
-            await group.moved(sink, 100)
+            await group.moved(sink, 60)
             await first.start()
             second.tell(signal.SIGSTOP)
-            await group.moved(sink, 200)
+            await group.moved(sink, 100)
             second.tell(signal.SIGCONT)
-            await group.moved(sink, 50)
+            await group.moved(sink, 60)
             group.proxies[2].fault = "stop"
-            await group.moved(sink, 200)
+            await group.moved(sink, 100)
             group.proxies[2].fault = None
-            await group.moved(sink, 50)
+            await group.moved(sink, 60)
         assert third.alive
         await judge(group, senders, sink, bank, uncertain=20)
 
