@@ -286,6 +286,16 @@ def help_seconds() -> float:
     return time.perf_counter() - started
 
 
+def parsed() -> list:
+    """The times of ``parse``; the table goes to the error output."""
+    found = parsing.rows()
+    print(parsing.table(found), file=sys.stderr)
+    return found
+
+
+SCRIPTS = {"parsing": parsed, "starting": starting.measured}
+
+
 def asked() -> argparse.Namespace:
     """What is to be measured, and how."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -340,11 +350,7 @@ def main() -> None:
             result["full_event_stored"] = stored(root, sink["port"], 3000 // scale, options.stored)
         if "help" in parts:
             result["help_seconds"] = round(help_seconds(), 3)
-        if "parsing" in parts:
-            result["parsing"] = parsing.rows()
-            print(parsing.table(result["parsing"]), file=sys.stderr)
-        if "starting" in parts:
-            result["starting"] = starting.measured()
+        result |= {name: script() for name, script in SCRIPTS.items() if name in parts}
     print(json.dumps(result, indent=2))
     if options.results:
         kept = json.loads(options.results.read_text()) if options.results.exists() else {}

@@ -38,6 +38,7 @@ def starting(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return found
 
 
+@pytest.mark.slow
 def test_every_bundled_plugin_that_parses_is_timed(parsing):
     bundled = [load(sources()[one.name]) for one in entry_points(group="rmabridge")]
     known = {one for module in bundled for kind in KINDS for one in classes(module, kind)}
@@ -67,6 +68,7 @@ def test_what_is_inside_a_forms_json_grows_too(parsing):
     assert grown.endswith(b"&sign=x")
 
 
+@pytest.mark.slow
 def test_a_start_with_ten_accounts_is_timed(starting):
     found = starting.measured()
     assert found["accounts"] == starting.CONFIG.count("\n[") - starting.CONFIG.count("\n[shops") - 1 == 10
