@@ -15,7 +15,7 @@ from rmabridge.flow.batch import event_row
 from rmabridge.model import Commanded
 from rmabridge.store import inbox as inbox_store
 from rmabridge.store.store import peek as peek_of
-from stores import let_go, rows_of
+from stores import rows_of
 
 
 def toml(value: Any) -> str:
@@ -98,4 +98,4 @@ class Child:
 
             peek.write(ask)
         finally:
-            let_go(peek)
+            peek.close()

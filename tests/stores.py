@@ -138,9 +138,7 @@ def dumped(address: str) -> bytes:
 
 def let_go(peek: Peek) -> None:
     """Close what a command left open for the end of its process to close."""
-    for one in ("_aside", "engine", "_readers"):
-        if held := getattr(peek, one, None):
-            held.close() if isinstance(held, Aside) else held.dispose()
+    peek.close()
 
 
 def words(query: str) -> str:

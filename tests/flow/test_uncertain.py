@@ -114,8 +114,8 @@ async def test_a_key_that_the_vendor_forgets_is_not_trusted_after_a_long_stop(tm
             await act(world, case, refund())
         async with running(config, sink) as world:
             _as_if_killed_while_sending(world)
-            with world.bridge.store.engine.begin() as conn:
-                conn.exec_driver_sql("UPDATE outbox SET lease_until = lease_until - 3 * 3600 * 1000000")
+            ago = "UPDATE outbox SET lease_until = lease_until - 3 * 3600 * CAST(1000000 AS bigint)"
+            world.bridge.store.now(lambda conn: conn.exec_driver_sql(ago))
         async with running(config, sink) as world:
             await command(world, "resume", account="bank")
             await reaches(world, KEY, "uncertain")

@@ -18,7 +18,7 @@ from rmabridge.store.migrations import HEAD
 from rmabridge.store.store import current, make, peek
 from rmabridge.store.tables import buyer_keys, cases, metadata, outbox, timeline
 from rmabridge.store.vault import Vault, master_keys
-from stores import POSTGRES, empty, let_go, outside
+from stores import POSTGRES, empty, outside
 
 KEY = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 OLDER = ("0001", "0002", "0003", "0004")
@@ -131,7 +131,7 @@ async def test_a_bridge_opens_an_older_database_and_reads_on_where_it_stood(
         await store.close()
     beside = peek(settings(address, tmp_path))
     assert not beside.serving()
-    let_go(beside)
+    beside.close()
 
 
 def without_number(table: Table, number: int) -> dict[str, Any]:

@@ -57,6 +57,11 @@ class App:
 
         return exists(self.config.bridge)
 
+    def close(self) -> None:
+        """Let go of the database."""
+        if "store" in self.__dict__:
+            self.store.close()
+
     def read(self, job: Callable[[Connection], T]) -> T:
         """Run a reading job."""
         return self.store.read(job)
@@ -104,6 +109,10 @@ def command(function: F) -> F:
     @click.option("--json", "json_", is_flag=True, help="Answer in JSON.")
     @functools.wraps(function)
     def with_app(config_: Path, json_: bool, **arguments: Any) -> Any:
-        return function(App(config_, as_json=json_), **arguments)
+        app = App(config_, as_json=json_)
+        try:
+            return function(app, **arguments)
+        finally:
+            app.close()
 
     return with_app  # type: ignore[return-value]

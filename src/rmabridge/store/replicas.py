@@ -223,8 +223,11 @@ class PgPeek(Peek):
         self._aside = Aside(settings.database)
         try:
             super().__init__(settings)
-        except (OperationalError, OSError) as error:
-            raise CommandError(f"{settings.shown}: {_cause(error)}") from error
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OperationalError | OSError):
+                raise CommandError(f"{settings.shown}: {_cause(error)}") from error
+            raise
 
     def read(self, job: Callable[[Connection], T]) -> T:
         """In the thread's loop."""
@@ -243,6 +246,10 @@ class PgPeek(Peek):
     def serving(self) -> bool:
         """Whether any process shows that it lives."""
         return bool(self.read(lambda conn: conn.exec_driver_sql(_LIVE, (LIVING,)).first()))
+
+    def close(self) -> None:
+        """Give the connections back and end the thread."""
+        self._aside.close()
 
 
 def exists(settings: Bridge) -> bool:

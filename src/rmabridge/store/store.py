@@ -306,6 +306,10 @@ class Peek(ABC):
     def serving(self) -> bool:
         """Whether a bridge serves the database now."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Give the connections back."""
+
     def keys_for(self, key_ids: set[str]) -> None:
         """Have these keys at hand."""
         self.read(lambda conn: self.vault.fetch(conn, key_ids))
@@ -350,6 +354,9 @@ class SqlitePeek(Peek):
         except BlockingIOError:
             return True
         return False
+
+    def close(self) -> None:
+        """None stays open between two jobs."""
 
 
 def exists(settings: Bridge) -> bool:
