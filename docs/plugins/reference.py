@@ -84,7 +84,8 @@ def signature(function: Any, *, bound: bool = False) -> str:
     ]
     answer = made.return_annotation
     shown = made.empty if answer is made.empty else Written(answer)
-    return str(made.replace(parameters=told[1:] if bound else told, return_annotation=shown))
+    whole = made.replace(parameters=told[1:] if bound else told, return_annotation=shown)
+    return str(whole).replace("datetime.timedelta", "timedelta")
 
 
 def plain(annotation: Any) -> str:
@@ -176,6 +177,13 @@ def lent(chinese: bool) -> Part:
     yield from _classes(LENT, chinese)
 
 
+def functions(chinese: bool) -> Part:
+    """The functions that stand beside the abilities."""
+    found = {name: getattr(abilities, name) for name in abilities.__all__}
+    rows = [_said(name, one, bound=False) for name, one in found.items() if inspect.isfunction(one)]
+    yield heads(chinese, ("function", "函数"), ("meaning", "含义")), rows
+
+
 def policies(chinese: bool) -> Part:
     """What policies are made of."""
     yield from _classes(FOR_POLICIES, chinese)
@@ -195,9 +203,9 @@ def _classes(names: tuple[str, ...], chinese: bool) -> Part:
             yield ""
 
 
-def _said(name: str, method: Any) -> tuple[str, str]:
-    calling = "async " if inspect.iscoroutinefunction(method) else ""
-    return f"`{calling}{name}{signature(method, bound=True)}`", doc(method)
+def _said(name: str, function: Any, *, bound: bool = True) -> tuple[str, ...]:
+    calling = "async " if inspect.iscoroutinefunction(function) else ""
+    return f"`{calling}{name}{signature(function, bound=bound)}`", doc(function)
 
 
 def _fields(one: type[Any]) -> Iterator[tuple[str, ...]]:
@@ -342,6 +350,7 @@ PARTS: Final[dict[str, Callable[[bool], Part]]] = {
     "hook-reference": hooks,
     "abilities": abilities_,
     "lent": lent,
+    "functions": functions,
     "for-policies": policies,
     "wire": wire_,
     "events": events,
