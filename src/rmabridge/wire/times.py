@@ -59,10 +59,10 @@ def unix(value: int | str) -> datetime:
     try:
         told = str(value)
         number: int | Decimal = int(told) if told.isascii() and told.isdecimal() else Decimal(told)
-        micros = int(number * (1000 if abs(number) >= _MILLISECONDS else 1_000_000)) if abs(number) < 10**15 else None
-        if micros is None or isinstance(value, bool):
+        if isinstance(value, bool) or not -(10**15) < number < 10**15:
             raise ValueError(f"{str(value)[:40]!r} is not a Unix time")
-        return _EPOCH + timedelta(microseconds=micros)
+        seconds = -_MILLISECONDS < number < _MILLISECONDS
+        return _EPOCH + timedelta(microseconds=int(number * (1_000_000 if seconds else 1000)))
     except (InvalidOperation, OverflowError) as error:
         raise ValueError(f"{str(value)[:40]!r} is not a Unix time") from error
 
