@@ -146,14 +146,27 @@ def write_config(root: Path, sink: int, policies: str = "", database: str = "") 
     return str(path)
 
 
-def accepts(root: Path, sink: int, count: int, part: str) -> dict:
-    """Accepts per second at 32 connections."""
+def bare(warm: int, count: int) -> dict:
+    """What the ceiling does."""
+    with process(str(HERE / "servers.py"), "bare") as (child, told):
+        load(told["port"], 1, warm, 32)
+        before = cpu(child.pid)
+        found = load(told["port"], 1, count, 32)
+        found["cpu_ms_per_event"] = round((cpu(child.pid) - before) / count * 1000, 3)
+    found.pop("sent_at")
+    return found
+
+
+def accepts(root: Path, sink: int, count: int, part: str, ceiling: dict | None) -> dict:
+    """Accepts per second at 32 connections, and which share of the ceiling that is."""
     config = write_config(root, sink)
     with process(str(HERE / "servers.py"), "bridge", config, part) as (child, told):
         load(told["port"], 9_000_000, 500, 32)
         found = load(told["port"], 1, count, 32)
         found["rss_mb"] = round(memory(child.pid), 1)
     found.pop("sent_at")
+    if ceiling:
+        found["share_of_bare"] = round(found["per_second"] / ceiling["per_second"], 3)
     return found
 
 
@@ -326,17 +339,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, process(str(HERE / "servers.py"), "sink") as (_, sink):
         root = Path(folder)
         if "bare" in parts:
-            with process(str(HERE / "servers.py"), "bare") as (child, told):
-                load(told["port"], 1, 2000 // scale, 32)
-                before, count = cpu(child.pid), 20_000 // scale
-                result["bare"] = load(told["port"], 1, count, 32)
-                result["bare"]["cpu_ms_per_event"] = round((cpu(child.pid) - before) / count * 1000, 3)
-                result["bare"].pop("sent_at")
+            result["bare"] = bare(2000 // scale, 20_000 // scale)
         if "accepts" in parts:
-            result["accepts_routing_idle"] = accepts(root, sink["port"], 15_000 // scale, "intake")
-            if "bare" in result:
-                ratio = result["accepts_routing_idle"]["per_second"] / result["bare"]["per_second"]
-                result["accepts_routing_idle"]["share_of_bare"] = round(ratio, 3)
+            result["accepts_routing_idle"] = accepts(root, sink["port"], 15_000 // scale, "intake", result.get("bare"))
         if "peers" in parts:
             result["peers"] = compared(options, scale)
         if "full" in parts:

@@ -49,6 +49,7 @@ plugin = "http"
 url = "{sink}/desk"
 allow_private = true
 in_flight = 32
+calls."ticket.open".repeatable = true
 
 [channels.sms]
 plugin = "http"
@@ -56,6 +57,7 @@ url = "{sink}/sms"
 allow_private = true
 in_flight = 32
 carries_forms = ["sms"]
+calls."message.send".repeatable = true
 """
 
 

@@ -130,7 +130,7 @@ def arrived(contender: Contender, place: Place, sink: Sink, first: int, count: i
     while seen["desk"] + seen["sms"] < expected(first, count) or contender.left(place):
         if seen["posts"] != most:
             most, moved = int(seen["posts"]), time.monotonic()
-        if time.monotonic() - moved > STILL:
+        if time.monotonic() - moved > (PATIENCE if contender.left(place) else STILL):
             break
         time.sleep(0.1)
         seen = sink.seen(first, count)
@@ -236,7 +236,8 @@ def compare(tools: Path, names: set[str], rounds: int, scale: int) -> dict:
             print(one.name, deaths[one.name], file=sys.stderr, flush=True)
     return {
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
         "rounds": rounds,
         "connections": CONNECTIONS,
         "left_out": left_out,
