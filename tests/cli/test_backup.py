@@ -90,6 +90,23 @@ async def test_what_was_backed_up_is_restored_row_by_row_and_the_bridge_goes_on(
         assert world.rows("SELECT count(*) FROM cases") == [(3,)]
 
 
+async def test_accounts_that_have_moved_money_are_paused_unless_the_bridge_only_moved(
+    desk: Desk, tmp_path: Path
+) -> None:
+    await lived(desk)
+    file = tmp_path / "all.backup"
+    await desk.world.bridge.store.write(lambda conn: conn.exec_driver_sql("UPDATE outbox SET money = true"))
+    ((used,),) = desk.world.rows("SELECT DISTINCT account FROM outbox WHERE account = 'mail'")
+    await desk.answer("backup", str(file), "--with-key")
+    for number, more in enumerate(([], ["--moved"])):
+        new = elsewhere(desk, tmp_path / f"new{number}", keys=[])
+        result = await asyncio.to_thread(run, new, "restore", str(file), *more, json_=True)
+        assert (used in json.loads(result.stdout)["paused"]) == (not more)
+        paused = stores.rows_of(load(new).bridge.database, "SELECT reason FROM accounts WHERE paused")
+        assert bool(paused) == (not more)
+        assert all("restored from a backup" in reason for (reason,) in paused)
+
+
 async def test_the_key_is_only_in_it_when_asked_for_and_both_are_said(desk: Desk, tmp_path: Path) -> None:
     await lived(desk)
     ring = load(desk.path).bridge

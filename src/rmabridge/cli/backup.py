@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ..config import Bridge
+    from ..store.vault import Vault
     from .archive import Reading, Writing
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -87,9 +88,13 @@ def _about_key(settings: Bridge, file: Path, *, with_key: bool) -> str:
 @click.command()
 @click.argument("file", type=FILE)
 @click.option("--check", is_flag=True, help="Only check that FILE is whole.")
+@click.option("--moved", is_flag=True, help="The old bridge was stopped before the backup: no account is paused.")
 @command
-def restore(app: App, file: Path, check: bool) -> None:
-    """Put a backup into the store of the configuration, SQLite or PostgreSQL, which must be empty."""
+def restore(app: App, file: Path, check: bool, moved: bool) -> None:
+    """Put a backup into the store of the configuration, SQLite or PostgreSQL, which must be empty.
+
+    Accounts that have moved money are paused: what was paid after the backup is not known in it.
+    """
     from .archive import Reading
     from .copying import filled
 
@@ -101,10 +106,12 @@ def restore(app: App, file: Path, check: bool) -> None:
             _tell(app, told, f"{file}: whole; {_counts(archive.manifest)}, made {archive.manifest['made_at']}")
             return
         ring, new = _ring(settings, archive)
-        broken = filled(settings, partial(_loaded, app, settings, archive, ring))
+        broken, paused = filled(settings, partial(_loaded, app, settings, archive, ring, moved))
         if new:
             _keep_key(settings, ring)
-    _tell(app, {**told, "broken_chains": broken}, f"{settings.shown}: {_counts(archive.manifest)} restored")
+    more = f"paused, until you have looked what was paid after it: {', '.join(paused)}" if paused else ""
+    told |= {"broken_chains": broken, "paused": paused}
+    _tell(app, told, f"{settings.shown}: {_counts(archive.manifest)} restored", more)
     _end([], broken)
 
 
@@ -124,8 +131,11 @@ def _keep_key(settings: Bridge, ring: list[str]) -> None:
         file.write("\n".join(ring) + "\n")
 
 
-def _loaded(app: App, settings: Bridge, archive: Reading, ring: list[str], conn: Connection) -> list[str]:
-    from ..store.vault import Vault, master_keys
+def _loaded(
+    app: App, settings: Bridge, archive: Reading, ring: list[str], moved: bool, conn: Connection
+) -> tuple[list[str], list[str]]:
+    from ..store.vault import Vault as Opening
+    from ..store.vault import master_keys
     from .rows import broken_chains, checked, numbered_on, prepared, put
 
     tables = tables_of(archive)
@@ -135,11 +145,36 @@ def _loaded(app: App, settings: Bridge, archive: Reading, ring: list[str], conn:
         if tally != archive.wanted(table.name):
             raise CommandError(f"{archive.path}: {table.name} is not what its manifest says")
         checked(conn, table, names, tally)
-    Vault(master_keys(ring, settings.path)).start(conn)
+    _readable(conn, Opening(master_keys(ring, settings.path)))
     prepared(conn)
     numbered_on(conn)
     _put_files(settings.folder, archive)
-    return broken_chains(conn)
+    paused = [] if moved else _pause(conn, archive.manifest["made_at"])
+    return broken_chains(conn), paused
+
+
+def _readable(conn: Connection, vault: Vault) -> None:
+    """Raise where a master key is missing that any of the stored keys needs."""
+    from sqlalchemy import func, select
+
+    from ..store.tables import buyer_keys
+
+    vault.start(conn)
+    vault.fetch(conn, set(conn.execute(select(func.min(buyer_keys.c.id)).group_by(buyer_keys.c.ring)).scalars()))
+
+
+def _pause(conn: Connection, made_at: str) -> list[str]:
+    """Pause the accounts that have moved money: a payment made after the backup would be made again."""
+    from sqlalchemy import select
+
+    from ..store import ops
+    from ..store.tables import micros, outbox
+
+    names = sorted(conn.execute(select(outbox.c.account).where(outbox.c.money).distinct()).scalars())
+    for name in names:
+        reason = f"restored from a backup of {made_at}: look what was paid after it, then resume"
+        ops.set_paused(conn, name, on=True, reason=reason, now=micros(datetime.now(UTC)))
+    return names
 
 
 def tables_of(archive: Reading) -> list[tuple[Any, list[str]]]:
