@@ -91,7 +91,9 @@ class Collector:
         cls = getattr(item, "cls", None)
         plugin = getattr(cls, "plugin", None) if isinstance(cls, type) and issubclass(cls, Contract) else None
         if isinstance(plugin, type) and (name := self._name(plugin)):
+            # A mark of the whole file is about the tests beside the contract.
             yield name, CONTRACT, test.rpartition("::")[0], issubclass(plugin, Policy)
+            return
         for mark in item.iter_markers("evidence"):
             named, kind = marked(mark)
             yield named, kind, test, False
