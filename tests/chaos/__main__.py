@@ -15,7 +15,7 @@ from . import kills, machine, replicas, servers, soak, vendors
 from .tables import Table, keep, write_pages
 
 SECTIONS: Final[dict[str, Callable[[Any], Awaitable[list[Table]]]]] = {
-    "kills": lambda given: kills.kills(given.stores.split(","), given.kills),
+    "kills": lambda given: kills.kills(given.stores.split(","), given.kills, given.most),
     "replicas": lambda given: replicas.replicas(given.rounds),
     "machine": lambda _: machine.machine(),
     "vendors": lambda _: vendors.vendors(),
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
     parser.add_argument("--kills", type=int, default=300, help="kills per store")
+    parser.add_argument("--most", type=float, default=60, help="minutes for the kills of one store")
     parser.add_argument("--stores", default="sqlite,postgresql")
     parser.add_argument("--minutes", type=float, default=15, help="of the soak")
     parser.add_argument("--rate", type=float, default=100, help="events a second of the soak")

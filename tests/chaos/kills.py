@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
+from time import monotonic
 from typing import Final
 from uuid import uuid4
 
@@ -30,15 +31,15 @@ STRIKES: Final = {"call not booked yet": "asked", "call booked, no answer": "boo
 SEED: Final = 20261122
 
 
-async def kills(stores: list[str], number: int) -> list[Table]:
-    """So many kills for each store, a tenth of them in migrations."""
+async def kills(stores: list[str], number: int, minutes: float) -> list[Table]:
+    """So many kills for each store, or those that fit into so many minutes; a tenth of them in migrations."""
     tables = [
         Table("kills", ["store", "kills", *COUNTED, "sent again by a key that is known", "out of order"]),
         Table("instants", ["store", *dict.fromkeys(KINDS), "while starting"]),
         Table("migrations", ["store", "kills in migrations", "databases", "then started and served", "damaged"]),
     ]
     for store in stores:
-        await _under_load(store, number - number // 10, tables[0], tables[1])
+        await _under_load(store, number - number // 10, minutes, tables[0], tables[1])
         await _migrating(store, number // 10, tables[2])
     return tables
 
@@ -52,14 +53,17 @@ def fresh(store: str, folder: Path) -> str:
     return make_url(server()).set(database=name).render_as_string(hide_password=False)
 
 
-async def _under_load(store: str, number: int, table: Table, instants: Table) -> None:
+async def _under_load(store: str, number: int, minutes: float, table: Table, instants: Table) -> None:
     folder, chance = Path(mkdtemp(prefix="kills")), Random(SEED)
     struck: Counter[str] = Counter()
     async with Receiver() as sink, Receiver() as bank, Zygote(folder / "serve.log") as zygote:
         child = Forked(configuration(folder, sink.url, bank.url, fresh(store, folder)), folder, zygote)
         await child.start()
         async with load(child, at_once=4, pause=0.1, notes=1) as senders:
+            began = monotonic()
             for turn in range(number):
+                if monotonic() - began > minutes * 60:
+                    break
                 struck[await _strike(child, KINDS[turn % len(KINDS)], [sink, bank], chance)] += 1
             child.more = {}
             await _up(child)
@@ -70,7 +74,7 @@ async def _under_load(store: str, number: int, table: Table, instants: Table) ->
         await child.kill()
         assert store != "sqlite" or child.rows("PRAGMA integrity_check") == [("ok",)]
     found.duplicated += twice
-    table.add(store, number, *found.cells(), found.again, found.disordered)
+    table.add(store, struck.total(), *found.cells(), found.again, found.disordered)
     table.how = f"4 senders at once, seed {SEED}"
     instants.add(store, *(struck[one] for one in dict.fromkeys(KINDS)), struck["while starting"])
 

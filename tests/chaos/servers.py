@@ -53,6 +53,7 @@ class Server:
     def copy(self, of: Server) -> None:
         """A standby of another server."""
         self.run("pg_basebackup", "-h", str(of.folder), "-U", "postgres", "-R", "-c", "fast", "-D", str(self.folder))
+        Path(f"{self.socket}.lock").unlink(missing_ok=True)  # the other server's
 
     def start(self) -> None:
         """Start it."""

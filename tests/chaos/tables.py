@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from os import cpu_count
+from os import cpu_count, getloadavg
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,10 +35,14 @@ class Table:
 
 
 def keep(tables: list[Table], file: Path = KEPT) -> None:
-    """Put these tables in the place of those of the same name."""
+    """Put these tables in the place of those of the same name; rows about other stores stay."""
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for one in tables:
+        made = {row[0] for row in one.rows}
+        if one.columns[0] == "store" and one.columns == known.get(one.name, {}).get("columns"):
+            one.rows = [*(row for row in known[one.name]["rows"] if row[0] not in made), *one.rows]
     machine = f"{cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    stamp = {"at": datetime.now(UTC).date().isoformat(), "machine": machine}
+    stamp = {"at": datetime.now(UTC).date().isoformat(), "machine": f"{machine}, load average {getloadavg()[1]:.0f}"}
     known |= {one.name: {**asdict(one), **stamp} for one in tables}
     file.write_text(json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 

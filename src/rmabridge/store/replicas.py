@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 from sqlalchemy import Connection, bindparam, inspect, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from ..config import Bridge
@@ -32,6 +33,7 @@ LIVING: Final = 0x726D61
 OPENING: Final = 0x726D6162
 TOGETHER: Final = 0.02
 CHECKED_EVERY: Final = 30.0
+KEPT_EVERY: Final = 5.0  # well before the server ends a transaction that stands idle
 MOST_LANES: Final = 32
 
 _FREE = f"""
@@ -119,7 +121,8 @@ class PgStore(Store):
         try:
             async with self._engine.connect() as conn, conn.begin():
                 found = await conn.exec_driver_sql(_FREE, (self.clock.micros(),))
-                yield list(found.scalars())
+                async with _kept(conn):
+                    yield list(found.scalars())
         except Exception as error:
             if (away := outage(error)) is not None and away is not error:
                 raise away from error
@@ -200,6 +203,27 @@ class PgStore(Store):
     def _heard(self, _conn: Any, _pid: int, _channel: str, who: str) -> None:
         if who != self.me:
             self._version += 1
+
+
+@asynccontextmanager
+async def _kept(conn: AsyncConnection) -> AsyncIterator[None]:
+    """The transaction stays open however long the work inside takes, unless this process stands still."""
+    over = asyncio.Event()
+
+    async def keep() -> None:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KEPT_EVERY):
+                    await over.wait()
+            if not over.is_set():
+                await conn.exec_driver_sql("SELECT 1")
+
+    keeping = asyncio.create_task(keep(), name="keep lanes")
+    try:
+        yield
+    finally:
+        over.set()  # not cancelled: that would break off its statement, and with it the connection
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _skew(conn: asyncpg.Connection[Any]) -> timedelta:
