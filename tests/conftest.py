@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every log line of the test run, as an operator would read it."""
-    return tmp_path_factory.mktemp("logs") / "run.jsonl"
+    """Every log line of the test run, as an operator would read it; of all processes that run it side by side."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "run.jsonl"
 
 
 class Tee(logging.Handler):

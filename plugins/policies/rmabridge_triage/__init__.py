@@ -76,6 +76,10 @@ class TriagePolicy(Policy):
             classify("", extra=self._extra)
         self._solutions = tomllib.loads(self.solutions.read_text("utf-8") if self.solutions else read("solutions.toml"))
 
+    def warm(self) -> None:
+        """The shipped phrases and weights."""
+        classify("", extra=self._extra)
+
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """What the event's words add to the case, and the solution that fits."""
         if isinstance(event, Classified):

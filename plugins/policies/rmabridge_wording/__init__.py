@@ -100,6 +100,10 @@ class Wording(Policy):
     def _linter(self) -> Linter:
         return self._own or default()
 
+    def warm(self) -> None:
+        """The shipped rules."""
+        _ = self._linter
+
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """Tell an agent what became of their answer: as they wrote it, and each change with its rule."""
         if not (self.tell_agents and view.shop.helpdesk and _by_agent(event)):

@@ -111,6 +111,9 @@ class Policy(Plugin):
     knows: ClassVar[frozenset[type[Any]]] = frozenset()
     version: ClassVar[str] = "1"
 
+    def warm(self) -> None:
+        """Read what the first event would otherwise wait for; called in a thread once the bridge listens."""
+
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """Actions to take, events that follow (a classification, an offer), timers to set."""
         return ()

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from math import isnan
 from random import Random
 from typing import Final, Literal
@@ -152,6 +153,7 @@ def _patience(asked: float | None) -> float | None:
     return max(0.0, min(asked, LONGEST_PAUSE))
 
 
+@lru_cache(maxsize=256)
 def schedule(tries: int, over: timedelta) -> list[float]:
     """The pauses between the tries in seconds, each a fixed factor longer, together ``over``."""
     pauses = tries - 1

@@ -83,6 +83,7 @@ class Running:
         self._connect()
         await self.dispatcher.recover()
         await self._listen()
+        self._warming = asyncio.create_task(asyncio.to_thread(self._warm))
         self.watchdog = Watchdog()
         gc.freeze()
         gc.set_threshold(*GC)
@@ -107,6 +108,10 @@ class Running:
             self.timers.watch,
             self.watchdog.run,
         ]
+
+    def _warm(self) -> None:
+        for one in self.registry.policies:
+            one.policy.warm()
 
     def _connect(self) -> None:
         self.intake.on_written.append(self.router.wake.set)
@@ -154,6 +159,7 @@ class Running:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self._warming, return_exceptions=True)
         await self.dispatcher.drain(DRAIN)
         for client in self.dispatcher.clients.values():
             await client.aclose()
