@@ -34,6 +34,10 @@ STILL = 20.0
 MEDIANS = ("accepted_per_second", "p50_ms", "p99_ms", "deliveries_per_second", "cpu_ms_per_event", "memory_mb", "load")
 
 
+class DidNotStart(Exception):
+    """A contender that does not come up; the others are compared without it."""
+
+
 def free_port() -> int:
     """A port that nobody listens at, nor at the next one."""
     while True:
@@ -83,7 +87,7 @@ def listening(child: subprocess.Popen[bytes], port: int, out: Path) -> None:
             if one.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    raise SystemExit(f"{child.args!r} did not start: {out.read_text()[-2000:]}")
+    raise DidNotStart(f"did not start: {out.read_text(errors='replace')[-200:]}")
 
 
 def answering(contender: Contender, place: Place) -> None:
@@ -91,7 +95,7 @@ def answering(contender: Contender, place: Place) -> None:
     until = time.monotonic() + PATIENCE
     while not taken(contender, place):
         if time.monotonic() > until:
-            raise SystemExit(f"{contender.name} takes no webhooks")
+            raise DidNotStart("takes no webhooks")
         time.sleep(0.5)
 
 
@@ -209,7 +213,10 @@ def placed(contender: Contender, sink: int, tools: Path) -> Iterator[Place]:
     """A fresh directory and port."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         place = Place(Path(folder), free_port(), sink, tools)
-        contender.prepare(place)
+        try:
+            contender.prepare(place)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise DidNotStart(f"was not set up: {error.__class__.__name__}") from error
         yield place
 
 
@@ -224,16 +231,20 @@ def compare(tools: Path, names: set[str], rounds: int, scale: int) -> dict:
     port = free_port()
     with running([sys.executable, SERVERS, "sink", str(port)], port, {}, Path(os.devnull)):
         sink = Sink(port)
-        for number in range(rounds):
-            for one in taken:
-                with placed(one, port, tools) as place:
-                    count = max(20, one.events // scale)
-                    runs[one.name].append(one_run(one, place, sink, number * count, count))
-                print(one.name, runs[one.name][-1], file=sys.stderr, flush=True)
-        for one in taken:
-            with placed(one, port, tools) as place:
-                deaths[one.name] = killed(one, place, sink, 70_000_000, max(20, min(KILLED, one.events // scale)))
-            print(one.name, deaths[one.name], file=sys.stderr, flush=True)
+        for number in range(rounds + 1):
+            for one in list(taken):
+                count = max(20, one.events // scale)
+                try:
+                    with placed(one, port, tools) as place:
+                        if number < rounds:
+                            runs[one.name].append(one_run(one, place, sink, number * count, count))
+                        else:
+                            deaths[one.name] = killed(one, place, sink, 70_000_000, min(KILLED, count))
+                except DidNotStart as error:
+                    left_out[one.title] = str(error)
+                    taken.remove(one)
+                else:
+                    print(one.name, (runs[one.name][-1:], deaths.get(one.name)), file=sys.stderr, flush=True)
     return {
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cores": os.cpu_count(),

@@ -15,6 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 CHINESE = json.loads((Path(__file__).parent / "words.zh.json").read_text(encoding="utf-8"))
 Say = Callable[[str], str]
+LANGUAGES: dict[str, Say] = {"performance.md": str, "performance.zh-CN.md": lambda one: CHINESE.get(one, one)}
 
 
 def rows_of(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -95,6 +96,15 @@ def events(found: dict[str, Any], say: Say) -> str:
     return table(head, rows, say)
 
 
+def profile(found: dict[str, Any], say: Say) -> str:
+    """Where the CPU of a full event goes."""
+    if not (taken := found.get("profile")):
+        return say("not measured") + "\n"
+    rows = [[say(name), f"{share:.0%}"] for name, share in taken["shares"].items()]
+    told = f"{taken['samples']} {say('samples')}, {say('load')} {taken['load']:.1f}.\n"
+    return table(("part", "share"), rows, say) + "\n" + told
+
+
 def targets(found: dict[str, Any], say: Say) -> str:
     """What was aimed at, and whether it was reached."""
     rows = [
@@ -153,14 +163,14 @@ def _ratio(one: dict[str, Any] | None, other: dict[str, Any] | None, name: str) 
 
 def written(text: str, found: dict[str, Any], say: Say) -> str:
     """A document with its tables made anew."""
-    made = {"peers": peers, "events": events, "targets": targets}
+    made = {"peers": peers, "events": events, "targets": targets, "profile": profile}
     return BLOCK.sub(lambda block: block[1] + made[block[2]](found, say) + block[3], text)
 
 
 def main() -> None:
     """Write the documents and the chart."""
     found = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    for name, say in (("performance.md", str), ("performance.zh-CN.md", lambda one: CHINESE.get(one, one))):
+    for name, say in LANGUAGES.items():
         path = DOCS / name
         path.write_text(written(path.read_text(encoding="utf-8"), found, say), encoding="utf-8")
     (DOCS / "performance.svg").write_text(chart(list(rows_of(found).values())), encoding="utf-8")
