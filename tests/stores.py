@@ -11,10 +11,11 @@ import re
 import shutil
 import sqlite3
 import tempfile
+import threading
 import warnings
 from atexit import register
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,6 +120,45 @@ def rows_of(address: str, query: str) -> list[tuple[Any, ...]]:
         return beside(address).run(lambda conn: [tuple(one) for one in conn.exec_driver_sql(words(query))])
     with closing(sqlite3.connect(f"file:{address.removeprefix('sqlite:///')}?mode=ro", uri=True, timeout=15)) as conn:
         return conn.execute(query).fetchall()
+
+
+def fill_disk(conn: Connection) -> None:
+    """Let every new inbox row fail as a full disk does."""
+    if POSTGRES:
+        conn.exec_driver_sql(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = 'disk_full'; END $$"
+        )
+        conn.exec_driver_sql("CREATE TRIGGER full_disk BEFORE INSERT ON inbox EXECUTE FUNCTION full_disk()")
+    else:
+        does = "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        conn.exec_driver_sql(f"CREATE TRIGGER full_disk BEFORE INSERT ON inbox {does}")
+
+
+def free_disk(conn: Connection) -> None:
+    """There is room again."""
+    conn.exec_driver_sql(f"DROP TRIGGER full_disk{' ON inbox' if POSTGRES else ''}")
+
+
+@contextmanager
+def writing_elsewhere(address: str) -> Iterator[None]:
+    """Somebody else holds what the intake waits for."""
+    begun, over = threading.Event(), threading.Event()
+
+    def hold(conn: Connection) -> None:
+        if POSTGRES:
+            conn.exec_driver_sql("LOCK TABLE inbox IN EXCLUSIVE MODE")
+        begun.set()
+        over.wait(20)
+
+    holder = threading.Thread(target=outside, args=(address, hold))
+    holder.start()
+    begun.wait(10)
+    try:
+        yield
+    finally:
+        over.set()
+        holder.join()
 
 
 def tamper(address: str, statement: str) -> None:
