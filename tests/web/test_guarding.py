@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,13 @@ async def test_every_door_is_closed_unless_it_is_listed(world: World, routes: Ca
     assert routes(world) >= OPEN
     for path in routes(world) - OPEN - {"/readyz"}:
         assert (await get(world, path, **THROUGH))[0] == 403, path
+
+
+async def test_a_refusal_that_quotes_header_bytes_of_no_charset_is_a_refusal_all_the_same(world: World) -> None:
+    """Found by the fuzzer: the problem body could not be written, and the sender was told to come back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.bridge.port)
+    head = b"POST /hooks/shop HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n"
+    writer.write(head + b"Content-Type: application/jso\xff\xfe~\r\n\r\n{}")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith((b"HTTP/1.1 415 ", b"HTTP/1.1 401 "))

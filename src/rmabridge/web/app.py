@@ -28,8 +28,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def problem(error: Refused) -> web.Response:
-    """A refusal as RFC 9457 says."""
-    body = {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
+    """A refusal as RFC 9457 says. (What it quotes of a header may be no UTF-8.)"""
+    detail = error.detail.encode(errors="replace").decode()
+    body = {"type": "about:blank", "title": error.title, "status": error.status, "detail": detail}
     headers = {"Retry-After": str(min(60, error.retry_after))} if error.retry_after is not None else None
     return web.Response(status=error.status, body=to_json(body), content_type=PROBLEM, headers=headers)
 
