@@ -64,7 +64,7 @@ async def _under_load(store: str, number: int, minutes: float, table: Table, ins
             for turn in range(number):
                 if monotonic() - began > minutes * 60:
                     break
-                struck[await _strike(child, KINDS[turn % len(KINDS)], [sink, bank], chance)] += 1
+                struck[await strike(child, KINDS[turn % len(KINDS)], [sink, bank], chance)] += 1
             child.more = {}
             await _up(child)
         await quiet(child)
@@ -79,7 +79,7 @@ async def _under_load(store: str, number: int, minutes: float, table: Table, ins
     instants.add(store, *(struck[one] for one in dict.fromkeys(KINDS)), struck["while starting"])
 
 
-async def _strike(child: Forked, kind: str, receivers: list[Receiver], chance: Random) -> str:
+async def strike(child: Forked, kind: str, receivers: list[Receiver], chance: Random) -> str:
     """One kill of this kind; what it came to."""
     timed = kind.endswith("a commit")
     child.more = {"die": [kind, chance.randint(1, 40)]} if timed else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -146,7 +147,7 @@ async def read_only(one: Rig) -> None:
 
 def _last(log: str) -> str:
     lines = [one for one in log.strip().splitlines() if one.strip()]
-    return lines[-1].rpartition("/")[2][-160:] if lines else "without a word"
+    return re.sub(r"'?/\S*/", "", lines[-1]).strip("'")[-160:] if lines else "without a word"
 
 
 async def spoiled_log(one: Rig) -> None:

@@ -68,25 +68,25 @@ async def stopped(group: Herd, number: int, sink: Receiver) -> float:
     return took
 
 
-async def cut_off(group: Herd, number: int, sink: Receiver) -> float:
+async def cut_off(group: Herd, _: int, sink: Receiver) -> float:
     """Its way to the database is stopped, without a word, and opened again."""
-    group.proxies[number].fault = "stop"
+    group.proxy.fault = "stop"
     took = await group.moved(sink, MORE)
     await asyncio.sleep(3)
-    group.proxies[number].fault = None
+    group.proxy.fault = None
     await group.moved(sink, MORE)
-    assert group.members[number].alive
+    assert group.members[2].alive
     return took
 
 
-async def severed(group: Herd, number: int, sink: Receiver) -> float:
+async def severed(group: Herd, _: int, sink: Receiver) -> float:
     """All its connections to the database are reset, and new ones refused for a while."""
-    group.proxies[number].fault = "refuse"
-    group.proxies[number].drop()
+    group.proxy.fault = "refuse"
+    group.proxy.drop()
     took = await group.moved(sink, MORE)
-    group.proxies[number].fault = None
+    group.proxy.fault = None
     await group.moved(sink, MORE)
-    assert group.members[number].alive
+    assert group.members[2].alive
     return took
 
 

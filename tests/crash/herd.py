@@ -101,10 +101,10 @@ async def over_tcp(database: str) -> AsyncIterator[str]:
 
 
 class Herd:
-    """``members`` serve one database, each by way of a proxy of its own; ``url`` is the balancer before them."""
+    """``members`` serve one database, the last of them by way of ``proxy``; ``url`` is the balancer before them."""
 
-    def __init__(self, members: list[Forked], proxies: list[FaultProxy], balancer: Balancer) -> None:
-        self.members, self.proxies, self.balancer = members, proxies, balancer
+    def __init__(self, members: list[Forked], proxy: FaultProxy, balancer: Balancer) -> None:
+        self.members, self.proxy, self.balancer = members, proxy, balancer
         self.url = balancer.url
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -131,27 +131,24 @@ async def herd(
     database: str,
     sink: str,
     bank: str,
-    count: int = 3,
     change: Callable[[dict[str, Any]], None] | None = None,
 ) -> AsyncIterator[Herd]:
     """Three started processes; ``change`` alters their configuration."""
     async with AsyncExitStack() as stack:
         zygote = await stack.enter_async_context(Zygote(folder / "serve.log"))
         address = await stack.enter_async_context(over_tcp(database))
-        members, proxies = [], []
+        proxy, members = await stack.enter_async_context(FaultProxy(address)), []
         for number in range(3):
-            proxy = await stack.enter_async_context(FaultProxy(address))
-            config = configuration(folder, sink, bank, proxy.url)
+            config = configuration(folder, sink, bank, proxy.url if number == 2 else database)
             if change:
                 change(config)
             member = Forked(config, folder / f"member{number}", zygote)
             member.beside = database
             await member.start()
             members.append(member)
-            proxies.append(proxy)
         balancer = await stack.enter_async_context(Balancer(lambda: [one.url for one in members if one.url]))
         try:
-            yield Herd(members, proxies, balancer)
+            yield Herd(members, proxy, balancer)
         finally:
             for one in members:
                 one.tell(signal.SIGKILL)

@@ -60,9 +60,9 @@ async def test_one_of_three_is_killed_stopped_or_cut_off_and_the_others_go_on(
             await group.moved(sink, 100)
             second.tell(signal.SIGCONT)
             await group.moved(sink, 60)
-            group.proxies[2].fault = "stop"
+            group.proxy.fault = "stop"
             await group.moved(sink, 100)
-            group.proxies[2].fault = None
+            group.proxy.fault = None
             await group.moved(sink, 60)
         assert third.alive
         await judge(group, senders, sink, bank, uncertain=20)
