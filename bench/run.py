@@ -256,7 +256,7 @@ def multiply(database: Path, cases: int) -> None:
         for table in ("cases", "case_keys", "timeline", "outbox", "inbox", "messages", "seen")
     }
     for number in range(times):
-        suffix = f"x{number}"
+        suffix = f"~{number}"
         for table, changed in {
             "cases": {"id": f"id||'{suffix}'"},
             "case_keys": {"k": "randomblob(16)", "case_id": f"case_id||'{suffix}'"},
@@ -269,9 +269,9 @@ def multiply(database: Path, cases: int) -> None:
             names = ", ".join(f'"{one}"' for one in columns[table])
             values = ", ".join(changed.get(one, f'"{one}"') for one in columns[table])
             where = (
-                "WHERE case_id NOT LIKE '%x%'"
+                "WHERE case_id NOT LIKE '%~%'"
                 if table in {"case_keys", "timeline", "messages", "outbox"}
-                else "WHERE id NOT LIKE '%x%'"
+                else "WHERE id NOT LIKE '%~%'"
                 if table == "cases"
                 else f"WHERE rowid <= {have * 4}"
                 if table == "inbox"

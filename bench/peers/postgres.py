@@ -79,7 +79,7 @@ def full(held: Server, config: str, database: str, count: int, processes: int) -
                 list(pool.map(lambda at: load(bridges[at][1]["port"], first + at * share, share, 32), range(processes)))
             drain(database)
 
-        spread(5_000_000, 300)
+        spread(5_000_000, max(60, count // 10))
         before, idle, started = _bridges_cpu(bridges), tree.cpu(held.pid), time.perf_counter()
         spread(1, count)
         took, used, served = time.perf_counter() - started, _bridges_cpu(bridges) - before, tree.cpu(held.pid) - idle
