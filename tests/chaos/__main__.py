@@ -16,8 +16,9 @@ from .tables import Table, keep, write_pages
 
 SECTIONS: Final[dict[str, Callable[[Any], Awaitable[list[Table]]]]] = {
     "kills": lambda given: kills.kills(given.stores.split(","), given.kills, given.most),
+    "migrations": lambda given: kills.migrations(given.stores.split(","), given.kills // 10),
     "replicas": lambda given: replicas.replicas(given.rounds),
-    "machine": lambda _: machine.machine(),
+    "machine": lambda given: machine.machine(given.faults),
     "vendors": lambda _: vendors.vendors(),
     "day": lambda _: vendors.day(),
     "servers": lambda _: servers.servers(),
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=300, help="kills per store")
     parser.add_argument("--most", type=float, default=60, help="minutes for the kills of one store")
     parser.add_argument("--stores", default="sqlite,postgresql")
+    parser.add_argument("--faults", default="", help="a part of the names of the machine's faults that are meant")
     parser.add_argument("--minutes", type=float, default=15, help="of the soak")
     parser.add_argument("--rate", type=float, default=100, help="events a second of the soak")
     parser.add_argument("--rounds", type=int, default=10, help="faults of each kind among the replicas")

@@ -27,6 +27,7 @@ class Receiver(Sink):
         super().__init__()
         self.arrived: dict[str, float] = {}
         self.strike: str | None = None
+        self.closing = False  # close each connection after its answer
         self.kill: Callable[[], None] = lambda: None
 
     async def _take(self, request: web.Request) -> web.Response:
@@ -37,6 +38,8 @@ class Receiver(Sink):
             return self._nothing(request)
         answer = await super()._take(request)
         self._note()
+        if self.closing:
+            answer.force_close()
         if strike is None:
             return answer
         if strike == "half":

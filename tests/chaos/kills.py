@@ -32,16 +32,22 @@ SEED: Final = 20261122
 
 
 async def kills(stores: list[str], number: int, minutes: float) -> list[Table]:
-    """So many kills for each store, or those that fit into so many minutes; a tenth of them in migrations."""
+    """So many kills for each store, or those that fit into so many minutes."""
     tables = [
         Table("kills", ["store", "kills", *COUNTED, "sent again by a key that is known", "out of order"]),
         Table("instants", ["store", *dict.fromkeys(KINDS), "while starting"]),
-        Table("migrations", ["store", "kills in migrations", "databases", "then started and served", "damaged"]),
     ]
     for store in stores:
-        await _under_load(store, number - number // 10, minutes, tables[0], tables[1])
-        await _migrating(store, number // 10, tables[2])
+        await _under_load(store, number, minutes, *tables)
     return tables
+
+
+async def migrations(stores: list[str], number: int) -> list[Table]:
+    """So many kills in the migrations of each store."""
+    table = Table("migrations", ["store", "kills in migrations", "databases", "then started and served", "damaged"])
+    for store in stores:
+        await _migrating(store, number, table)
+    return [table]
 
 
 def fresh(store: str, folder: Path) -> str:
@@ -130,7 +136,7 @@ async def _migrating(store: str, number: int, table: Table) -> None:
             child.more = {}
             await child.start()
             async with load(child, at_once=1, pause=0.05) as senders:
-                pass
+                await senders.reach(1)
             await quiet(child)
             well += count(child, senders, sink, bank).acknowledged > 0
             await child.kill()

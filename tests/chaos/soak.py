@@ -62,7 +62,7 @@ class Drive:
 
     def __init__(self, child: Forked, rate: float) -> None:
         self.child, self.rate = child, rate
-        self.number = self.taken = self.notes = 0
+        self.number, self.taken, self.notes = -1, 0, 0
         self.refused: Counter[int] = Counter()
         self._took: list[float] = []
         self._seconds = 0.0

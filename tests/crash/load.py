@@ -182,6 +182,12 @@ class Senders:
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as client:
             await asyncio.gather(*(self._one(client) for _ in range(self.at_once)))
 
+    async def reach(self, number: int, seconds: float = 120) -> None:
+        """Wait until so many are acknowledged."""
+        async with asyncio.timeout(seconds):
+            while len(self.acknowledged) < number:
+                await asyncio.sleep(0.01)
+
     async def _one(self, client: aiohttp.ClientSession) -> None:
         while not self.stopping:
             self.sent += 1

@@ -60,6 +60,6 @@ async def test_a_kill_in_the_migrations_is_made_good_by_the_next_start(
         child.more = {}
         await child.start()
         async with load(child, at_once=1, pause=0.05) as senders:
-            pass
+            await senders.reach(1)
         await quiet(child)
         assert count(child, senders, *receivers).delivered == 3 * len(senders.acknowledged) > 0
