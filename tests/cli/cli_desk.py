@@ -18,6 +18,7 @@ from rmabridge.cli import main
 from rmabridge.config import load
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
+from stores import POSTGRES, empty
 from worlds import SPINE, World, document
 
 Run = Callable[..., Result]
@@ -77,7 +78,12 @@ class Desk:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A configuration whose help desk and mail channel nobody answers."""
-    return write(tmp_path / "rmabridge.toml", document(tmp_path, "http://127.0.0.1:9/"))
+    return write(tmp_path / "rmabridge.toml", document(tmp_path, "http://127.0.0.1:9/", **_unused(tmp_path)))
+
+
+def _unused(folder: Path) -> dict[str, Any]:
+    """A database that nobody has served yet."""
+    return {"database": empty(folder)} if POSTGRES else {}
 
 
 @pytest.fixture
