@@ -15,10 +15,11 @@ import pytest
 import respx
 from rmabridge_http import Http
 from rogue import OK, Rogue, answer
+from sqlalchemy.exc import OperationalError
 
 from rmabridge.abilities import Context, Handler, Result
 from rmabridge.errors import Rejected, Unauthorised, Unavailable
-from rmabridge.flow.attempt import LONGEST_PAUSE, Outcome, attempt, next_pause, retry_after, schedule
+from rmabridge.flow.attempt import LONGEST_PAUSE, Outcome, attempt, failed, next_pause, retry_after, schedule
 from rmabridge.flow.client import Flight, Sessions, exchange
 from rmabridge.flow.gate import Gate, limit
 from rmabridge.model import UpdateTicket
@@ -329,3 +330,10 @@ async def test_a_waiting_call_is_let_through_in_the_order_it_came() -> None:
     await asyncio.gather(*(one(number) for number in range(60)))
     assert order == list(range(60))
     assert gate.queued == 0
+
+
+def test_a_database_of_ours_that_does_not_answer_is_no_fault_of_the_vendor_and_tried_again():
+    error = OperationalError("SELECT", None, Exception("closed"))
+    assert failed(error, Flight(), repeatable=False).kind == "retry"
+    assert failed(error, Flight(), repeatable=False).healthy is None
+    assert failed(error, Flight(sent=True), repeatable=False).kind == "uncertain"

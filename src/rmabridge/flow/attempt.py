@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, Literal
 
 import httpx
+from sqlalchemy.exc import OperationalError
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from ..abilities import Context, Handler, Result
@@ -33,7 +34,8 @@ UNTOUCHED: Final = frozenset({307, 308})  # of all redirects these two say that 
 class Outcome:
     """How an attempt ended. ``retry``: nothing happened, or repeating does no harm.
 
-    ``doubtful``: a request had left and nothing definite came back, so that it may have happened.
+    ``doubtful``: a request had left and nothing definite came back, so that it may have happened. ``ours``: the bridge
+    itself failed, which says nothing of the vendor.
     """
 
     kind: Literal["done", "retry", "dead", "uncertain", "unauthorised"]
@@ -42,13 +44,14 @@ class Outcome:
     hint: str | None = None
     retry_after: float | None = None
     doubtful: bool = False
+    ours: bool = False
 
     @property
     def healthy(self) -> bool | None:
         """What the end says of the vendor's health: a refusal is an answer too."""
         if self.kind in {"done", "dead"}:
             return True
-        return None if self.kind == "unauthorised" else False
+        return None if self.ours or self.kind == "unauthorised" else False
 
 
 async def attempt(handler: Handler, action: Action, ctx: Context, flight: Flight, *, repeatable: bool) -> Outcome:
@@ -105,6 +108,8 @@ def failed(error: Exception, flight: Flight, *, repeatable: bool) -> Outcome:
         cause = "no answer before the attempt's deadline"
     if flight.sent and not repeatable:
         return Outcome("uncertain", cause=cause, hint=LEFT, doubtful=True)
+    if isinstance(error, OperationalError):
+        return Outcome("retry", cause="the bridge's own database did not answer", ours=True, doubtful=flight.sent)
     # What was asked and badly answered may be answered better later; a plugin's own fault will not.
     if flight.sent or flight.request is not None or isinstance(error, httpx.HTTPError | OSError):
         return Outcome("retry", cause=cause, doubtful=flight.sent)

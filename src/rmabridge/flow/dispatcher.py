@@ -110,10 +110,11 @@ class Dispatcher:
         room = await self.store.using(lambda: self._room(now))
         if not room:
             return expired
+        taken = monotonic()
         claimed = await self._claim(now, room)
         for number, row in enumerate(claimed):
             self.gates[row.account].enter()
-            task = asyncio.create_task(self._deliver(row, number // ABREAST))
+            task = asyncio.create_task(self._deliver(row, number // ABREAST, taken))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return len(claimed) + expired
@@ -178,19 +179,19 @@ class Dispatcher:
 
     # -- one delivery ---------------------------------------------------------------------------------------------
 
-    async def _deliver(self, row: Any, turns: int = 0) -> None:
+    async def _deliver(self, row: Any, turns: int, taken: float) -> None:
         for _ in range(turns):  # so that the doors are heard between the first steps of many
             await asyncio.sleep(0)
         with self.traces.delivery(row) as note:
-            note(attempt=row.attempt + 1, outcome=await self._carry_out(row))
+            note(attempt=row.attempt + 1, outcome=await self._carry_out(row, taken))
 
-    async def _carry_out(self, row: Any) -> str:
+    async def _carry_out(self, row: Any, taken: float) -> str:
         started, flight, gate = perf_counter(), Flight(), self.gates[row.account]
         handler: Handler | None = None
         try:
             action = self.action_of(row)
             handler = self.registry.handler(row.account, action) if action else None
-            outcome = await self._try(row, action, handler, flight)
+            outcome = await self._try(row, action, handler, flight, taken)
         except asyncio.CancelledError:
             gate.leave(None)
             raise
@@ -206,13 +207,17 @@ class Dispatcher:
         self._end(self._ending(row, outcome, flight, took, handler))
         return outcome.kind
 
-    async def _try(self, row: Any, action: Action | None, handler: Handler | None, flight: Flight) -> Outcome:
+    async def _try(
+        self, row: Any, action: Action | None, handler: Handler | None, flight: Flight, taken: float
+    ) -> Outcome:
         if action is None:
             return Outcome("dead", cause="its content was erased")
         if handler is None:
             plugin = self.registry.accounts[row.account].plugin
             hint = f"[{self.registry.kinds[row.account]}.{row.account}] plugin {plugin!r} does not do {row.type}"
             return Outcome("dead", cause=f"the account cannot carry out {row.type}", hint=hint)
+        if monotonic() - taken > LEASE / 1e6 - handler.deadline:
+            return Outcome("retry", cause="this process stood still until others took over what it held", ours=True)
         repeatable = self.repeatable(handler, row.sent_at)
         if row.sent_at is not None and not repeatable:
             cause = "an earlier try may have done it, and the vendor no longer knows our key"

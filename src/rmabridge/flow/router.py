@@ -37,6 +37,7 @@ from .writing import park, write
 
 log = structlog.get_logger("router")
 BATCH: Final = 50
+SHARED_BATCH: Final = 20  # what others may be waiting for: its lanes are locked until it is written
 SLICE: Final = 0.0005
 ALONE_FROM: Final = 3
 PARKED_FROM: Final = 8  # several of them alone: a process that is often killed from outside must not blame an event
@@ -97,7 +98,8 @@ class Router:
 
     async def _take(self, lanes: list[int] | None) -> int:
         now = self.store.clock.micros()
-        rows = await self.store.ask(lambda conn: inbox_store.batch(conn, now, BATCH, lanes))
+        most = BATCH if lanes is None else SHARED_BATCH
+        rows = await self.store.ask(lambda conn: inbox_store.batch(conn, now, most, lanes))
         if not rows:
             return 0
         if suspects := [one for one in rows if one.claims >= ALONE_FROM]:
