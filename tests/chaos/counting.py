@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,10 +121,15 @@ def middle(times: list[float]) -> str:
     return f"{median(times) * 1000:.0f} / {quantiles(times, n=20)[-1] * 1000:.0f}"
 
 
-async def settled(child: Forked, bank: Sink) -> int:
+async def settled(child: Forked, bank: Sink, seconds: float = 300) -> int:
     """A person who has looked at the bank's books settles what is uncertain; how many refunds were not paid once."""
-    known = told(bank, "refund.pay", "request")
-    for number, key in child.rows("SELECT id, key FROM outbox WHERE state = 'uncertain' AND type = 'refund.pay'"):
-        child.command("resolve", delivery=number, happened=key.split(":")[1] in known)
-    await child.until("SELECT count(*) FROM outbox WHERE state != 'done'", [(0,)], 120)
+    query = "SELECT id, key FROM outbox WHERE state = 'uncertain' AND type = 'refund.pay'"
+    async with asyncio.timeout(seconds):
+        while rows := child.rows(query):
+            known = told(bank, "refund.pay", "request")
+            for number, key in rows:  # beside the loop, on which the bank answers
+                happened = key.split(":")[1] in known
+                await asyncio.to_thread(child.command, "resolve", delivery=number, happened=happened)
+            await child.until("SELECT count(*) FROM inbox WHERE state = 'new'", [(0,)], seconds)
+            await quiet(child, seconds)
     return sum(one != 1 for one in told(bank, "refund.pay", "request").values())

@@ -76,6 +76,7 @@ async def _under_load(store: str, number: int, minutes: float, table: Table, ins
         await quiet(child)
         found = count(child, senders, sink, bank)
         assert found.parked == 0, child.rows("SELECT state, stage, note FROM inbox WHERE state != 'done'")
+        print(f"  {store}: {struck.total()} kills, {found}", flush=True)  # noqa: T201
         twice = await settled(child, bank)
         await child.kill()
         assert store != "sqlite" or child.rows("PRAGMA integrity_check") == [("ok",)]
