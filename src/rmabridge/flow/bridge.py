@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hmac
 import json
 import sys
 from collections.abc import Awaitable, Callable, Collection
@@ -204,7 +205,7 @@ class Running:
         if row is None or not row.cursor or not state:
             return False
         begun = json.loads(row.cursor)
-        live = bool(begun["until"] > self.store.clock.micros() and begun["state"] == state)
+        live = bool(begun["until"] > self.store.clock.micros() and hmac.compare_digest(begun["state"], state))
         if live:
             self.store.write(lambda conn: ops.move_cursor(conn, account, "oauth", row.version, {"cursor": None}))
         return live
