@@ -76,13 +76,13 @@ async def _under_load(store: str, number: int, minutes: float, table: Table, ins
         await quiet(child)
         found = count(child, senders, sink, bank)
         assert found.parked == 0, child.rows("SELECT state, stage, note FROM inbox WHERE state != 'done'")
-        print(f"  {store}: {struck.total()} kills, {found}", flush=True)  # noqa: T201
+        print(f"  {store}: {struck.total()} kills, {found}", flush=True)
         twice = await settled(child, bank)
         await child.kill()
         assert store != "sqlite" or child.rows("PRAGMA integrity_check") == [("ok",)]
     found.duplicated += twice
     table.add(store, struck.total(), *found.cells(), found.again, found.disordered)
-    table.how = f"4 senders at once, seed {SEED}"
+    table.how = instants.how = f"4 senders at once, seed {SEED}"
     instants.add(store, *(struck[one] for one in dict.fromkeys(KINDS)), struck["while starting"])
 
 

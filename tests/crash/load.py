@@ -115,6 +115,8 @@ class Forked(Child):
     @property
     def alive(self) -> bool:
         """Whether the process is there."""
+        if not self.pid:
+            return False
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -123,8 +125,9 @@ class Forked(Child):
 
     def tell(self, which: signal.Signals) -> None:
         """Send a signal."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, which)
+        if self.alive:  # a process that was never started has the number of this one's whole group
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, which)
 
     def slay(self) -> None:
         """kill -9, and do not wait."""
