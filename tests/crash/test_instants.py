@@ -46,7 +46,7 @@ async def test_a_kill_around_a_commit_or_in_the_middle_of_a_call_loses_nothing_a
         assert await settled(child, receivers[1]) == 0
 
 
-@pytest.mark.row("P55", "P56")
+@pytest.mark.row("P56")
 async def test_a_kill_in_the_migrations_is_made_good_by_the_next_start(
     tmp_path: Path, receivers: list[Receiver]
 ) -> None:

@@ -45,7 +45,7 @@ async def judge(group: Herd, senders: Senders, sink: Sink, bank: Sink, uncertain
 
 
 @pytest.mark.slow
-@pytest.mark.row("P55", "P56", "P11")
+@pytest.mark.row("P56", "P11")
 async def test_one_of_three_is_killed_stopped_or_cut_off_and_the_others_go_on(
     tmp_path: Path, sink: Sink, bank: Sink
 ) -> None:
@@ -69,7 +69,7 @@ async def test_one_of_three_is_killed_stopped_or_cut_off_and_the_others_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.row("P55", "P56")
+@pytest.mark.row("P56")
 async def test_a_rolling_restart_behind_a_balancer_refuses_no_webhook(tmp_path: Path, sink: Sink, bank: Sink) -> None:
     async with herd(tmp_path, of_server(tmp_path), sink.url, bank.url) as group:
         async with load(group, at_once=6, pause=0.01, notes=1) as senders:
@@ -112,7 +112,6 @@ class Feed(Simulator):
                 await asyncio.sleep(0.02)
 
 
-@pytest.mark.row("P55")
 async def test_one_of_three_polls_an_account_and_another_takes_over_when_it_dies(
     tmp_path: Path, sink: Sink, bank: Sink
 ) -> None:
