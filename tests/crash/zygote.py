@@ -53,10 +53,11 @@ def die(instant: str, times: int) -> None:
     def counting(*given: Any, **named: Any) -> Any:
         nonlocal left
         left -= 1
-        if left == 0 and before:
+        mine = left  # others come here while this call waits
+        if mine == 0 and before:
             os.kill(os.getpid(), signal.SIGKILL)
         done = plain(*given, **named)
-        if left == 0:
+        if mine == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
