@@ -5,7 +5,7 @@ READY := .venv/.ready
 ARGS ?= --once
 STORED := tests/flow tests/store tests/crash tests/cli/test_backup.py tests/cli/test_migrating.py
 
-.PHONY: demo world test test-postgresql check bench chaos soak schema docs lock clean
+.PHONY: demo world test test-postgresql replicas check bench chaos soak schema docs lock clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -24,6 +24,9 @@ test: $(READY)  ## all tests
 
 test-postgresql: $(READY)  ## what touches the store, on a real PostgreSQL that the tests start
 	RMABRIDGE_TEST_STORE=postgresql $(BIN)/python -m pytest $(or $(TESTS),$(STORED))
+
+replicas: $(READY)  ## three processes on one database, killed, stopped and cut off under load
+	RMABRIDGE_REPLICAS=1 $(BIN)/python -m pytest tests/crash/test_replicas.py
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

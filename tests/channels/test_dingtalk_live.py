@@ -66,7 +66,7 @@ async def test_a_wrong_secret_pauses_the_account_and_loses_no_alert(tmp_path: Pa
         await world.post(a_return())
         ((told,),) = await world.until(lambda: world.rows("SELECT text FROM alerts WHERE key = 'unauthorised:ding'"))
         assert sim.books["refusals"] == [310000]
-        assert state(world) == "due"
+        await world.until(lambda: state(world) == "due")
         assert "安全设置" in told
         assert "SECanother" not in told
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,11 @@ from load import Senders
 from rmabridge.testing.simulators.server import Simulator
 from rmabridge.testing.simulators.sink import Sink
 from stores import of_server
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("RMABRIDGE_REPLICAS"),
+    reason="three processes that are killed under load want a machine to themselves: make replicas",
+)
 
 
 @pytest.fixture
@@ -45,7 +51,6 @@ async def judge(group: Herd, senders: Senders, sink: Sink, bank: Sink, uncertain
 
 
 @pytest.mark.slow
-@pytest.mark.row("P56", "P11")
 async def test_one_of_three_is_killed_stopped_or_cut_off_and_the_others_go_on(
     tmp_path: Path, sink: Sink, bank: Sink
 ) -> None:
@@ -69,7 +74,6 @@ async def test_one_of_three_is_killed_stopped_or_cut_off_and_the_others_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.row("P56")
 async def test_a_rolling_restart_behind_a_balancer_refuses_no_webhook(tmp_path: Path, sink: Sink, bank: Sink) -> None:
     async with herd(tmp_path, of_server(tmp_path), sink.url, bank.url) as group:
         async with load(group, at_once=6, pause=0.01, notes=1) as senders:

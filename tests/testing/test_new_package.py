@@ -96,7 +96,8 @@ async def a_return(child: Child) -> None:
 async def test_an_installed_carrier_is_listed_checked_and_shows_its_scans_in_the_case(carrier, tmp_path):
     async with carrier() as acme, serving(tmp_path, acme) as child:
         (listed,) = [one for one in await said(child, "plugins", "list") if one["name"] == "acme"]
-        assert listed == {"name": "acme", "from": "installed (rmabridge-acme)", "used by": ["carriers.acme"]}
+        where = {"from": "installed (rmabridge-acme)", "used by": ["carriers.acme"]}
+        assert listed == {"name": "acme", "level": "none", **where}
         why = await said(child, "plugins", "list", "--why", "acme")
         assert (why["usable"], why["why"]) == (True, "registers carriers")
         checked = await said(child, "check")
