@@ -1,22 +1,29 @@
 # make demo    set up and run the main job          make test   set up and pass all tests
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+RUNS := .venv/.runs
 READY := .venv/.ready
 ARGS ?= --once
 STORED := tests/flow tests/store tests/crash tests/cli/test_backup.py tests/cli/test_migrating.py
 
 .PHONY: demo world test test-postgresql replicas check bench chaos soak schema docs lock clean
 
-$(READY): requirements.txt pyproject.toml
+# What the program and its demo need; the tests need much more.
+$(RUNS): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --constraint requirements.txt hatchling editables
+	$(PIP) --constraint requirements.txt --no-build-isolation --editable ".[demo]"
 	@touch $@
 
-demo: $(READY)  ## the main job, once, with a closing table
+$(READY): $(RUNS)
+	$(PIP) --requirement requirements.txt
+	@touch $@
+
+demo: $(RUNS)  ## the main job, once, with a closing table
 	$(BIN)/rmabridge demo $(ARGS)
 
-world: $(READY)  ## the same, and the world keeps running
+world: $(RUNS)  ## the same, and the world keeps running
 	$(BIN)/rmabridge demo
 
 test: $(READY)  ## all tests
