@@ -248,6 +248,25 @@ async def test_rows_that_a_process_died_with_are_counted_at_the_next_start(tmp_p
         assert world.rows("SELECT state FROM inbox") == [("done",)]
 
 
+async def test_what_came_first_stays_first_when_another_process_changed_its_case(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        await send(world, requested())
+        await world.settle()
+        await stop_loop(world, "Router.run")
+        # The batch fails, then its first half alone; the other half must not overtake it.
+        errors = [inbox_store.Conflict("changed"), inbox_store.Conflict("changed")]
+        flaky(monkeypatch, world, lambda: errors.pop() if errors else None)
+        for text in ("one", "two"):
+            await send(world, noted(text))
+        while await world.bridge.router.turn():
+            pass
+        assert [one[1] for one in inbox(world)] == ["done"] * 3
+        said_ = world.rows("SELECT inbox_id FROM timeline WHERE type = 'noted' ORDER BY seq")
+        assert said_ == sorted(said_)
+
+
 async def test_an_answer_on_a_ticket_that_is_not_known_yet_waits_for_the_commit_that_names_it(
     tmp_path: Path, sink: Sink
 ) -> None:

@@ -86,6 +86,7 @@ async def _serve(config: Config, ready_file: Path | None, roles: tuple[str, ...]
             await stop.wait()
         finally:
             _withdraw(ready_file)
+        await bridge.leave()
 
 
 def _withdraw(path: Path | None) -> None:

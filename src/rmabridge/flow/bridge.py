@@ -40,6 +40,7 @@ log = structlog.get_logger("bridge")
 ROLES: Final = ("intake", "router", "dispatcher", "pollers")
 ANSWERS: Final = 2.0
 DRAIN: Final = 20.0
+LEAVING: Final = 2.0  # a connection that is silent for so long is closed as it is
 SHUTDOWN: Final = 5.0  # a body that is still coming in is read no further, and its sender keeps it
 # Documents are trees: cycles are rare, and looking for them at every 700 objects cost an eighth of all CPU.
 GC: Final = (20_000, 50, 100)
@@ -60,7 +61,7 @@ class Running:
         self.registry: Registry = build(config)
         self.metrics = Metrics()
         self.traces = traces or traces_of(config.bridge)
-        self.draining = False
+        self.draining = self.leaving = False
         self.port = 0
         self._tasks: list[asyncio.Task[Any]] = []
         self._runner: web.AppRunner | None = None
@@ -150,6 +151,19 @@ class Running:
         if not self.draining:
             await self.drain()
 
+    async def leave(self) -> None:
+        """Take no new connections, and let each open one end with its next answer: who keeps connections open, as
+        balancers and platforms do, would otherwise send into one that is just being closed."""
+        self.leaving = True
+        if self._runner is None or self._runner.server is None:
+            return
+        for site in list(self._runner.sites):
+            await site.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING):
+                while self._runner.server.connections:
+                    await asyncio.sleep(0.02)
+
     async def drain(self) -> None:
         """Take nothing new, finish what is under way, leave the rest in its tables."""
         if self.draining:
@@ -170,7 +184,7 @@ class Running:
 
     async def problems(self) -> list[str]:
         """Why the bridge should get no webhooks now."""
-        found = ["draining"] if self.draining else []
+        found = ["draining"] if self.draining or self.leaving else []
         found += [f"{one.get_name()} has ended" for one in self._tasks if one.done()]
         with suppress(Exception):
             async with asyncio.timeout(ANSWERS):

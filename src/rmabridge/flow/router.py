@@ -110,8 +110,11 @@ class Router:
             await self.route(rows)
         return len(rows)
 
-    async def route(self, rows: Sequence[Any]) -> None:
-        """Compute and write; when the write fails the rows are halved until the guilty one is alone."""
+    async def route(self, rows: Sequence[Any]) -> bool:
+        """Compute and write; when the write fails the rows are halved until the guilty one is alone.
+
+        False where a row has to be read again: what came after it must not overtake it.
+        """
         ids = [one.id for one in rows]
         try:
             await self.store.note_routing(ids)
@@ -124,19 +127,16 @@ class Router:
             guilty = next(one for one in rows if one.id == failed.row)
             trace = "".join(traceback.format_exception(failed.error))
             await self._park(guilty, "route", told(failed.error), trace, failed.cases)
-            if rest := [one for one in rows if one.id != failed.row]:
-                await self.route(rest)
-            return
+            rest = [one for one in rows if one.id != failed.row]
+            return await self.route(rest) if rest else True
         except Exception as error:
             self.loader.cache.clear()
             await self.store.release(ids)
             if len(rows) > 1:
                 half = len(rows) // 2
-                await self.route(rows[:half])
-                await self.route(rows[half:])
-                return
+                return await self.route(rows[:half]) and await self.route(rows[half:])
             if isinstance(error, inbox_store.Conflict):
-                return  # somebody else routed or changed it: it is read again
+                return False  # somebody else routed or changed it
             if isinstance(error, OperationalError) and self.store.shared:
                 raise  # the database is away: nobody's fault, however often
             self._failures[rows[0].id] += 1
@@ -144,10 +144,11 @@ class Router:
                 if isinstance(error, OperationalError):
                     raise  # the disk or a lock, not the event: it stays where it is
                 if isinstance(error, DBAPIError) and self.store.shared:
-                    return  # another process wrote the same name, or waited for what waited here
+                    return False  # another process wrote the same name, or waited for what waited here
             await self._park(rows[0], "write", told(error), traceback.format_exc())
-            return
+            return True
         self._written(batch)
+        return True
 
     def _written(self, batch: Batch) -> None:
         for one in batch.done:

@@ -50,11 +50,15 @@ async def hook(request: web.Request) -> web.StreamResponse:
         reply = await running.intake.webhook(name, given)
     except Refused as error:
         running.metrics.refused.labels(name if name in running.registry.accounts else "?", str(error.status)).inc()
-        return problem(error)
-    running.metrics.ack_seconds.observe(perf_counter() - started)
-    return web.Response(
-        status=reply.status, body=reply.body, content_type=reply.content_type, headers=reply.headers or None
-    )
+        answer = problem(error)
+    else:
+        running.metrics.ack_seconds.observe(perf_counter() - started)
+        answer = web.Response(
+            status=reply.status, body=reply.body, content_type=reply.content_type, headers=reply.headers or None
+        )
+    if running.leaving:
+        answer.force_close()
+    return answer
 
 
 async def _body(request: web.Request, most: int) -> bytes:
