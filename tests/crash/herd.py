@@ -21,6 +21,11 @@ BUSY = (
     "SELECT (SELECT count(*) FROM inbox WHERE state = 'new')"
     " + (SELECT count(*) FROM outbox WHERE state IN ('due', 'sending'))"
 )
+UNDONE = "SELECT id, kind, state, lane, case_id, due_at, received_at, claims, note FROM inbox WHERE state != 'done'"
+ACTIVITY = (
+    "SELECT pid, state, wait_event_type, wait_event, now() - xact_start, now() - state_change, pg_blocking_pids(pid),"
+    " left(query, 150) FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+)
 
 
 class Balancer:
@@ -119,10 +124,16 @@ class Herd:
         """Wait until so many more things were delivered; the seconds that took."""
         loop = asyncio.get_running_loop()
         began, before = loop.time(), len(sink.books["posts"])
-        async with asyncio.timeout(seconds):
-            while len(sink.books["posts"]) < before + more:
-                await asyncio.sleep(0.01)
+        while len(sink.books["posts"]) < before + more:
+            if loop.time() > began + seconds:
+                raise AssertionError(await asyncio.to_thread(self.picture))
+            await asyncio.sleep(0.01)
         return loop.time() - began
+
+    def picture(self) -> str:
+        """What stands in the way: what is not done, what the database's connections do, what the processes said."""
+        found = [*self.rows(UNDONE), *self.rows(ACTIVITY), [(one.alive, one.url) for one in self.members]]
+        return "\n".join([*map(str, found), self.members[0].zygote.log.read_text()[-6000:]])
 
 
 @asynccontextmanager

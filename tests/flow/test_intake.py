@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import asyncpg
+import pytest
 from toybox import cases, push, requested, send, shift, stop_loop, toybox
 
+from rmabridge.store import inbox as inbox_store
+from rmabridge.store.postgres import address
 from rmabridge.testing.simulators.sink import Sink
+from stores import POSTGRES, database
 from worlds import World, running
 
 
@@ -61,3 +66,24 @@ async def test_the_same_delivery_is_stored_once_however_often_and_at_once_it_com
         await world.settle()
         assert world.rows("SELECT count(*) FROM inbox") == [(2,)]
         assert len(cases(world)) == 2
+
+
+@pytest.mark.skipif(not POSTGRES, reason="needs a PostgreSQL server: make test-postgresql")
+async def test_a_delivery_that_another_process_is_just_writing_is_refused_and_holds_up_no_other(
+    tmp_path: Path, sink: Sink
+) -> None:
+    columns = "account, digest, lane, kind, received_at, due_at, depth, key_id, body"
+    twin = f"INSERT INTO inbox (dedupe, {columns}) SELECT $1, {columns} FROM inbox"
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        await stop_loop(world, "Router.run")
+        assert await send(world, requested(1), **{"X-Id": "d-1"}) == 200
+        other = await asyncpg.connect(address(database(tmp_path)))
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute(twin, inbox_store.digest(b"id:d-2"))
+        sent = [send(world, requested(number), **{"X-Id": f"d-{number}"}) for number in (2, 3, 4)]
+        assert await asyncio.gather(*sent) == [503, 200, 200]
+        await transaction.rollback()
+        await other.close()
+        assert await send(world, requested(2), **{"X-Id": "d-2"}) == 200
+        assert world.rows("SELECT count(*) FROM inbox") == [(4,)]

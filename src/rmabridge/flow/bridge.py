@@ -161,7 +161,7 @@ class Running:
             await site.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVING):
-                while self._runner.server.connections:
+                while self._runner.server.connections:  # noqa: ASYNC110 - nothing is told when one ends
                     await asyncio.sleep(0.02)
 
     async def drain(self) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from ..abilities import Context, Item, Plugin, Receipt, ReceivesWebhooks, Reply, WebRequest, per_second
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         """An account that receives webhooks."""
 
 
+Add = Callable[[Connection, dict[str, Any]], None]
 MOST_AT_ONCE: Final = 2_000
 RETRY_AFTER: Final = 5
 COUNTED_EVERY: Final = 0.5
@@ -170,31 +172,41 @@ class Intake:
     async def _commit(self, taken: list[tuple[dict[str, Any], asyncio.Future[None]]]) -> None:
         careful = [(row, future) for row, future in taken if row.pop("_nonce")]
         single = {id(row) for row, _ in careful}
-        plain = [row for row, _ in taken if id(row) not in single]
+        plain = [(row, future) for row, future in taken if id(row) not in single]
         self._backlog += len(taken)
         try:
-            await self.store.write(lambda conn: inbox_store.add(conn, plain), first=True)
+            await self.store.write(lambda conn: inbox_store.add(conn, [row for row, _ in plain]), first=True)
         except Exception as error:  # noqa: BLE001 - nothing is on disk: every sender keeps its event
-            refused = Overloaded(
-                "the database cannot be written" if isinstance(error, OperationalError) else "not stored",
-                retry_after=RETRY_AFTER,
-            )
-            for _, future in taken:
-                if not future.done():
-                    future.set_exception(refused)
-            return
+            if isinstance(error, OperationalError) or len(plain) == 1:
+                for _, future in taken:
+                    _refuse(future, error)
+                return
+            for row, future in plain:  # one of them, that another process is just writing, must not hold up the others
+                await self._one(_add, row, future)
         for row, future in careful:
-            await self._one(row, future)
+            await self._one(inbox_store.add_once, row, future)
         for _, future in taken:
             if not future.done():
                 future.set_result(None)
 
-    async def _one(self, row: dict[str, Any], future: asyncio.Future[None]) -> None:
+    async def _one(self, add: Add, row: dict[str, Any], future: asyncio.Future[None]) -> None:
         try:
-            await self.store.write(lambda conn: inbox_store.add_once(conn, row), first=True)
+            await self.store.write(lambda conn: add(conn, row), first=True)
         except Exception as error:  # noqa: BLE001 - handed to the door that waits
-            if not future.done():
-                future.set_exception(error)
+            _refuse(future, error)
+
+
+def _add(conn: Connection, row: dict[str, Any]) -> None:
+    inbox_store.add(conn, [row])
+
+
+def _refuse(future: asyncio.Future[None], error: Exception) -> None:
+    if future.done():
+        return
+    if not isinstance(error, Refused):
+        cause = "the database cannot be written" if isinstance(error, OperationalError) else "not stored"
+        error = Overloaded(cause, retry_after=RETRY_AFTER)
+    future.set_exception(error)
 
 
 def _verified(plugin: Door, request: WebRequest, now: datetime) -> Receipt:

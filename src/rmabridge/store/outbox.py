@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select, text, union_all, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select, text, tuple_, union_all, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from .bulk import adding, ignoring, many, rows_of
@@ -202,8 +202,10 @@ _CLAIMING = (
 
 
 _CLAIM = _CLAIMING.where(outbox.c.id == bindparam("row"))
-# Of several processes that found the same rows, each takes those that it reaches first.
-_TAKE = _CLAIMING.where(outbox.c.id.in_(bindparam("rows", expanding=True))).returning(outbox.c.id)
+# Of several processes that found the same rows, each takes those that it reaches first, and none that another one has
+# taken and given back since.
+_AS_FOUND = tuple_(outbox.c.id, outbox.c.attempt).in_(bindparam("found", expanding=True))
+_TAKE = _CLAIMING.where(_AS_FOUND).returning(outbox.c.id)
 
 
 def claim(conn: Connection, now: int, lease: int, me: str, room: Mapping[str, int]) -> Sequence[Any]:
@@ -215,7 +217,8 @@ def claim(conn: Connection, now: int, lease: int, me: str, room: Mapping[str, in
     if conn.dialect.name == "sqlite":  # its transaction keeps everybody else out from the beginning
         many(conn, _CLAIM, [{"row": one.id, "me": me, "lease": lease} for one in taken])
         return taken
-    mine = set(conn.execute(_TAKE, {"rows": [one.id for one in taken], "me": me, "lease": lease}).scalars())
+    named = {"found": [(one.id, one.attempt) for one in taken], "me": me, "lease": lease}
+    mine = set(conn.execute(_TAKE, named).scalars())
     return [one for one in taken if one.id in mine]
 
 

@@ -36,6 +36,9 @@ SERVER: Final = {
     "lock_timeout": "10s",
     "statement_timeout": "20s",
 }
+# The doors wait for nobody: what another process is just writing is refused, and the sender comes again.
+URGENT: Final = {"lock_timeout": "1s", "idle_in_transaction_session_timeout": "5s"}
+LIMITLESS: Final = {"statement_timeout": "0", "lock_timeout": "0"}
 POOL: Final = 5
 
 
@@ -44,12 +47,14 @@ def address(database: str) -> str:
     return make_url(database).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def engine(database: str, *, alone: bool = False, size: int = POOL, patient: bool = False) -> AsyncEngine:
-    """An engine of the running event loop; with ``alone`` every statement stands for itself, and ``patient`` ones may
-    take as long as they need."""
+def engine(
+    database: str, *, alone: bool = False, size: int = POOL, patient: bool = False, urgent: bool = False
+) -> AsyncEngine:
+    """An engine of the running event loop; with ``alone`` every statement stands for itself, ``patient`` ones may
+    take as long as they need, and ``urgent`` ones do not wait for what another process holds."""
     url = make_url(database).set(drivername=DRIVER)
     given: dict[str, Any] = {}
-    server = dict(SERVER) | ({"statement_timeout": "0", "lock_timeout": "0"} if patient else {})
+    server = SERVER | (LIMITLESS if patient else {}) | (URGENT if urgent else {})
     if (mode := url.query.get("sslmode")) is not None:
         url, given = url.difference_update_query(["sslmode"]), {"ssl": mode}
     return create_async_engine(
@@ -83,8 +88,8 @@ def outage(error: BaseException) -> OperationalError | None:
 class PgWriter:
     """Takes jobs as SQLite's writer does; what is urgent and what is not have a connection each."""
 
-    def __init__(self, made: AsyncEngine, told: Callable[[], None]) -> None:
-        self._lines = {True: Line(made, self), False: Line(made, self)}
+    def __init__(self, made: AsyncEngine, urgent: AsyncEngine, told: Callable[[], None]) -> None:
+        self._lines = {True: Line(urgent, self), False: Line(made, self)}
         self.told, self.commits = told, 0
 
     def submit(self, job: Callable[[Connection], T], *, first: bool = False) -> asyncio.Future[T]:

@@ -73,11 +73,12 @@ class PgStore(Store):
         except (OperationalError, OSError) as error:
             raise ConfigError(f"[bridge] database: {self._settings.shown}: {_cause(error)}") from error
         self._engine, self._readers = engine(database), engine(database, alone=True)
+        self._urgent = engine(database, size=1, urgent=True)
         self._reading = self._readers.sync_engine
         self.reload_clock()
         self._version = 0
         self._news = asyncio.Event()
-        self.writer = PgWriter(self._engine, self._news.set)
+        self.writer = PgWriter(self._engine, self._urgent, self._news.set)
         self._listening = asyncio.create_task(self._listen(), name="listen")
         return self
 
@@ -160,7 +161,7 @@ class PgStore(Store):
         await self.writer.close()
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
-        for one in (self._engine, self._readers):
+        for one in (self._engine, self._urgent, self._readers):
             with suppress(Exception):
                 await one.dispose()
         with suppress(Exception):
