@@ -162,6 +162,40 @@ def test_a_plugin_package_brings_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pa
             library.simulator(name)
 
 
+SHOPS_OWN = """
+from rmabridge.testing.simulators.server import Simulator
+from not_there import Missing
+
+class KdniaoSim(Simulator):
+    name = "kdniao"
+"""
+
+
+def test_a_plugin_of_one_file_has_its_simulator_beside_it(tmp_path: Path) -> None:
+    assert CliRunner().invoke(main, ["new", "carrier", "parcelpost", "--dir", str(tmp_path)]).exit_code == 0
+    config = tmp_path / "rmabridge.toml"
+    config.write_text(f'[bridge]\nplugins_dir = "{tmp_path}"\n[carriers.parcelpost]\napi_key = "k"\nsecret = "s"\n')
+    code, said = run("--list", "--json", "--config", str(config))
+    assert code == 0
+    assert {"name": "parcelpost", "what": f"simulator ({tmp_path}/simulator_parcelpost.py)"} in json.loads(said)
+    with simulating("parcelpost", "--config", str(config)) as (told, _):
+        assert (told["section"], told["account"]["api_key"]) == ("carriers.parcelpost", "key-of-a-test")
+        assert asked(f"{told['url']}/_books", method="GET")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(SHOPS_OWN, "No module named 'not_there'"), ("a b", "invalid syntax"), ("", "is no simulator")],
+)
+def test_a_shops_own_simulator_goes_before_a_shipped_one_and_what_ails_it_is_told(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "simulator_kdniao.py").write_text(text)
+    assert library.simulators(tmp_path)["kdniao"] == str(tmp_path / "simulator_kdniao.py")
+    with pytest.raises(library.NoSimulator, match=words):
+        library.simulator("kdniao", tmp_path)
+
+
 def test_of_a_plugin_that_nobody_knows_only_the_address_is_told() -> None:
     class Unheard(Sink):
         plugin = "unheard_of"

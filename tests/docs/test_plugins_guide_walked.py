@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +28,8 @@ PIECE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 BRIDGE, VENDOR = "8080", "9000"
-BACKGROUND = {"rmabridge serve": BRIDGE, "python plugins/simulate.py": VENDOR}
+SIMULATE = f"rmabridge simulate parcelpost --port {VENDOR} --hook http://127.0.0.1:{BRIDGE}/hooks/parcelpost"
+BACKGROUND = {"rmabridge serve": BRIDGE, SIMULATE: VENDOR}
 PATIENCE = 60.0
 # What is loaded first by every Python that the reader starts: nobody but this machine may be asked.
 OFFLINE = """
@@ -111,8 +111,6 @@ class Reader:
             self.start(line, arguments)
         elif program == "cd":
             self.folder = self.folder / arguments[0]
-        elif program == "mv":
-            shutil.move(self.folder / arguments[0], self.folder / arguments[1])
         elif program == "export":
             self.env |= dict(one.split("=", 1) for one in arguments)
         elif program == "curl":

@@ -73,12 +73,13 @@ def test_a_new_plugin_is_green_at_once(kind, tmp_path):
 def test_a_package_has_all_that_a_stranger_needs(kind, tmp_path):
     told = run(kind, "two_words", "--package", "--dir", str(tmp_path))
     assert told.exit_code == 0, told.output
-    vendor = [] if kind == "policy" else ["tests/simulator_two_words.py", "tests/test_rmabridge_two_words_live.py"]
+    vendor = [] if kind == "policy" else ["src/simulator_two_words.py", "tests/test_rmabridge_two_words_live.py"]
     wanted = ["README.md", "docs/two_words.md", "pyproject.toml", "src/rmabridge_two_words.py"]
     top = tmp_path / "rmabridge-two-words"
     assert files(top) == sorted([*wanted, "tests/test_rmabridge_two_words.py", *vendor])
     project = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["project"]["entry-points"]["rmabridge"] == {"two_words": "rmabridge_two_words"}
+    simulated = {} if kind == "policy" else {"rmabridge.simulators": {"two_words": "simulator_two_words:TwoWordsSim"}}
+    assert project["project"]["entry-points"] == {"rmabridge": {"two_words": "rmabridge_two_words"}, **simulated}
     assert project["project"]["dependencies"] == ["rmabridge"]
     # The README's configuration makes an account, and its links lead somewhere.
     readme = (top / "README.md").read_text(encoding="utf-8")

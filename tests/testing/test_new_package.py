@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -46,8 +47,8 @@ def carrier(tmp_path, monkeypatch):
     package = made(tmp_path, "carrier")
     wheel = installed(package, tmp_path / "site")
     assert wheel.name == "rmabridge_acme-0.1.0-py3-none-any.whl"
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    monkeypatch.syspath_prepend(str(package / "tests"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
     from simulator_acme import AcmeSim
 
     yield AcmeSim
@@ -68,11 +69,16 @@ async def serving(folder: Path, acme: Any) -> AsyncIterator[Child]:
         assert await child.stop() == 0
 
 
-async def said(child: Child, *arguments: str) -> Any:
-    """What a command says beside the running bridge."""
+async def started(child: Child, *arguments: str) -> asyncio.subprocess.Process:
+    """A command beside the running bridge."""
     command = (sys.executable, "-m", "rmabridge", *arguments, "--json", "--config", str(child.file))
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+
+
+async def said(child: Child, *arguments: str) -> Any:
+    """What it says."""
+    process = await started(child, *arguments)
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     return json.loads(out)
@@ -114,3 +120,11 @@ async def test_an_installed_carrier_is_listed_checked_and_shows_its_scans_in_the
 
         acme.secret = "guessed"
         assert await acme.do_scan(NUMBER, "lost") == 401
+
+        named = {"name": "acme", "what": "simulator (rmabridge-acme)"}
+        assert named in await said(child, "simulate", "--list")
+        simulating = await started(child, "simulate", "acme")
+        told = json.loads(await simulating.stdout.readline())
+        simulating.terminate()
+        await simulating.communicate()
+        assert (told["section"], told["account"]["secret"]) == ("carriers.acme", acme.__class__.secret)

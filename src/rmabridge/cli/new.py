@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from . import CANNOT, USAGE
-from .new_files import SECTIONS, planned, settings
+from .new_files import ALONE, SECTIONS, planned, settings
 
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST: Final = 30
@@ -81,5 +81,7 @@ def next_steps(kind: str, name: str, written: list[Path], *, package: bool) -> l
         share = f"share it:      rmabridge new {kind} {name} --package writes a package"
     lines = settings(kind, name, None if package else here.resolve())
     steps += ["configure it:  in rmabridge.toml\n\n" + "\n".join(f"       {one}".rstrip() for one in lines) + "\n"]
+    if kind not in ALONE:
+        steps.append(f"try the bridge: rmabridge simulate {name} is a small vendor on this machine")
     steps += ["change it line by line into your own, and run the tests after each", share]
     return [*(f"wrote {one}" for one in written), "", *(f"{number}. {one}" for number, one in enumerate(steps, 1))]

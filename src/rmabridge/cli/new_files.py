@@ -21,6 +21,8 @@ SECTIONS: Final = {
 MODEL: Final = "acme"
 # A policy calls nobody: there is no vendor to simulate.
 ALONE: Final = frozenset({"policy"})
+SIMULATORS: Final = '\n[project.entry-points."rmabridge.simulators"]\nacme = "simulator_acme:AcmeSim"\n'
+SIMULATE: Final = "\n`rmabridge simulate acme` runs a small Acme on this machine, to try it without an account.\n"
 
 
 def planned(kind: str, name: str, folder: Path, *, package: bool) -> dict[Path, str]:
@@ -33,11 +35,11 @@ def planned(kind: str, name: str, folder: Path, *, package: bool) -> dict[Path, 
     }
     if kind not in ALONE:
         found[tests / f"test_rmabridge_{name}_live.py"] = filled(f"live_{kind}", name)
-        found[tests / f"simulator_{name}.py"] = filled(f"simulator_{kind}", name)
+        found[code / f"simulator_{name}.py"] = filled(f"simulator_{kind}", name)
     found[pages / (f"{name}.md" if package else f"rmabridge_{name}.md")] = told("page.md", kind, name)
     if package:
         found[top / "README.md"] = told("README.md", kind, name)
-        found[top / "pyproject.toml"] = renamed(skeleton("pyproject.toml"), name)
+        found[top / "pyproject.toml"] = told("pyproject.toml", kind, name)
     return found
 
 
@@ -52,11 +54,13 @@ def filled(part: str, name: str) -> str:
 
 
 def told(page: str, kind: str, name: str) -> str:
-    """A page of prose, with what the plugin's code says of itself."""
+    """A file that is no code, with what the plugin's code says of itself."""
     known = facts(skeleton(f"{kind}.py"))
     known |= {
         "section": SECTIONS[kind],
         "steps": "\n".join(settings(kind, MODEL)),
+        "simulators": "" if kind in ALONE else SIMULATORS,
+        "simulate": "" if kind in ALONE else SIMULATE,
         "checked": "nothing yet" if kind in ALONE else "nothing yet: the simulator agrees with the plugin",
         "how": "the contract's tests" if kind in ALONE else "the contract's tests, and the simulator's over HTTP",
     }

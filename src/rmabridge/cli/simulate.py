@@ -40,31 +40,36 @@ def simulate(app: App, vendor: str | None, list_: bool, port: int, faults: tuple
     """Run a simulator of one vendor until Ctrl-C, with faults if you like.
 
     It speaks the vendor's API on this machine, keeps books and sends signed webhooks. It prints its address, what you
-    can make happen there, and the lines of rmabridge.toml that point an account at it.
+    can make happen there, and the lines of rmabridge.toml that point an account at it. Beside the shipped ones it knows
+    those of installed plugin packages, and plugins_dir/simulator_VENDOR.py.
     """
     if list_:
         _show_all(app)
         return
     if vendor is None:
         raise click.UsageError("name a VENDOR, or use --list")
-    asyncio.run(_run(app, vendor, _made(vendor, hook, faults), port))
+    asyncio.run(_run(app, vendor, _made(app, vendor, hook, faults), port))
+
+
+def _plugins_dir(app: App) -> Path | None:
+    return app.config.bridge.plugins_dir if app.path.exists() else None
 
 
 def _show_all(app: App) -> None:
     from ..testing.simulators.faults import KINDS
     from ..testing.simulators.library import simulators
 
-    rows = [{"name": name, "what": f"simulator ({origin})"} for name, origin in simulators().items()]
+    rows = [{"name": name, "what": f"simulator ({origin})"} for name, origin in simulators(_plugins_dir(app)).items()]
     table(app, [*rows, *({"name": name, "what": f"fault: {told}"} for name, told in KINDS.items())], ("name", "what"))
 
 
-def _made(vendor: str, hook: str | None, faults: tuple[str, ...]) -> Simulator:
+def _made(app: App, vendor: str, hook: str | None, faults: tuple[str, ...]) -> Simulator:
     """The simulator, with its faults on."""
     from ..testing.simulators.faults import NoSuchFault
     from ..testing.simulators.library import NoSimulator, simulator
 
     try:
-        made = simulator(vendor)()
+        made = simulator(vendor, _plugins_dir(app))()
     except NoSimulator as error:
         raise CommandError(str(error)) from None
     made.hook = hook or made.hook
@@ -90,7 +95,7 @@ async def _run(app: App, vendor: str, made: Simulator, port: int) -> None:
 
 def _tell(app: App, vendor: str, made: Simulator) -> None:
     """What a developer needs to use it."""
-    kind, settings = account_of(made, app.config.bridge.plugins_dir if app.path.exists() else None)
+    kind, settings = account_of(made, _plugins_dir(app))
     section = f"{kind}.{vendor}"
     doings = {name.removeprefix("do_"): _arguments(one) for name, one in _doings(made)}
     if app.as_json:
@@ -152,8 +157,9 @@ def _shared(plugin: type[Plugin], made: Simulator, known: dict[str, Any]) -> dic
     """What the plugin's settings and the simulator call by the same name."""
     from ..abilities import Plugin
 
-    own = (set(plugin.model_fields) - set(Plugin.model_fields)) & set(vars(made)) - set(known)
-    return {one: value for one in sorted(own) if _plain(value := vars(made)[one])}
+    has = {**vars(type(made)), **vars(made)}
+    own = (set(plugin.model_fields) - set(Plugin.model_fields)) & set(has) - set(known)
+    return {one: has[one] for one in sorted(own) if _plain(has[one])}
 
 
 def _plain(value: Any) -> bool:

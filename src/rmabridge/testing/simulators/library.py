@@ -1,6 +1,8 @@
-"""Which simulators there are: those of this package, and those that plugin packages bring along.
+"""Which simulators there are: those of this package, those that plugin packages bring along, and the shop's own.
 
-A plugin package names its own in the entry point group ``rmabridge.simulators``, as ``module`` or ``module:Class``.
+A plugin package names its own in the entry point group ``rmabridge.simulators``, as ``module`` or ``module:Class``. A
+plugin that is one file in ``plugins_dir`` has it in ``simulator_NAME.py`` beside it. A module alone means its one class
+that has a ``name``.
 """
 
 from __future__ import annotations
@@ -9,39 +11,62 @@ import importlib
 import importlib.util
 import pkgutil
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from .server import Simulator
 
 GROUP: Final = "rmabridge.simulators"
 PACKAGE: Final = __package__ or ""
+FILE: Final = "simulator_"
 
 
 class NoSimulator(LookupError):
     """There is no simulator of this name, or it cannot be loaded."""
 
 
-def simulators() -> dict[str, str]:
-    """The names of all, and which distribution each comes from."""
+def simulators(plugins_dir: Path | None = None) -> dict[str, str]:
+    """The names of all, and where each comes from."""
     found = {}
     for one in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__):
         if not one.name.startswith("_") and _defines(f"{PACKAGE}.{one.name}"):
             found[one.name] = "rmabridge"
-    return dict(sorted((found | {name: _origin(one) for name, one in _entries().items()}).items()))
+    found |= {name: _origin(one) for name, one in _entries().items()}
+    found |= {name: str(path) for name, path in _files(plugins_dir).items()}
+    return dict(sorted(found.items()))
 
 
-def simulator(name: str) -> type[Simulator]:
-    """The simulator of this name; that of a plugin package goes before one of the same name here."""
+def simulator(name: str, plugins_dir: Path | None = None) -> type[Simulator]:
+    """The simulator of this name: the shop's own file goes before a plugin package's, and that before one from here."""
+    if path := _files(plugins_dir).get(name):
+        return _simulator(name, str(path), _own(_read(name, path)))
     entry = _entries().get(name)
     where, _, wanted = entry.value.partition(":") if entry else (f"{PACKAGE}.{name}", "", "")
     if entry is None and not (name.isidentifier() and importlib.util.find_spec(where)):
-        raise NoSimulator(f"{name}: no such simulator; there are {', '.join(simulators())}")
+        raise NoSimulator(f"{name}: no such simulator; there are {', '.join(simulators(plugins_dir))}")
     module = _import(where)
-    found = getattr(module, wanted, None) if wanted else _own(module)
+    return _simulator(name, entry.value if entry else where, getattr(module, wanted, None) if wanted else _own(module))
+
+
+def _simulator(name: str, where: str, found: Any) -> type[Simulator]:
     if not (isinstance(found, type) and issubclass(found, Simulator)):
-        raise NoSimulator(f"{name}: {entry.value if entry else where} is no simulator")
+        raise NoSimulator(f"{name}: {where} is no simulator")
     return found
+
+
+def _files(plugins_dir: Path | None) -> dict[str, Path]:
+    found = sorted(plugins_dir.glob(f"{FILE}*.py")) if plugins_dir and plugins_dir.is_dir() else ()
+    return {one.stem.removeprefix(FILE): one for one in found}
+
+
+def _read(name: str, path: Path) -> ModuleType:
+    from ...loading import Source, load  # the rest of the bridge, which no other simulator needs
+
+    try:
+        return load(Source(name, path.stem, str(path), path))
+    except (ImportError, SyntaxError) as error:
+        raise NoSimulator(f"{path}: {error}") from error
 
 
 def _entries() -> dict[str, EntryPoint]:
