@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import hashes
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ from rmabridge.model import (
     SendMessage,
 )
 from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
-from rmabridge.testing.contract import Call, CallContract, MarketplaceContract
+from rmabridge.testing.contract import Call, CallContract, LearnContract, MarketplaceContract
 from rmabridge.testing.contract.parsing import stored
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:rma"
@@ -112,6 +113,14 @@ def request(told: dict[str, str]) -> WebRequest:
     return WebRequest("POST", "/hooks/acc", {}, headers, json.dumps(told).encode())
 
 
+def certificate() -> bytes:
+    """The key as Amazon publishes it."""
+    named = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sns.amazonaws.com")])
+    made = x509.CertificateBuilder().subject_name(named).issuer_name(named).public_key(KEY.public_key())
+    made = made.serial_number(1).not_valid_before(NOON - timedelta(days=1)).not_valid_after(NOON + timedelta(days=1))
+    return made.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def knowing(**changes: Any) -> Amazon:
     """An account that holds the certificate's key."""
     made = account(Amazon, **{**SETTINGS, **changes})
@@ -124,7 +133,7 @@ def parsed(body: Any, **changes: Any) -> list[Event]:
     return list(made.parse(stored(made, json.dumps(body).encode())))
 
 
-class TestAmazon(MarketplaceContract, CallContract):
+class TestAmazon(MarketplaceContract, CallContract, LearnContract):
     plugin = Amazon
     settings = SETTINGS
     # A valid token, so that the calls themselves are looked at; what a token can do wrong has tests of its own.
@@ -174,6 +183,9 @@ class TestAmazon(MarketplaceContract, CallContract):
         made._keys.keep(PEM, OTHER.public_key(), NOON)
         made.verify(request(message(json.dumps(change()), OTHER)), NOON)
         assert self.refused(made, self.signed(None, NOON)[0])
+
+    def published(self):
+        return (httpx.Response(200, content=certificate()),)
 
     def calls(self):
         order = ({"payload": HEAD}, {"payload": {"AmazonOrderId": ORDER, "OrderItems": [ITEM]}})

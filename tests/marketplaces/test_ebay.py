@@ -43,7 +43,7 @@ from rmabridge.model import (
     SendMessage,
 )
 from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
-from rmabridge.testing.contract import Call, CallContract, MarketplaceContract
+from rmabridge.testing.contract import Call, CallContract, LearnContract, MarketplaceContract
 from rmabridge.testing.contract.parsing import stored
 
 KEY, OTHER = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -181,7 +181,7 @@ class Answers:
 TOKEN = {"access_token": "v^1.1#new", "expires_in": 7200, "token_type": "User Access Token"}
 
 
-class TestEbay(MarketplaceContract, CallContract):
+class TestEbay(MarketplaceContract, CallContract, LearnContract):
     plugin = Ebay
     settings = SETTINGS
     # A valid token, so that the calls themselves are looked at; what a token can do wrong has tests of its own.
@@ -202,6 +202,14 @@ class TestEbay(MarketplaceContract, CallContract):
     def inbound(self, account):
         searched = ({"return": SUMMARY, "detail": DETAIL}, {"inquiry": INQUIRY}, {"case": CASE})
         return [*super().inbound(account), *(stored(account, json.dumps(one).encode()) for one in searched)]
+
+    def published(self):
+        return (TOKEN, published())
+
+    def foreign(self, request, hosts):
+        kids = ("https://elsewhere.example/k", "//elsewhere.example/k", "@elsewhere.example", "../../../k")
+        heads = [{**request.headers, "X-EBAY-SIGNATURE": header(request.body, kid=one)} for one in kids]
+        return [replace(request, headers=one) for one in heads]
 
     # The door has no secret: another key takes the place of another secret, and a key's life that of a secret's.
     def test_another_secret_is_refused(self):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ..errors import Unverified
 from ..model import Event
 from .context import Context
 
@@ -89,7 +90,7 @@ class ReceivesWebhooks(Parses):
 
     async def learn(self, name: str, ctx: Context) -> None:
         """Fetch the public key that ``verify`` needs and keep it; ``Unverified`` where the vendor has no such key."""
-        raise NotImplementedError
+        raise Unverified("this account fetches no keys")
 
     def reply(self, request: WebRequest) -> Reply:
         """The success answer, sent after the event is on disk."""

@@ -12,7 +12,8 @@
 ``CarrierContract``, ``ChannelContract``, ``HelpdeskContract``, ``MarketplaceContract``, ``ServiceContract`` and
 ``PolicyContract`` are for the kinds; ``CallContract`` holds the checks of every call out and of what each ability
 promises. Derive from ``FetchContract`` as well where the account polls or lists, from ``ConnectContract`` where it is
-probed or connected, from ``EvidenceContract`` for a policy that asks buyers for evidence.
+probed or connected, from ``LearnContract`` where it fetches the keys that webhooks are signed with, from
+``EvidenceContract`` for a policy that asks buyers for evidence.
 
 Each check is a method whose name says what is kept; override one only with a reason that you would tell a reviewer.
 """
@@ -28,6 +29,7 @@ from .kinds import (
     MarketplaceContract,
     ServiceContract,
 )
+from .learning import LearnContract
 from .parsing import ParseContract
 from .policies import EvidenceContract, PolicyContract
 from .settings import Contract
@@ -44,6 +46,7 @@ __all__ = [
     "Fetch",
     "FetchContract",
     "HelpdeskContract",
+    "LearnContract",
     "MarketplaceContract",
     "ParseContract",
     "PolicyContract",
