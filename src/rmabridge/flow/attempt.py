@@ -20,6 +20,7 @@ from ..core.masking import mask
 from ..errors import DeliveryError, Rejected, Unauthorised, Unavailable
 from ..model import Action
 from .client import Flight, flying
+from .turns import Crowded
 
 QUICK_TRIES: Final = 3
 FIRST_PAUSE: Final = 5.0
@@ -35,7 +36,7 @@ class Outcome:
     """How an attempt ended. ``retry``: nothing happened, or repeating does no harm.
 
     ``doubtful``: a request had left and nothing definite came back, so that it may have happened. ``ours``: the bridge
-    itself failed, which says nothing of the vendor.
+    itself failed, which says nothing of the vendor. ``free``: it was not its turn, and no try is counted.
     """
 
     kind: Literal["done", "retry", "dead", "uncertain", "unauthorised"]
@@ -45,6 +46,7 @@ class Outcome:
     retry_after: float | None = None
     doubtful: bool = False
     ours: bool = False
+    free: bool = False
 
     @property
     def healthy(self) -> bool | None:
@@ -108,6 +110,8 @@ def failed(error: Exception, flight: Flight, *, repeatable: bool) -> Outcome:
         cause = "no answer before the attempt's deadline"
     if flight.sent and not repeatable:
         return Outcome("uncertain", cause=cause, hint=LEFT, doubtful=True)
+    if isinstance(error, Crowded):
+        return Outcome("retry", cause=str(error), retry_after=error.wait, ours=True, free=not flight.sent)
     if isinstance(error, OperationalError):
         return Outcome("retry", cause="the bridge's own database did not answer", ours=True, doubtful=flight.sent)
     # What was asked and badly answered may be answered better later; a plugin's own fault will not.

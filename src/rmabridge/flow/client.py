@@ -32,10 +32,14 @@ MOST_ANSWER: Final = 8 << 20
 
 @dataclass(slots=True)
 class Flight:
-    """One attempt: whether a request that may have an effect has left (``earlier``: before the last quick try)."""
+    """One attempt: whether a request that may have an effect has left (``earlier``: before the last quick try).
+
+    ``hurried``: it was claimed, and may as well be claimed again when there is room.
+    """
 
     sent: bool = False
     earlier: bool = False
+    hurried: bool = False
     request: httpx.Request | None = None
     response: httpx.Response | None = None
 
@@ -187,8 +191,8 @@ class Guarded(httpx.AsyncBaseTransport):
         """Send one request and read its answer, up to ``MOST_ANSWER`` bytes."""
         if not self._private:
             refuse_private(request.url.host, request.url.host)
-        await self._gate.turn()
         flight = FLIGHT.get()
+        await self._gate.turn(flight is not None and flight.hurried and flight.request is None)
         if flight is not None:
             flight.request, flight.response = request, None
         try:

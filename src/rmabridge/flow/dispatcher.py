@@ -29,6 +29,7 @@ from ..store.tables import moment
 from ..store.vault import Erased
 from .attempt import LEFT, Outcome, attempt, failed, next_pause, schedule
 from .batch import event_row
+from .breakers import Breakers, claim
 from .client import Flight, Sessions, exchange
 from .files import Files
 from .gate import Gate
@@ -76,7 +77,9 @@ class Dispatcher:
         self.traces = traces
         self.me = store.me
         self.wake = asyncio.Event()
-        self.gates = {name: Gate.of(one, store.clock.now) for name, one in registry.accounts.items()}
+        draws = {name: partial(store.draw, name) if store.shared else None for name in registry.accounts}
+        self.gates = {name: Gate.of(one, store.clock.now, draws[name]) for name, one in registry.accounts.items()}
+        self.breakers = Breakers(store, self.gates, self._look)
         self.clients = {name: sessions.client(one, self.gates[name]) for name, one in registry.accounts.items()}
         self.schedules = {name: schedule(one.tries, one.over) for name, one in registry.accounts.items()}
         self.on_written: list[Callable[[], None]] = []
@@ -128,14 +131,21 @@ class Dispatcher:
 
     async def _claim(self, now: int, room: dict[str, int]) -> Sequence[Any]:
         """Due rows, marked as being sent; given back if this process is to stop before it sends them."""
-        lease = now + LEASE
-        writing = self.store.write(lambda conn: outbox_store.claim(conn, now, lease, self.me, room))
+        lease, probes = now + LEASE, self.breakers.probes() if self.store.shared else {}
+        writing = self.store.write(lambda conn: claim(conn, now, lease, self.me, room, probes))
         try:
-            return await asyncio.shield(writing)
+            claimed = await asyncio.shield(writing)
         except asyncio.CancelledError:
             ids = [one.id for one in await writing]
             await self.store.write(lambda conn: outbox_store.give_back(conn, ids, self.me))
             raise
+        self.breakers.took(probes, claimed)
+        return claimed
+
+    def _look(self) -> None:
+        """Sweep at once."""
+        self._swept = 0.0
+        self.wake.set()
 
     async def _sweep(self, now: int) -> int:
         """Expire what waits past its time, whatever keeps its account from sending."""
@@ -144,6 +154,7 @@ class Dispatcher:
         self._swept = monotonic()
         if self.store.shared:
             await self.recover()
+            await self.breakers.exchange()
         stale = await self.store.ask(lambda conn: outbox_store.stale(conn, now))
         if not stale:
             return 0
@@ -176,6 +187,9 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._flushing is not None:
             await asyncio.wait([self._flushing], timeout=seconds)
+        for gate in self.gates.values():
+            if gate.turns is not None:
+                gate.turns.close()
 
     # -- one delivery ---------------------------------------------------------------------------------------------
 
@@ -186,7 +200,7 @@ class Dispatcher:
             note(attempt=row.attempt + 1, outcome=await self._carry_out(row, taken))
 
     async def _carry_out(self, row: Any, taken: float) -> str:
-        started, flight, gate = perf_counter(), Flight(), self.gates[row.account]
+        started, flight, gate = perf_counter(), Flight(hurried=True), self.gates[row.account]
         handler: Handler | None = None
         try:
             action = self.action_of(row)
@@ -261,6 +275,9 @@ class Dispatcher:
             sent_at = now - int(took * 1e6)
         if outcome.kind == "unauthorised":
             state, refund = "due", 1
+        elif outcome.free:
+            refund, due = 1, now + int((outcome.retry_after or 0) * 1e6)
+            state = "due"
         elif outcome.kind == "retry":
             pause = next_pause(self.schedules[row.account], tries, outcome.retry_after, self._chance)
             # What the vendor may have done and would do again, now that it forgets our key, is never simply dead.

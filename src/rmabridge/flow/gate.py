@@ -12,8 +12,13 @@ from typing import Final
 
 from ..abilities import Plugin, per_second
 from ..abilities.plugin import RATE
+from .turns import Draw, Turns
 
 SLACK: Final = 1.05  # calls that left a second apart may arrive a little closer
+
+
+def _nobody() -> None:
+    """Nobody else is to know."""
 
 
 @dataclass(slots=True)
@@ -32,14 +37,23 @@ class Gate:
     open_until: datetime | None = None
     left: deque[float] = field(default_factory=deque)
     order: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turns: Turns | None = None
+    moved: Callable[[], None] = _nobody
 
     @classmethod
-    def of(cls, plugin: Plugin, now: Callable[[], datetime]) -> Gate:
-        """The gate that the account's settings ask for."""
+    def of(cls, plugin: Plugin, now: Callable[[], datetime], draw: Draw | None = None) -> Gate:
+        """The gate that the account's settings ask for; with ``draw`` its rate is that of all processes together."""
         most, span = limit(plugin.rate) if plugin.rate else (0, 0.0)
         gate = cls(plugin.in_flight, most, span * SLACK, plugin.breaker, plugin.breaker_pause, now)
         gate.left = deque(maxlen=most)
+        if draw is not None and most:
+            gate.turns = Turns(draw, most, span * SLACK)
         return gate
+
+    @property
+    def probing(self) -> bool:
+        """Whether the breaker was open and one delivery alone may try."""
+        return self.open_until is not None and self.now() >= self.open_until
 
     def room(self) -> int:
         """How many more deliveries the account takes now: none while the breaker is open, then one alone as probe."""
@@ -47,9 +61,13 @@ class Gate:
             return 0 if self.busy or self.now() < self.open_until else 1
         room = self.in_flight - self.busy
         if self.most:
-            soon = monotonic() + 1.0 - self.span
-            room = min(room, self.most - sum(one > soon for one in self.left) - self.queued)
+            room = min(room, self._free(monotonic() + 1.0) - self.queued)
         return max(0, room)
+
+    def _free(self, soon: float) -> int:
+        if self.turns is not None:
+            return self.turns.free(soon)
+        return self.most - sum(one > soon - self.span for one in self.left)
 
     def enter(self) -> None:
         """A delivery begins."""
@@ -58,19 +76,25 @@ class Gate:
     def leave(self, well: bool | None) -> None:
         """A delivery ended: well, not well, or (None) without saying anything about the vendor's health."""
         self.busy -= 1
+        before = self.open_until
         if well:
             self.failures, self.open_until = 0, None
         elif well is False:
             self.failures += 1
             if self.failures >= self.threshold:
                 self.open_until = self.now() + self.pause
+        if self.open_until != before:
+            self.moved()
 
-    async def turn(self) -> None:
+    async def turn(self, hurried: bool = False) -> None:
         """Wait, first come first served, for a free place in the rate; every call of a delivery comes through here."""
         if not self.most:
             return
         self.queued += 1
         try:
+            if self.turns is not None:
+                await self.turns.take(hurried)
+                return
             async with self.order:
                 await asyncio.sleep(max(0.0, self._wait()))
                 self.left.append(monotonic())

@@ -21,6 +21,7 @@ from ..config import Bridge
 from ..errors import CommandError, ConfigError
 from .bulk import ignoring, many
 from .postgres import PATIENCE, Aside, PgWriter, address, engine, outage, waits_here
+from .rates import Drawn, draw
 from .store import Clock, Peek, Store, current, upgrade
 from .tables import LANES, inbox, lanes
 from .vault import store_keys
@@ -74,6 +75,7 @@ class PgStore(Store):
             raise ConfigError(f"[bridge] database: {self._settings.shown}: {_cause(error)}") from error
         self._engine, self._readers = engine(database), engine(database, alone=True)
         self._urgent = engine(database, size=1, urgent=True)
+        self._rates = engine(database, size=1, urgent=True)
         self._reading = self._readers.sync_engine
         self.reload_clock()
         self._version = 0
@@ -147,6 +149,16 @@ class PgStore(Store):
         async with self._engine.begin() as conn:
             await conn.run_sync(claim)
 
+    async def draw(self, account: str, want: int, most: int, counts: int) -> Drawn:
+        """In a short transaction of its own, because the others wait for it."""
+        try:
+            async with self._rates.begin() as conn:
+                return await conn.run_sync(lambda made: draw(made, account, want, most, counts))
+        except Exception as error:
+            if (away := outage(error)) is not None and away is not error:
+                raise away from error
+            raise
+
     def data_version(self) -> int:
         """Counts what others told."""
         return self._version
@@ -161,7 +173,7 @@ class PgStore(Store):
         await self.writer.close()
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
-        for one in (self._engine, self._urgent, self._readers):
+        for one in (self._engine, self._urgent, self._readers, self._rates):
             with suppress(Exception):
                 await one.dispose()
         with suppress(Exception):

@@ -22,6 +22,7 @@ from . import inbox, ops
 from .blobs import Blobs
 from .bulk import ignoring
 from .engine import Writer, sqlite_engine
+from .rates import Drawn
 from .tables import buyer_keys, cursors, micros
 from .vault import Vault, master_keys, store_keys
 
@@ -128,6 +129,10 @@ class Store(ABC):
     @abstractmethod
     def release(self, ids: Sequence[int]) -> Awaitable[None]:
         """These rows were not routed, and are not to blame."""
+
+    @abstractmethod
+    async def draw(self, account: str, want: int, most: int, counts: int) -> Drawn:
+        """Places in the account's rate, out of ``most`` of which each ``counts`` for so many microseconds."""
 
     @abstractmethod
     def data_version(self) -> int:
@@ -252,6 +257,10 @@ class SqliteStore(Store):
     async def lanes(self) -> AsyncIterator[None]:
         """All of them: nobody else routes."""
         yield None
+
+    async def draw(self, account: str, want: int, most: int, counts: int) -> Drawn:
+        """As many as are wanted: this process is alone, and its gates keep the rate."""
+        return Drawn(want, ())
 
     def data_version(self) -> int:
         """Changes when another process commits."""
