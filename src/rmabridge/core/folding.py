@@ -27,16 +27,23 @@ def stamp(event: Event) -> str:
 class Fold:
     """The changes of one event to one case."""
 
-    __slots__ = ("account", "case", "changes", "event", "stamp")
+    __slots__ = ("_stamp", "account", "case", "changes", "event")
 
     def __init__(self, case: Case, event: Event, account: str) -> None:
         self.case = case
         self.event = event
         self.account = account
-        self.stamp = stamp(event)
+        self._stamp = ""
         self.changes: dict[str, Any] = {}
         if event.at > case.updated_at:
             self.changes["updated_at"] = event.at
+
+    @property
+    def stamp(self) -> str:
+        """The event's stamp."""
+        if not self._stamp:
+            self._stamp = stamp(self.event)
+        return self._stamp
 
     def get(self, field: str) -> Any:
         """The field as this event has left it so far."""
@@ -77,9 +84,12 @@ class Fold:
 
     def add_refs(self, refs: Any) -> None:
         """Union of references, in a fixed order."""
+        named = tuple(refs)
+        if not named:
+            return
         known = {(one.kind, one.value, one.account): one for one in self.get("refs")}
         size = len(known)
-        for ref in refs:
+        for ref in named:
             if ref.kind is not RefKind.CASE:
                 known.setdefault((ref.kind, ref.value, ref.account), ref)
         if len(known) != size:

@@ -33,11 +33,10 @@ class Asked:
     review: Caller | None
     seconds: float = 0.0
     calls: int = 0
+    by: str = field(init=False)  # name and version, as they are stored beside what the policy said
 
-    @property
-    def by(self) -> str:
-        """Name and version, as they are stored beside what the policy said."""
-        return f"{self.name}@{self.policy.version}"
+    def __post_init__(self) -> None:
+        self.by = f"{self.name}@{self.policy.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ class Judge:
     policies: Sequence[Asked]
     needed: dict[str, None] = field(default_factory=dict)
     _hearing: dict[type[Any], list[Asked]] = field(default_factory=dict)
+    _later: dict[tuple[type[Any], str, type[Any]], frozenset[str]] = field(default_factory=dict)
 
     def lacking(self, case: Case) -> list[str]:
         """The facts that policies still wait for."""
@@ -98,6 +98,12 @@ class Judge:
         """The policies that need not be told what ``by`` ``said`` of ``event``: those that are asked of the event after
         it, and so see it on the case, and ``by`` where it knows.
         """
+        key = type(event), by, type(said)
+        if (found := self._later.get(key)) is None:
+            found = self._later[key] = self._found_later(event, by, said)
+        return found
+
+    def _found_later(self, event: Event, by: str, said: Event) -> frozenset[str]:
         names = [one.name for one in self.hearing(event) if type(said) not in one.policy.minds]
         found = names[names.index(by) + 1 :] if isinstance(said, STATES) and by in names else []
         knows = (one.name for one in self.policies if one.name == by and type(said) in one.policy.knows)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
-from ..abilities import Shop
+from ..abilities import Fact, Shop
 from ..model import EVENTS, Case, Event, Incident, Money, RefKind
 from ..registry import Registry
 from ..store import cases as case_store
@@ -20,13 +20,31 @@ from .batch import Batch
 MOST_EARLIER: Final = 5
 
 
+class Supplied(Mapping[str, Any]):
+    """The facts of one case, found when they are asked for."""
+
+    __slots__ = ("_case", "_facts", "_now", "_shop")
+
+    def __init__(self, facts: Facts, case: Case, shop: Shop, now: datetime) -> None:
+        self._facts, self._case, self._shop, self._now = facts, case, shop, now
+
+    def __getitem__(self, name: str) -> Any:
+        return self._facts.find(self._facts.declared[name], self._case, self._shop, self._now)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts.declared)
+
+    def __len__(self) -> int:
+        return len(self._facts.declared)
+
+
 class Facts:
     """Looks into the store and into the ``batch`` that is being computed."""
 
     def __init__(self, store: Store, registry: Registry) -> None:
         self.store = store
         self.batch = Batch(0)
-        self._facts = {fact.name: fact for one in registry.policies for fact in one.policy.facts}
+        self.declared = {fact.name: fact for one in registry.policies for fact in one.policy.facts}
         self._rates: dict[tuple[str, str, int, int], dict[str, int]] = {}
 
     def effect_taken(self, account: str, effect: str) -> bool:
@@ -51,21 +69,24 @@ class Facts:
 
     def supplied(self, case: Case, shop: Shop, now: datetime) -> Mapping[str, Any]:
         """The facts that the policies declared, for one case."""
-        if not self._facts:
-            return {}
-        found: dict[str, Any] = {}
-        for name, fact in self._facts.items():
-            if name == "buyer_history":
-                found[name] = list(case.previous)
-            elif name == "given":
-                found[name] = partial(self._given, case.id, micros(now - timedelta(hours=fact.hours or 24)))
-            elif name == "earlier":
-                found[name] = partial(self._cases, case.previous[:MOST_EARLIER])
-            elif name == "incidents":
-                found[name] = partial(self._incidents, shop.name)
-            elif name == "case_rate":
-                found[name] = self._rate(shop.name, fact.by or "issue", fact.hours or 24, now)
-        return found
+        return Supplied(self, case, shop, now)
+
+    def find(self, fact: Fact, case: Case, shop: Shop, now: datetime) -> Any:
+        """One of them."""
+        hours = fact.hours or 24
+        match fact.name:
+            case "buyer_history":
+                return list(case.previous)
+            case "given":
+                return partial(self._given, case.id, micros(now - timedelta(hours=hours)))
+            case "earlier":
+                return partial(self._cases, case.previous[:MOST_EARLIER])
+            case "incidents":
+                return partial(self._incidents, shop.name)
+            case "case_rate":
+                return self._rate(shop.name, fact.by or "issue", hours, now)
+            case _:
+                raise KeyError(fact.name)
 
     def _given(self, case_id: str, since: int, proposer: str, but: str = "") -> list[Money]:
         """What the proposer gives in all cases, this batch included; ``but`` is the action that is being judged."""

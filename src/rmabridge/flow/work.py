@@ -129,9 +129,9 @@ class Work(Books):
         """Fold the event and append it to the timeline; False for a timer of an older generation."""
         if isinstance(event, DeadlineReached) and not self._running(event):
             return False
-        refs = set(self.case.refs)
+        refs = self.case.refs
         self.case = reduce(self.case, event, account)
-        if len(self.case.refs) != len(refs):
+        if self.case.refs is not refs:
             self._new_keys([one for one in self.case.refs if one not in refs], account)
         self._append(event, account, by)
         self.news = self.news or not (isinstance(event, Settled) and event.action_type == Forward.kind)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select, text, tuple_, union_all, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, text, tuple_, union_all, update
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 
 from .bulk import adding, ignoring, many, rows_of
@@ -89,15 +90,24 @@ def add(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
 _CHANGE = update(outbox).where(
     outbox.c.case_id == bindparam("case"),
     outbox.c.key == bindparam("action"),
-    outbox.c.state.in_(bindparam("from_", expanding=True)),
 )
+
+
+@lru_cache(maxsize=64)
+def _changing(columns: tuple[str, ...], states: int) -> UpdateBase:
+    pending = or_(*(outbox.c.state == bindparam(f"from_{number}") for number in range(states)))
+    return _CHANGE.where(pending).values({one: bindparam(f"to_{one}") for one in columns})
 
 
 def change(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Change pending rows: ``case``, ``action`` (key), ``from_`` (states), ``values``. One that moved on stays."""
     for one in rows:
-        conn.execute(
-            _CHANGE.values(one["values"]), {"case": one["case"], "action": one["action"], "from_": list(one["from_"])}
+        named = {f"to_{name}": value for name, value in one["values"].items()}
+        states = {f"from_{number}": state for number, state in enumerate(one["from_"])}
+        many(
+            conn,
+            _changing(tuple(one["values"]), len(states)),
+            [{"case": one["case"], "action": one["action"], **states, **named}],
         )
 
 
