@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Self, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -19,10 +19,12 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from .abilities.shop import Shop
 from .errors import ConfigError
+from .wire.signing import standard_sign
 
 KINDS: Final = ("marketplaces", "helpdesks", "carriers", "channels", "services")
 # In the order in which they are asked: what a case is about, what is to be done, what is said, and last the judges.
@@ -93,6 +95,17 @@ class Bridge(BaseModel):
         "", pattern=r"^(https?://\S+)?$", description="OpenTelemetry collector (OTLP over HTTP); left out, no traces"
     )
     trace_calls: bool = Field(False, description="let calls to vendors carry the trace ('traceparent')")
+    tap: str = Field(
+        "",
+        pattern=r"^((https?://|file:)\S.*)?$",
+        description="a copy without personal data of what comes, what it means and what goes out: 'file:FILE' or an "
+        "address that takes JSON lines",
+    )
+    tap_secret: SecretStr | None = Field(
+        None, description="signing secret of a tap's address ('whsec_…'), as Standard Webhooks has it"
+    )
+    tap_size: int = Field(50 << 20, gt=0, description="bytes of a tap's file, before it is put aside")
+    tap_files: int = Field(5, ge=1, description="files of a tap that are kept aside")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
     most_waiting: int = Field(50_000, gt=0, description="events waiting to be routed; above it webhooks get 503")
     fetch_patience: timedelta = Field(timedelta(minutes=10), description="how long policies wait for fetched facts")
@@ -110,6 +123,22 @@ class Bridge(BaseModel):
         if not url.startswith(("sqlite:///", *POSTGRES)):
             raise ValueError("write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
         return url
+
+    @model_validator(mode="after")
+    def _signed_tap(self) -> Self:
+        if self.tap.startswith("http"):
+            try:
+                standard_sign(
+                    self.tap_secret.get_secret_value() if self.tap_secret else "", "tap", datetime.now(UTC), b""
+                )
+            except ValueError as error:
+                raise ValueError(f"tap_secret: {error}; what an address gets is signed") from error
+        return self
+
+    @property
+    def home(self) -> Path:
+        """Where relative paths start."""
+        return self._home
 
     @property
     def shared(self) -> bool:

@@ -58,6 +58,7 @@ class Batch:
     buyers: dict[bytes, str] = field(default_factory=dict)
     earlier: dict[bytes, list[str]] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
+    told: list[tuple[Event, str, str]] = field(default_factory=list)
 
     def settle(self, row: Row, case_id: str | None, note: str | None = None, state: str = "done") -> None:
         """The row is routed."""

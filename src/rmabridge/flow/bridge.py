@@ -32,6 +32,7 @@ from .lookup import Lookup
 from .metrics import Metrics
 from .pollers import Pollers
 from .router import Router
+from .tap import tap_of
 from .timers import Timers, Watchdog
 from .traces import Traces, traces_of
 
@@ -82,6 +83,7 @@ class Running:
         self.lookup = Lookup(self.dispatcher)
         self.timers = Timers(self.store, settings, self.metrics)
         self.pollers = Pollers(self.store, self.registry, self.intake, self.dispatcher)
+        self.tap = self.intake.tap = self.router.tap = self.dispatcher.tap = tap_of(settings, self.store, self.metrics)
         self._connect()
         await self.dispatcher.recover()
         await self._listen()
@@ -109,6 +111,7 @@ class Running:
             *(one for role in ROLES if role in self.roles for one in of[role]),
             self.timers.watch,
             self.watchdog.run,
+            *([self.tap.run] if self.tap.on else []),
         ]
 
     def _warm(self) -> None:
@@ -179,6 +182,7 @@ class Running:
         for client in self.dispatcher.clients.values():
             await client.aclose()
         await self.sessions.close()
+        await self.tap.close()
         await self.store.close()
         await asyncio.to_thread(self.traces.close)
 

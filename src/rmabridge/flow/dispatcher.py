@@ -34,6 +34,7 @@ from .client import Flight, Sessions, exchange
 from .files import Files
 from .gate import Gate
 from .metrics import Metrics
+from .tap import NO_TAP
 from .tokens import StoredTokens
 from .traces import OFF, Traces
 
@@ -74,7 +75,7 @@ class Dispatcher:
         traces: Traces = OFF,
     ) -> None:
         self.store, self.registry, self.sessions, self.metrics = store, registry, sessions, metrics
-        self.traces = traces
+        self.traces, self.tap = traces, NO_TAP
         self.me = store.me
         self.wake = asyncio.Event()
         draws = {name: partial(store.draw, name) if store.shared else None for name in registry.accounts}
@@ -201,7 +202,7 @@ class Dispatcher:
 
     async def _carry_out(self, row: Any, taken: float) -> str:
         started, flight, gate = perf_counter(), Flight(hurried=True), self.gates[row.account]
-        handler: Handler | None = None
+        action, handler = None, None
         try:
             action = self.action_of(row)
             handler = self.registry.handler(row.account, action) if action else None
@@ -218,6 +219,7 @@ class Dispatcher:
         self.metrics.delivery_seconds.labels(row.account).observe(took)
         if outcome.kind == "unauthorised":
             await self._pause_account(row.account, outcome)
+        self.tap.went(row.account, action, flight, case=row.case_id, type=row.type, outcome=outcome.kind, took=took)
         self._end(self._ending(row, outcome, flight, took, handler))
         return outcome.kind
 

@@ -19,6 +19,7 @@ from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store.store import Store
 from .metrics import Metrics
+from .tap import NO_TAP
 from .traces import OFF, Traces
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Intake:
         traces: Traces = OFF,
     ) -> None:
         self.store, self.registry, self.settings, self.metrics = store, registry, settings, metrics
-        self.lend, self.traces = lend, traces
+        self.lend, self.traces, self.tap = lend, traces, NO_TAP
         self._learning: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._learned: dict[str, _Rate] = {}
         self.on_written: list[Callable[[], None]] = []
@@ -133,6 +134,7 @@ class Intake:
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await future
+        self.tap.came(account, body)
         (self._accepted.get(account) or self.metrics.accepted.labels(account)).inc()
 
     def row(self, account: str, body: bytes, receipt: Receipt | Item, now: datetime, kind: str) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Metrics:
         self.policy_seconds = Counter(
             "rmabridge_policy_seconds_total", "Time spent in each policy", ["policy"], registry=made
         )
+        self.tap_dropped = Counter("rmabridge_tap_dropped_total", "Copies that the tap could not write", registry=made)
         self.loop_lag = Gauge("rmabridge_loop_lag_seconds", "How late the event loop runs", registry=made)
 
     def routed(self, batch: Batch) -> None:

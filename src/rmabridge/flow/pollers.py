@@ -143,8 +143,8 @@ class Pollers:
         items = [
             self.intake.row(name, one.body, Receipt(one.id, one.lane, one.meta), now, "poll") for one in page.items
         ]
-        for one in items:
-            one.pop("_nonce")
+        for row_ in items:
+            row_.pop("_nonce")
         pause = timedelta() if page.more else plugin.poll_every if kind == "poll" else plugin.reconcile_every
         ended = kind == "reconcile" and not page.more
         values = {"cursor": None if ended else page.cursor, "due_at": at + _micros(pause or timedelta()), "cause": None}
@@ -155,6 +155,8 @@ class Pollers:
             ops.resolve_alert(conn, f"{kind}:{name}", at)
 
         await self.store.write(commit)
+        for one in page.items:
+            self.intake.tap.came(name, one.body)
         for tell in self.on_written:
             tell()
         if kind == "poll" and isinstance(plugin, Polls):

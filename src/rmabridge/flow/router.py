@@ -31,6 +31,7 @@ from .facts import Facts
 from .loader import Loader
 from .matching import Matcher
 from .metrics import Metrics
+from .tap import NO_TAP
 from .traces import OFF, Traces
 from .world import World
 from .writing import park, write
@@ -57,7 +58,7 @@ class Router:
         traces: Traces = OFF,
     ) -> None:
         self.store, self.registry, self.settings, self.metrics = store, registry, settings, metrics
-        self.traces, self.judge = traces, Judge(registry.policies)
+        self.traces, self.judge, self.tap = traces, Judge(registry.policies), NO_TAP
         self.wake = asyncio.Event()
         self.on_written: list[Callable[[], None]] = []
         self.facts = Facts(store, registry)
@@ -156,6 +157,8 @@ class Router:
         for work in batch.works.values():
             work.version += work.dirty
             self.loader.remember(work)
+        for event, account, case in batch.told:
+            self.tap.meant(account, event, case)
         self.metrics.routed(batch)
         for tell in self.on_written:
             tell()
@@ -306,6 +309,8 @@ class Router:
                 batch.by_mark.setdefault(one["k"], []).insert(0, work.case.id)
         if key is not None:
             batch.seen.add(key)
+        if self.tap.on:
+            batch.told.append((event, row.account, work.case.id))
         return work.case.id
 
     def _write(self, conn: Connection, batch: Batch) -> None:

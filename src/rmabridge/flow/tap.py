@@ -1,0 +1,194 @@
+"""The wire tap: what came in, what it meant and what went out, without anything personal, to a file or an address.
+
+It is told and never asked: what it cannot write away in time is dropped and counted, and holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from uuid import uuid4
+
+import aiohttp
+import structlog
+from pydantic_core import to_json
+
+from ..core.shapes import Mark, shape, shape_of
+from ..model import Action, Event
+from ..wire.signing import standard_sign
+
+if TYPE_CHECKING:
+    from ..config import Bridge
+    from ..store.store import Store
+    from .client import Flight
+    from .metrics import Metrics
+
+log = structlog.get_logger("tap")
+MOST: Final = 10_000
+TOGETHER: Final = 200
+PAUSE: Final = 0.5
+AWAY: Final = 5.0
+FILE: Final = "file:"
+Entry = tuple[datetime, str, str, Any, dict[str, Any]]
+
+
+class Writes(Protocol):
+    """Where lines go."""
+
+    async def write(self, lines: Sequence[bytes]) -> None:
+        """All of them, or raise."""
+
+    async def close(self) -> None:
+        """Nothing more comes."""
+
+
+class Tap:
+    """Takes copies in memory, and writes them away beside everything else."""
+
+    def __init__(
+        self, to: Writes | None, mark: Mark, now: Callable[[], datetime], dropped: Callable[[int], None]
+    ) -> None:
+        self._to, self._mark, self._now, self._dropped = to, mark, now, dropped
+        self._queue: deque[Entry] = deque()
+        self.on = to is not None
+
+    def came(self, account: str, body: bytes) -> None:
+        """A webhook, or an item that was polled, is on disk."""
+        self._tell("received", account, body, {})
+
+    def meant(self, account: str, event: Event, case: str) -> None:
+        """An event is on its case."""
+        self._tell("event", account, event, {"case": case})
+
+    def went(self, account: str, action: Action | None, flight: Flight, **facts: Any) -> None:
+        """An action was carried out, or was not; of the last call the method, the host and the answer's status."""
+        if self.on and flight.request is not None:
+            facts |= {"method": flight.request.method, "host": flight.request.url.host}
+            facts["status"] = flight.response.status_code if flight.response else None
+        self._tell("call", account, action, facts)
+
+    def _tell(self, what: str, account: str, content: Any, facts: dict[str, Any]) -> None:
+        if not self.on:
+            return
+        if len(self._queue) >= MOST:
+            self._dropped(1)
+        else:
+            self._queue.append((self._now(), what, account, content, facts))
+
+    async def run(self) -> None:
+        """Write away what was told, until the end."""
+        while self._to is not None:
+            if not await self._some():
+                await asyncio.sleep(PAUSE)
+
+    async def _some(self) -> int:
+        taken = [self._queue.popleft() for _ in range(min(TOGETHER, len(self._queue)))]
+        if not taken or self._to is None:
+            return 0
+        lines = await asyncio.to_thread(lambda: [self._line(*one) for one in taken])
+        try:
+            await self._to.write(lines)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the bridge goes on without its tap
+            self._dropped(len(lines))
+            log.warning("the tap could not be written; what comes meanwhile is dropped", cause=type(error).__name__)
+            await asyncio.sleep(AWAY)
+        return len(taken)
+
+    def _line(self, at: datetime, what: str, account: str, content: Any, facts: dict[str, Any]) -> bytes:
+        shown = {} if content is None else {"body": _shown(content, self._mark)}
+        return to_json({"at": at, "what": what, "account": account, **facts, **shown})
+
+    async def close(self) -> None:
+        """Write what is left, if that works at once."""
+        if self._to is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AWAY / 2):
+                while await self._some():
+                    pass
+        self._dropped(len(self._queue))
+        self._queue.clear()
+        await self._to.close()
+
+
+def _shown(content: Any, mark: Mark) -> Any:
+    if isinstance(content, bytes):
+        return shape_of(content, mark)
+    return shape(content.model_dump(mode="json", by_alias=True, exclude_none=True), mark)
+
+
+class Rotated:
+    """A file that is put aside (``tap.jsonl.1`` and so on) when it has grown to its size."""
+
+    def __init__(self, path: Path, most: int, kept: int) -> None:
+        self.path, self.most, self.kept = path, most, kept
+
+    async def write(self, lines: Sequence[bytes]) -> None:
+        """In a thread."""
+        await asyncio.to_thread(self._write, b"".join(one + b"\n" for one in lines))
+
+    def _write(self, text: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and self.path.stat().st_size + len(text) > self.most:
+            for number in range(self.kept, 0, -1):
+                older = self._older(number - 1)
+                if older.exists():
+                    older.replace(self._older(number))
+        with self.path.open("ab") as file:
+            file.write(text)
+
+    def _older(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
+
+    async def close(self) -> None:
+        """It is closed after each writing."""
+
+
+class Posted:
+    """An address that gets lines as a body of JSON lines, signed as Standard Webhooks are."""
+
+    def __init__(self, url: str, secret: str, now: Callable[[], datetime]) -> None:
+        self.url, self._secret, self._now = url, secret, now
+        self._session: aiohttp.ClientSession | None = None
+
+    async def write(self, lines: Sequence[bytes]) -> None:
+        """One request."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=AWAY))
+        body = b"\n".join(lines) + b"\n"
+        headers = standard_sign(self._secret, f"tap_{uuid4().hex}", self._now(), body)
+        headers["Content-Type"] = "application/x-ndjson"
+        async with self._session.post(self.url, data=body, headers=headers, allow_redirects=False) as answer:
+            if answer.status >= 300:
+                raise ConnectionError(f"HTTP {answer.status}")
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            await self._session.close()
+
+
+NO_TAP: Final = Tap(None, str, datetime.now, lambda _: None)
+
+
+def tap_of(settings: Bridge, store: Store, metrics: Metrics) -> Tap:
+    """As the settings say."""
+    if not settings.tap:
+        return NO_TAP
+
+    def mark(text: str) -> str:
+        return f"#{store.vault.mark('tap', '', text).hex()[:12]}"
+
+    to: Writes
+    if settings.tap.startswith(FILE):
+        to = Rotated(settings.home / settings.tap.removeprefix(FILE), settings.tap_size, settings.tap_files)
+    else:
+        to = Posted(
+            settings.tap, settings.tap_secret.get_secret_value() if settings.tap_secret else "", store.clock.now
+        )
+    return Tap(to, mark, store.clock.now, metrics.tap_dropped.inc)
