@@ -65,8 +65,7 @@ class Reader:
         data = read_object(data.encode("utf-8", "replace")) if isinstance(data, str) else data
         if not isinstance(data, dict):
             raise Malformed("a message holds no data")
-        facts = pushed(data)
-        if not facts.id or number(data.get("shop_id")) not in ("", self.shop):
+        if number(data.get("shop_id")) not in ("", self.shop) or not (facts := pushed(data)).id:
             return
         told = RequestStatus(known[tag]) if known[tag] else facts.status
         if tag == _CHANGED_MIND:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -13,11 +12,11 @@ from typing import Any, Final
 from rmabridge.model import Issue, Money, RequestStatus
 from rmabridge.wire.amounts import minor
 from rmabridge.wire.bodies import dig, dump_json, text
+from rmabridge.wire.ids import digits
 from rmabridge.wire.times import CHINA, maybe_instant
 
 YUAN: Final = "CNY"
 OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED, RequestStatus.DECLINED})
-_ID = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 @cache
@@ -29,30 +28,33 @@ def table(name: str) -> dict[str, Any]:
 
 def code(value: Any) -> str:
     """A code as text, else nothing; it comes as a number or as digits."""
-    whole = isinstance(value, int | str) and not isinstance(value, bool)
-    return str(value) if whole and _ID.fullmatch(str(value)) else ""
+    return digits(value)
 
 
 def number(*values: Any) -> str:
     """The first of these that is an id; zero names nothing."""
-    return next((digits for one in values if (digits := code(one)).strip("0")), "")
+    for one in values:
+        if (found := digits(one)).strip("0"):
+            return found
+    return ""
 
 
 def fen(value: Any) -> Money | None:
     """An amount, which Doudian counts in fen wherever it stands."""
-    digits = code(value)
-    return minor(digits, YUAN) if digits else None
+    found = digits(value)
+    return minor(found, YUAN) if found else None
 
 
 def pieces(value: Any) -> int:
     """A count of pieces."""
-    digits = number(value)
-    return int(digits) if digits and len(digits) < 7 else 1
+    found = number(value)
+    return int(found) if found and len(found) < 7 else 1
 
 
 def moment(node: Any, *names: str) -> datetime | None:
     """The latest of these times that the object carries: Unix seconds, or a text of Beijing's without a zone."""
-    return max((at for name in names if (at := maybe_instant(dig(node, name), CHINA))), default=None)
+    told = [node[name] for name in names if name in node] if isinstance(node, dict) else []
+    return max((at for one in told if (at := maybe_instant(one, CHINA))), default=None)
 
 
 def rows(node: Any, *path: str) -> Iterator[dict[str, Any]]:

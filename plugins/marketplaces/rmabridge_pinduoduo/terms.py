@@ -14,12 +14,12 @@ from rmabridge.errors import Rejected
 from rmabridge.model import CaseKind, Issue, Money, RequestStatus
 from rmabridge.wire.amounts import maybe_major, minor
 from rmabridge.wire.bodies import dig, text
+from rmabridge.wire.ids import digits
 from rmabridge.wire.times import CHINA, maybe_instant
 
 YUAN: Final = "CNY"
 OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED, RequestStatus.DECLINED})
 Unit = Literal["fen", "yuan"]
-_ID = re.compile(r"[0-9]{1,20}", re.ASCII)
 _ORDER = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
 
 
@@ -32,8 +32,7 @@ def table(name: str) -> dict[str, Any]:
 
 def code(value: Any) -> str:
     """An id or a code as text, else nothing; it comes as a number or as digits."""
-    whole = isinstance(value, int | str) and not isinstance(value, bool)
-    return str(value) if whole and _ID.fullmatch(str(value)) else ""
+    return digits(value)
 
 
 def number(value: Any) -> str | None:
@@ -62,20 +61,23 @@ def yuan(value: Any) -> Money | None:
 
 def amount(value: Any, unit: Unit) -> Money | None:
     """An amount of the detail, which does not say its unit."""
-    if unit == "yuan" or not (digits := code(value)):
+    if unit == "yuan" or not (found := digits(value)):
         return yuan(value) if unit == "yuan" else None
-    return minor(digits, YUAN)
+    return minor(found, YUAN)
 
 
 def pieces(value: Any) -> int:
     """A count of pieces."""
-    digits = code(value)
-    return int(digits) if digits and len(digits) < 7 else 1
+    found = digits(value)
+    return int(found) if found and len(found) < 7 else 1
 
 
 def moment(node: Any, *names: str) -> datetime | None:
     """The first of these times that the object carries; texts are Beijing's, without a zone."""
-    return next((at for name in names if (at := maybe_instant(dig(node, name), CHINA))), None)
+    for name in names if isinstance(node, dict) else ():
+        if at := maybe_instant(node.get(name), CHINA):
+            return at
+    return None
 
 
 def rows(node: Any, *path: str) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from rmabridge.model import Issue, Money, RequestStatus
 from rmabridge.wire.amounts import maybe_major
 from rmabridge.wire.bodies import dig
+from rmabridge.wire.ids import digits
 from rmabridge.wire.times import maybe_instant
 
 RECONCILED: Final = "reconcile/order"
@@ -49,7 +50,9 @@ _SNAKE = re.compile(r"_([a-z0-9])")
 
 def number(value: Any) -> str | None:
     """The digits of an id, whether it came as a number, as digits or as ``gid://shopify/Order/9001``."""
-    found = _ID.fullmatch(str(value)) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    if plain := digits(value):
+        return plain
+    found = _ID.fullmatch(value) if isinstance(value, str) else None
     return found[1] if found else None
 
 

@@ -28,14 +28,15 @@ def plain(nick: Any) -> str | None:
 
 
 def buyer(node: Any, locale: str | None) -> Buyer:
-    """Who bought: the open id names them, masked numbers are kept as they are and never dialled."""
-    return Buyer(
-        id=text(dig(node, "buyer_open_uid")) or text(dig(node, "ouid")),
-        name=plain(dig(node, "buyer_nick")),
-        phone=text(dig(node, "receiver_mobile")) or text(dig(node, "receiver_phone")),
-        locale=locale,
-        address=_address(node),
-    )
+    """Who bought, and where the goods went; masked numbers are kept as they are and never dialled."""
+    phone = text(dig(node, "receiver_mobile")) or text(dig(node, "receiver_phone"))
+    return named(node, locale, phone=phone, address=_address(node))
+
+
+def named(node: Any, locale: str | None, **more: Any) -> Buyer:
+    """The buyer, whom the open id names, and what more is known."""
+    id_ = text(dig(node, "buyer_open_uid")) or text(dig(node, "ouid"))
+    return Buyer(id=id_, name=plain(dig(node, "buyer_nick")), locale=locale, **more)
 
 
 def parcel(waybill: Any, company: Any, **facts: Any) -> Parcel | None:

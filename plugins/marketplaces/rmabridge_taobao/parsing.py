@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from mimetypes import guess_type
 from typing import Any, Final
 
@@ -31,10 +32,11 @@ from rmabridge.model import (
 )
 from rmabridge.wire.bodies import dig, read_object, text
 
-from .orders import buyer, order, parcel, parcels, plain
+from .orders import buyer, named, order, parcel, parcels, plain
 from .terms import OPEN, OURS, issue, kind, moment, number, rows, status, table, whole, word, yuan
 
 _CHANGED_MIND: Final = "taobao_refund_RefundBuyerModifyAgreement"
+_LONGEST_ENDING: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Reader:
     def who(self, node: Any) -> Buyer:
         """The buyer, reached in the refund's thread."""
         id_ = number(dig(node, "refund_id"))
-        return buyer(node, self.locale).model_copy(update={"thread": id_, "address": None, "phone": None})
+        return named(node, self.locale, thread=id_)
 
     def changed(self, node: dict[str, Any], when: datetime, now: RequestStatus) -> RequestChanged:
         """Where the refund stands, and until when the seller must act."""
@@ -166,9 +168,9 @@ class Reader:
     def thread(self, node: dict[str, Any], messages: list[dict[str, Any]]) -> Iterator[MessageReceived]:
         """What the buyer and Taobao's people wrote in the refund's thread, with their pictures."""
         seen: set[str] = set()
-        refs, who = self.refs(node), self.who(node)
+        refs, who, roles = self.refs(node), self.who(node), table("roles")
         for one in messages:
-            id_, author = number(one.get("id")), table("roles").get(str(one.get("owner_role")))
+            id_, author = number(one.get("id")), roles.get(str(one.get("owner_role")))
             at = moment(one, "created") or moment(node, "modified", "created")
             if not id_ or not author or not at or id_ in seen:
                 continue
@@ -216,7 +218,11 @@ def pictures(id_: str, node: dict[str, Any]) -> Iterator[Attachment]:
     """The pictures of a message; addresses may come without their scheme."""
     for place, one in enumerate(rows(node, "pic_urls", "pic_url"), 1):
         if url := text(one.get("url")):
-            whole_url = f"https:{url}" if url.startswith("//") else url
-            media = guess_type(whole_url.partition("?")[0])[0] or "image/jpeg"
+            media = _media_type(url.partition("?")[0].rpartition(".")[2][:_LONGEST_ENDING])
             name = f"{id_}-{place}.{media.partition('/')[2]}"
-            yield Attachment(name=name, media_type=media, url=whole_url)
+            yield Attachment(name=name, media_type=media, url=f"https:{url}" if url.startswith("//") else url)
+
+
+@lru_cache(maxsize=64)
+def _media_type(ending: str) -> str:
+    return guess_type(f"picture.{ending}")[0] or "image/jpeg"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -14,13 +13,13 @@ from zoneinfo import ZoneInfo
 from rmabridge.model import CaseKind, Issue, Money, RequestStatus
 from rmabridge.wire.amounts import maybe_major
 from rmabridge.wire.bodies import dig
+from rmabridge.wire.ids import digits
 from rmabridge.wire.times import CHINA, maybe_instant
 
 YUAN: Final = "CNY"
 OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED, RequestStatus.DECLINED})
 # In these the clock that Taobao shows is the seller's.
 OURS: Final = frozenset({"WAIT_SELLER_AGREE", "WAIT_SELLER_CONFIRM_GOODS"})
-_ID = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 @cache
@@ -32,14 +31,13 @@ def table(name: str) -> dict[str, Any]:
 
 def number(value: Any) -> str | None:
     """An id as text; Taobao writes it as a number or as digits."""
-    whole = isinstance(value, int | str) and not isinstance(value, bool)
-    return str(value) if whole and _ID.fullmatch(str(value)) else None
+    return digits(value) or None
 
 
 def whole(value: Any, default: int = 1) -> int:
     """A count of pieces."""
-    digits = number(value)
-    return int(digits) if digits and len(digits) < 7 else default
+    found = digits(value)
+    return int(found) if found and len(found) < 7 else default
 
 
 def word(value: Any) -> str:
@@ -54,7 +52,10 @@ def yuan(value: Any) -> Money | None:
 
 def moment(node: Any, *names: str) -> datetime | None:
     """The first of these times that the object carries; they are Beijing's, without a zone."""
-    return next((at for name in names if (at := maybe_instant(dig(node, name), CHINA))), None)
+    for name in names if isinstance(node, dict) else ():
+        if at := maybe_instant(node.get(name), CHINA):
+            return at
+    return None
 
 
 def stamp(at: datetime, **back: float) -> str:

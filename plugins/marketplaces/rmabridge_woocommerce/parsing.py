@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,17 +27,17 @@ from rmabridge.model import (
 )
 from rmabridge.wire.amounts import maybe_major
 from rmabridge.wire.bodies import dig, text
+from rmabridge.wire.ids import digits
 from rmabridge.wire.times import maybe_instant
 
 Meaning = Literal["return", "refund", "exchange", "approved", "declined", "cancelled"]
 ASKED: Final = {"return": CaseKind.RETURN, "refund": CaseKind.REFUND, "exchange": CaseKind.EXCHANGE}
-_ID = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 def number(given: Any) -> str | None:
     """An id of theirs; zero stands for none."""
-    found = str(given) if isinstance(given, int | str) and not isinstance(given, bool) else ""
-    return found if _ID.fullmatch(found) and found.strip("0") else None
+    found = digits(given)
+    return found if found.strip("0") else None
 
 
 def utc(node: Any, name: str) -> datetime | None:

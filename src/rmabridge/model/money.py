@@ -37,12 +37,6 @@ class Money(BaseModel):
             raise ValueError("amount: a float is not money; give a decimal string or an int")
         return given
 
-    @model_validator(mode="after")
-    def _finite(self) -> Self:
-        if not self.amount.is_finite():
-            raise ValueError(f"amount: {self.amount} is not an amount")
-        return self
-
     @classmethod
     def of(cls, text: str) -> Self:
         """Read ``"500.01 CNY"``."""

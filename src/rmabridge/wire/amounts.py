@@ -13,6 +13,7 @@ _DIGITS: Final = 24
 _PLAIN = re.compile(rf"[+-]?[0-9]{{1,{_DIGITS}}}(\.[0-9]{{1,{_DIGITS}}})?")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3}){1,6}(\.[0-9]{1,24})?")
 # What many Chinese systems write for the yuan.
+_NUMBERS: Final = (int, Decimal)
 _ALIASES: Final = {"RMB": "CNY"}
 
 
@@ -22,9 +23,12 @@ def _currency(code: str) -> str:
 
 
 def _decimal(value: str | int | Decimal) -> Decimal:
-    if isinstance(value, bool | float) or not isinstance(value, str | int | Decimal):
+    if isinstance(value, str):
+        number = _read(value)
+    elif isinstance(value, _NUMBERS) and not isinstance(value, bool):
+        number = Decimal(value)
+    else:
         raise ValueError(f"{type(value).__name__} is not money; give a decimal string or an int")
-    number = _read(value) if isinstance(value, str) else Decimal(value)
     if not number.is_finite() or (number and abs(number.adjusted()) >= _DIGITS):
         raise ValueError("not an amount of money")
     return number

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from email.message import Message
 from email.parser import BytesHeaderParser
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
@@ -71,7 +72,7 @@ def _deeper(value: Any, depth: int) -> bool:
 def read_json(raw: bytes, *, depth: int = DEPTH) -> Any:
     """JSON with exact numbers: whole ones are ``int``, others ``Decimal``; of equal keys the last counts."""
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.removeprefix(codecs.BOM_UTF8).decode()
         value = _DECODER.decode(_whole_escapes(text) if _SURROGATE.search(raw) else text)
     except (ValueError, InvalidOperation, RecursionError) as error:
         raise Malformed("the body is not JSON") from error
@@ -89,6 +90,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
+@lru_cache(maxsize=32)
 def _charset(name: str) -> str:
     try:
         known = codecs.lookup(name).name
@@ -235,11 +237,17 @@ def text(value: Any) -> str | None:
 def dig(value: Any, *path: str | int) -> Any:
     """What lies at the path of keys and indexes; None where the path ends early."""
     for step in path:
-        # An exact type first: asking whether something is a Mapping costs more than all the rest.
-        if type(value) is dict or isinstance(value, Mapping):
+        # Exact types first: asking whether something is a Mapping costs more than all the rest.
+        if type(value) is dict:
             value = value.get(step)
-        elif isinstance(value, list) and isinstance(step, int) and -len(value) <= step < len(value):
+        elif value is None or type(value) is str:
+            return None
+        elif isinstance(value, list):
+            if not isinstance(step, int) or not -len(value) <= step < len(value):
+                return None
             value = value[step]
+        elif isinstance(value, Mapping):
+            value = value.get(step)
         else:
             return None
     return value

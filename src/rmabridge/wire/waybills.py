@@ -40,7 +40,8 @@ class Guess:
 
 def normalise(number: str) -> str:
     """The number's one spelling: no spaces or hyphens, upper case, half-width; leading zeros stay."""
-    return _NOISE.sub("", number.translate(_HALF_WIDTH)).upper()
+    plain = number if number.isascii() else number.translate(_HALF_WIDTH)
+    return (plain if plain.isalnum() else _NOISE.sub("", plain)).upper()
 
 
 def _weighted(digits: Iterable[int], weights: Iterable[int]) -> int:
