@@ -80,9 +80,12 @@ def _known(route: Route) -> Known | None:
 
 def _meaning(route: Route) -> tuple[ParcelStatus, ParcelException | None]:
     """What a node means; the remark is asked last."""
-    known, said = _known(route), vocabulary.hint(route.remark or "")
+    known = _known(route)
+    if known and (known.exception or known.status not in UNCLEAR):
+        return known.status, known.exception
+    said = vocabulary.hint(route.remark or "")
     if known:
-        return known.status, known.exception or (said if known.status in UNCLEAR else None)
+        return known.status, said
     if said is ParcelException.RETURNING:
         return ParcelStatus.RETURNING, said
     return (ParcelStatus.EXCEPTION if said else ParcelStatus.IN_TRANSIT), said
@@ -126,12 +129,12 @@ def news(body: bytes) -> list[ParcelSeen]:
     """
     events: dict[str, ParcelSeen] = {}
     for route in Push.model_validate({"routes": pushed(body)}).routes:
-        waybill = normalise(route.mailno or "")
-        if waybill and route.at:
+        waybill, at = normalise(route.mailno or ""), route.at
+        if waybill and at:
             said = digest_hex((route.remark or "").encode())[:12]
-            key = f"sf:{waybill}:{route.at.isoformat()}:{route.opCode or ''}:{said}"
+            key = f"sf:{waybill}:{at.isoformat()}:{route.opCode or ''}:{said}"
             refs = (Ref(kind=RefKind.WAYBILL, value=waybill),)
-            events[key] = ParcelSeen(key=key, at=route.at, refs=refs, parcel=parcel(waybill, [route]))
+            events[key] = ParcelSeen(key=key, at=at, refs=refs, parcel=parcel(waybill, [route]))
     return list(events.values())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from rmabridge.model import Address, Buyer, Money, Order, OrderLine, OrderSeen, Ref, RefKind
@@ -61,14 +60,14 @@ def money(node: Any) -> Money | None:
 
 def _lines(listed: Any) -> Iterator[OrderLine]:
     for one in listed if isinstance(listed, list) else ():
-        if id_ := text(dig(one, "OrderItemId")):
-            pieces = whole(dig(one, "QuantityOrdered"))
+        if isinstance(one, dict) and (id_ := text(one.get("OrderItemId"))):
+            pieces, paid = whole(one.get("QuantityOrdered")), money(one.get("ItemPrice"))
             yield OrderLine(
                 id=id_,
-                sku=text(dig(one, "SellerSKU")),
-                title=text(dig(one, "Title")) or "",
+                sku=text(one.get("SellerSKU")),
+                title=text(one.get("Title")) or "",
                 quantity=pieces,
-                price=_each(money(dig(one, "ItemPrice")), pieces),
+                price=paid.each(pieces) if paid else None,
             )
 
 
@@ -76,14 +75,6 @@ def whole(value: Any, default: int = 1) -> int:
     """A count of pieces."""
     digits = str(value)
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 7 else default
-
-
-def _each(paid: Money | None, pieces: int) -> Money | None:
-    """What one piece cost; unknown where that is no whole number of cents."""
-    if paid is None or pieces < 1:
-        return None
-    each = Money(amount=paid.amount / Decimal(pieces), currency=paid.currency).rounded()
-    return each if each.amount * pieces == paid.amount else None
 
 
 def _address(node: Any) -> Address | None:

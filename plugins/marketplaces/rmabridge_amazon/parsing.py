@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from rmabridge.model import (
     Event,
     Issue,
     Line,
+    Money,
     Noted,
     Parcel,
     ParcelSeen,
@@ -38,6 +40,8 @@ from .notes import Note, folded, id_of
 from .orders import buyer, order, order_seen, whole
 
 Row = dict[str, str]
+_DAY = re.compile(r"([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})")
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED})
 
 
@@ -153,10 +157,11 @@ def _plain(told: str | None) -> str:
 
 def _day(told: str | None) -> datetime | None:
     """``10-Jul-2025`` or a date in any other common form; Amazon gives no hour."""
-    if at := maybe_instant(told, "UTC"):
-        return at
+    found = _DAY.fullmatch(told or "")
+    if not found or found[2].lower() not in _MONTHS:
+        return maybe_instant(told, "UTC")
     try:
-        return datetime.strptime(told or "", "%d-%b-%Y").replace(tzinfo=UTC)
+        return datetime(int(found[3]), _MONTHS.index(found[2].lower()) + 1, int(found[1]), tzinfo=UTC)
     except ValueError:
         return None
 
@@ -207,7 +212,7 @@ def _refund(rows: list[Row], id_: str, refs: tuple[Ref, ...], at: datetime) -> I
     """What Amazon says was paid back so far."""
     paid = [one for row in rows if (one := maybe_major(row.get("refunded"), row.get("currency"))) and one.amount > 0]
     if paid and len({one.currency for one in paid}) == 1:
-        total = sum(paid[1:], paid[0])
+        total = Money.total(paid)
         yield RefundSeen(
             key=f"return:{id_}:refunded:{total.amount:f}", at=at, refs=refs, refund=f"{id_}:refund", amount=total
         )

@@ -99,8 +99,10 @@ class Feeding(Calls, ReceivesWebhooks, Reconciles):
         if not isinstance(body, dict):
             raise Malformed("the body is neither a batch of messages nor a listed request")
         if isinstance(told := body.get("detail"), dict):
-            return self.reader.full(detailed(told), at) if detailed(told).id else ()
-        return self.reader.request(listed(body), at) if listed(body).id else ()
+            facts = detailed(told)
+            return self.reader.full(facts, at) if facts.id else ()
+        facts = listed(body)
+        return self.reader.request(facts, at) if facts.id else ()
 
     def samples(self) -> tuple[str, ...]:
         """The names that ``sample`` knows."""

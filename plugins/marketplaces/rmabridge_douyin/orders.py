@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, Final
 
-from rmabridge.model import Address, Buyer, Money, Order, OrderLine, Parcel
+from rmabridge.model import Address, Buyer, Order, OrderLine, Parcel
 from rmabridge.wire.bodies import dig, text
 from rmabridge.wire.carriers import carrier
 from rmabridge.wire.waybills import normalise
@@ -74,17 +73,9 @@ def _line(node: dict[str, Any]) -> OrderLine | None:
         sku=text(node.get("out_sku_id")) or text(node.get("code")) or number(node.get("sku_id")) or None,
         title=text(node.get("product_name")) or "",
         quantity=count,
-        price=_price(node, count),
+        price=paid.each(count) if (paid := fen(node.get("pay_amount"))) else None,
         variant=" ".join(value for one in rows(node, "spec") if (value := text(one.get("value")))) or None,
     )
-
-
-def _price(node: dict[str, Any], count: int) -> Money | None:
-    """What one piece cost after discounts; unknown where that is no whole number of fen."""
-    if (paid := fen(node.get("pay_amount"))) is None:
-        return None
-    each = Money(amount=paid.amount / Decimal(count), currency=paid.currency).rounded()
-    return each if each.amount * count == paid.amount else None
 
 
 def _address(node: Any) -> Address | None:

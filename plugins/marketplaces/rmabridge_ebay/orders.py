@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from rmabridge.model import Address, Buyer, Money, Order, OrderLine, OrderSeen, Parcel, Ref, RefKind
@@ -47,7 +46,7 @@ def _order(id_: str, node: Any) -> Order:
 
 def _refunded(node: Any) -> Money | None:
     paid = [one for row in rows(node, "paymentSummary", "refunds") if (one := money(row.get("amount")))]
-    return sum(paid[1:], paid[0]) if paid and len({one.currency for one in paid}) == 1 else None
+    return Money.total(paid) if paid and len({one.currency for one in paid}) == 1 else None
 
 
 def _line(node: dict[str, Any]) -> OrderLine | None:
@@ -59,16 +58,8 @@ def _line(node: dict[str, Any]) -> OrderLine | None:
         sku=text(node.get("sku")),
         title=text(node.get("title")) or "",
         quantity=pieces,
-        price=each(paid, pieces),
+        price=paid.each(pieces) if paid else None,
     )
-
-
-def each(paid: Money | None, pieces: int) -> Money | None:
-    """What one piece cost; unknown where that is no whole number of cents."""
-    if paid is None or pieces < 1:
-        return None
-    one = Money(amount=paid.amount / Decimal(pieces), currency=paid.currency).rounded()
-    return one if one.amount * pieces == paid.amount else None
 
 
 def _step(node: Any) -> Any:

@@ -57,26 +57,26 @@ class Reader:
         """A request as Pinduoduo shows it now; an ended one opens no case."""
         # Times are whole seconds, and a fast refund passes several statuses in one: the further one is the later.
         further = timedelta(microseconds=int(_state(listed, detail) or 0))
-        when, now = (self._when(listed, detail) or at) + further, status(detail) or status(listed)
-        if opens and (now in OPEN or _platform(listed, detail)):
-            yield self._requested(listed, detail, at)
-            yield from self._pictures(listed, detail, at)
+        seen, refs = _seen(listed, detail), _refs(listed)
+        when, now, platform = (seen or at) + further, status(detail) or status(listed), _platform(listed, detail)
+        if opens and (now in OPEN or platform):
+            asked = moment(listed, "created_time") or seen or at
+            yield self._requested(listed, detail, refs, seen or at)
+            yield from self._pictures(listed, detail, refs, asked)
         if now:
-            yield self._changed(listed, detail, when, now)
-        yield from self._returned(listed, detail, when)
-        yield from self._money(listed, detail, when)
-        if _platform(listed, detail):
-            yield Noted(key=f"{_key(listed)}:platform", at=when, refs=_refs(listed), text="平台介入", by="pinduoduo")
-
-    def _when(self, listed: dict[str, Any], detail: dict[str, Any]) -> datetime | None:
-        """When the request was changed last: whichever of the two was read later knows better."""
-        return max((at for one in (listed, detail) if (at := moment(one, "updated_time"))), default=None)
+            yield self._changed(listed, detail, refs, when, now, seen)
+        yield from self._returned(listed, detail, refs, when)
+        yield from self._money(listed, detail, refs, when)
+        if platform:
+            yield Noted(key=f"{_key(listed)}:platform", at=when, refs=refs, text="平台介入", by="pinduoduo")
 
     def asked(self, listed: dict[str, Any], detail: dict[str, Any]) -> Money | None:
         """How much the buyer asks for: the list says yuan, the detail does not say what it counts in."""
         return yuan(listed.get("refund_amount")) or amount(detail.get("refund_amount"), self.unit)
 
-    def _requested(self, listed: dict[str, Any], detail: dict[str, Any], at: datetime) -> CaseRequested:
+    def _requested(
+        self, listed: dict[str, Any], detail: dict[str, Any], refs: tuple[Ref, ...], at: datetime
+    ) -> CaseRequested:
         reason = text(detail.get("after_sales_reason")) or text(listed.get("after_sale_reason"))
         note, sku = text(detail.get("remark")), code(listed.get("sku_id")) or code(detail.get("sku_id"))
         line = Line(
@@ -89,8 +89,8 @@ class Reader:
         )
         return CaseRequested(
             key=f"{_key(listed)}:requested",
-            at=moment(listed, "created_time") or moment(detail, "recreated_at") or self._when(listed, detail) or at,
-            refs=_refs(listed),
+            at=moment(listed, "created_time") or moment(detail, "recreated_at") or at,
+            refs=refs,
             kind=kind(listed, detail),
             issue=issue(reason, self.own),
             reason=reason,
@@ -100,7 +100,9 @@ class Reader:
             buyer=Buyer(locale=self.locale),
         )
 
-    def _pictures(self, listed: dict[str, Any], detail: dict[str, Any], at: datetime) -> Iterator[EvidenceAdded]:
+    def _pictures(
+        self, listed: dict[str, Any], detail: dict[str, Any], refs: tuple[Ref, ...], at: datetime
+    ) -> Iterator[EvidenceAdded]:
         """The buyer's pictures, each once wherever it stands in the list."""
         shown = detail.get("images")
         urls = [one for one in shown if isinstance(one, str) and one] if isinstance(shown, list) else []
@@ -108,37 +110,46 @@ class Reader:
             name = digest_hex(url.encode("utf-8", "replace"))[:16]
             yield EvidenceAdded(
                 key=f"{_key(listed)}:picture:{name}",
-                at=moment(listed, "created_time") or self._when(listed, detail) or at,
-                refs=_refs(listed),
+                at=at,
+                refs=refs,
                 evidence=f"{code(listed.get('id'))}-{name}",
                 kind=EvidenceKind.PHOTO,
                 url=url,
             )
 
     def _changed(
-        self, listed: dict[str, Any], detail: dict[str, Any], when: datetime, now: RequestStatus
+        self,
+        listed: dict[str, Any],
+        detail: dict[str, Any],
+        refs: tuple[Ref, ...],
+        when: datetime,
+        now: RequestStatus,
+        seen: datetime | None,
     ) -> RequestChanged:
         """Where the request stands, and until when the seller must act."""
         told = _state(listed, detail)
-        seen = self._when(listed, detail)
         return RequestChanged(
             key=f"{_key(listed)}:{told}:{seen.isoformat() if seen else ''}",
             at=when,
-            refs=_refs(listed),
+            refs=refs,
             status=now,
             reason=table("endings").get(told),
             amount=self.asked(listed, detail),
             due_at=moment(detail, "expire_time") if now in OPEN else None,
         )
 
-    def _returned(self, listed: dict[str, Any], detail: dict[str, Any], when: datetime) -> Iterator[ParcelSeen]:
+    def _returned(
+        self, listed: dict[str, Any], detail: dict[str, Any], refs: tuple[Ref, ...], when: datetime
+    ) -> Iterator[ParcelSeen]:
         """The buyer sent the goods back."""
         if made := back(detail):
             waybill = Ref(kind=RefKind.WAYBILL, value=made.waybill)
             key = f"{_key(listed)}:parcel:{made.waybill}"
-            yield ParcelSeen(key=key, at=when, refs=(*_refs(listed), waybill), parcel=made)
+            yield ParcelSeen(key=key, at=when, refs=(*refs, waybill), parcel=made)
 
-    def _money(self, listed: dict[str, Any], detail: dict[str, Any], when: datetime) -> Iterator[RefundSeen]:
+    def _money(
+        self, listed: dict[str, Any], detail: dict[str, Any], refs: tuple[Ref, ...], when: datetime
+    ) -> Iterator[RefundSeen]:
         """Money is on its way, or there."""
         told = _state(listed, detail)
         if found := table("refunds").get(told):
@@ -146,7 +157,7 @@ class Reader:
             yield RefundSeen(
                 key=f"{_key(listed)}:money:{told}",
                 at=when,
-                refs=(*_refs(listed), Ref(kind=RefKind.REFUND, value=id_)),
+                refs=(*refs, Ref(kind=RefKind.REFUND, value=id_)),
                 refund=id_,
                 amount=self.asked(listed, detail),
                 status=RefundStatus(found),
@@ -165,6 +176,11 @@ class Reader:
             buyer=buyer(node, self.locale),
             parcels=(made,) if made else (),
         )
+
+
+def _seen(listed: dict[str, Any], detail: dict[str, Any]) -> datetime | None:
+    """When the request was changed last: whichever of the two was read later knows better."""
+    return max((at for one in (listed, detail) if (at := moment(one, "updated_time"))), default=None)
 
 
 def _key(listed: dict[str, Any]) -> str:

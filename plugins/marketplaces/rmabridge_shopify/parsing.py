@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from rmabridge.model import (
     CaseKind,
@@ -29,23 +29,25 @@ from rmabridge.wire.bodies import dig, text
 from .orders import buyer, order, outward, parcel, tracking
 from .terms import DISPUTES, ISSUES, ORDERS, STATUSES, TURNS, camel, first, money, nodes, number, whole, word
 
+_FAILED: Final = frozenset({"FAILURE", "ERROR"})
 
-def _reason(line: Any) -> str | None:
-    return word(dig(line, "returnReason") or dig(line, "returnReasonDefinition", "handle")) or None
+
+def _reason(line: dict[str, Any]) -> str | None:
+    return word(line.get("returnReason") or dig(line, "returnReasonDefinition", "handle")) or None
 
 
 def return_line(node: dict[str, Any]) -> Line | None:
     """A line of a return; its id is what ``returnProcess`` names."""
-    item = dig(node, "fulfillmentLineItem", "lineItem")
-    if not (id_ := number(dig(node, "id"))):
+    if not (id_ := number(node.get("id"))):
         return None
+    item = dig(node, "fulfillmentLineItem", "lineItem")
     return Line(
         id=id_,
         order_line=number(dig(item, "id")),
         sku=text(dig(item, "sku")),
-        quantity=whole(dig(node, "quantity"), 1),
+        quantity=whole(node.get("quantity"), 1),
         reason=_reason(node),
-        note=text(dig(node, "customerNote")) or text(dig(node, "returnReasonNote")),
+        note=text(node.get("customerNote")) or text(node.get("returnReasonNote")),
     )
 
 
@@ -164,14 +166,15 @@ class Reader:
 
     def refund(self, node: Any, order: str | None, at: datetime) -> Iterator[RefundSeen]:
         """A refund that moves money; a mere restocking is none."""
-        paid = [one for one in nodes(node, "transactions") if word(dig(one, "kind")) == "REFUND"]
-        states = {word(dig(one, "status")) for one in paid}
-        counted = [one for one in paid if word(dig(one, "status")) not in {"FAILURE", "ERROR"}] or paid
+        paid = [one for one in nodes(node, "transactions") if word(one.get("kind")) == "REFUND"]
+        told = [word(one.get("status")) for one in paid]
+        counted = [one for one, state in zip(paid, told, strict=True) if state not in _FAILED] or paid
         amounts = [amount for one in counted if (amount := money(one, "amount"))]
-        total = sum(amounts[1:], amounts[0]) if amounts else money(node, "totalRefunded")
+        total = Money.total(amounts) if amounts else money(node, "totalRefunded")
         if not (id_ := number(dig(node, "id"))) or not total or not total.amount:
             return
-        failed = bool(states) and states <= {"FAILURE", "ERROR"}
+        states = set(told)
+        failed = bool(states) and states <= _FAILED
         done = RefundStatus.DONE if states == {"SUCCESS"} else RefundStatus.PENDING
         status = RefundStatus.FAILED if failed else done
         items = [

@@ -63,9 +63,21 @@ def gid(kind: str, value: str) -> str:
 
 def camel(value: Any) -> Any:
     """A webhook's body with the names of GraphQL."""
+    return _camelled(value, _Names())
+
+
+class _Names(dict[str, str]):
+    """Names that were met, as GraphQL writes them: a body has few, again and again."""
+
+    def __missing__(self, name: str) -> str:
+        self[name] = found = _SNAKE.sub(lambda found: found[1].upper(), name)
+        return found
+
+
+def _camelled(value: Any, names: _Names) -> Any:
     if isinstance(value, dict):
-        return {_SNAKE.sub(lambda found: found[1].upper(), key): camel(one) for key, one in value.items()}
-    return [camel(one) for one in value] if isinstance(value, list) else value
+        return {names[name]: one if type(one) is str else _camelled(one, names) for name, one in value.items()}
+    return [_camelled(one, names) for one in value] if isinstance(value, list) else value
 
 
 def nodes(value: Any, *path: str) -> list[dict[str, Any]]:
@@ -77,9 +89,9 @@ def nodes(value: Any, *path: str) -> list[dict[str, Any]]:
 
 def money(node: Any, name: str, currency: Any = None) -> Money | None:
     """An amount in the currency in which the buyer paid, or where that is not told, the shop's."""
-    for side in ("presentmentMoney", "shopMoney"):
-        if told := dig(node, f"{name}Set", side):
-            return maybe_major(dig(told, "amount"), dig(told, "currencyCode"))
+    sides = dig(node, f"{name}Set")
+    if told := dig(sides, "presentmentMoney") or dig(sides, "shopMoney"):
+        return maybe_major(dig(told, "amount"), dig(told, "currencyCode"))
     return maybe_major(dig(node, name), dig(node, "currency") or currency)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, Final
 
-from rmabridge.model import Address, Buyer, Money, Order, OrderLine, Parcel
+from rmabridge.model import Address, Buyer, Order, OrderLine, Parcel
 from rmabridge.wire.bodies import dig, text
 from rmabridge.wire.carriers import carrier
 from rmabridge.wire.waybills import normalise
@@ -77,24 +76,15 @@ def order(id_: str, node: Any) -> Order:
 def _line(node: dict[str, Any]) -> OrderLine | None:
     if not (id_ := number(node.get("oid"))):
         return None
-    pieces = whole(node.get("num"))
+    pieces, paid = whole(node.get("num")), yuan(node.get("divide_order_fee")) or yuan(node.get("payment"))
     return OrderLine(
         id=id_,
         sku=text(node.get("outer_sku_id")) or text(node.get("outer_iid")) or text(node.get("sku_id")),
         title=text(node.get("title")) or "",
         quantity=pieces,
-        price=_price(node, pieces),
+        price=paid.each(pieces) if paid else None,
         variant=text(node.get("sku_properties_name")),
     )
-
-
-def _price(node: dict[str, Any], pieces: int) -> Money | None:
-    """What one piece cost after discounts; unknown where that is no whole number of fen."""
-    paid = yuan(node.get("divide_order_fee")) or yuan(node.get("payment"))
-    if paid is None or pieces < 1:
-        return None
-    each = Money(amount=paid.amount / Decimal(pieces), currency=paid.currency).rounded()
-    return each if each.amount * pieces == paid.amount else None
 
 
 def _address(node: Any) -> Address | None:

@@ -60,27 +60,27 @@ class Reader:
         self, node: dict[str, Any], at: datetime, *, topic: str = "", bill: Any = None, opens: bool = True
     ) -> Iterator[Event]:
         """A refund as Taobao shows it now; an ended one opens no case."""
-        when, now = moment(node, "modified") or at, status(node)
+        when, now, refs = moment(node, "modified") or at, status(node), self.refs(node)
         if opens and now in OPEN:
-            yield self.requested(node, at, topic, bill)
+            yield self.requested(node, refs, at, topic, bill)
         if now:
-            yield self.changed(node, when, now)
-        yield from self.returned(node, when)
-        yield from self.arbitrated(node, when)
+            yield self.changed(node, refs, when, now)
+        yield from self.returned(node, refs, when)
+        yield from self.arbitrated(node, refs, when)
         if now is RequestStatus.CLOSED:
-            yield self.paid(node, when)
+            yield self.paid(node, refs, when)
 
     def told(self, topic: str, content: dict[str, Any], at: datetime) -> Iterator[Event]:
         """What a message tells by itself."""
         now = table("topics").get(topic)
         if not number(content.get("refund_id")) or not now:
             return
-        when = moment(content, "modified") or at
+        when, refs = moment(content, "modified") or at, self.refs(content)
         if now == RequestStatus.REQUESTED:
-            yield self.requested(content, at, topic, content.get("bill_type"))
-        yield self.changed(content, when, RequestStatus(now))
+            yield self.requested(content, refs, at, topic, content.get("bill_type"))
+        yield self.changed(content, refs, when, RequestStatus(now))
         if now == RequestStatus.CLOSED:
-            yield self.paid(content, when)
+            yield self.paid(content, refs, when)
 
     def refs(self, node: Any) -> tuple[Ref, ...]:
         """The refund's name, which is its thread's too, then the order's."""
@@ -88,13 +88,15 @@ class Reader:
         named = (Ref(kind=RefKind.RETURN, value=id_), Ref(kind=RefKind.THREAD, value=id_))
         return (*named, Ref(kind=RefKind.ORDER, value=tid)) if tid else named
 
-    def requested(self, node: dict[str, Any], at: datetime, topic: str, bill: Any) -> CaseRequested:
+    def requested(
+        self, node: dict[str, Any], refs: tuple[Ref, ...], at: datetime, topic: str, bill: Any
+    ) -> CaseRequested:
         """A buyer asks; asking for something else on the same refund counts anew."""
         id_, again = number(node.get("refund_id")), moment(node, "modified") if topic == _CHANGED_MIND else None
-        reason, note = text(node.get("reason")), text(node.get("desc"))
+        reason, note, sold = text(node.get("reason")), text(node.get("desc")), number(node.get("oid"))
         line = Line(
-            id=number(node.get("oid")) or f"{id_}",
-            order_line=number(node.get("oid")),
+            id=f"{sold or id_}",
+            order_line=sold,
             sku=text(node.get("outer_id")),
             quantity=whole(node.get("num")),
             reason=reason,
@@ -103,7 +105,7 @@ class Reader:
         return CaseRequested(
             key=f"refund:{id_}:requested" + (f":{again.isoformat()}" if again else ""),
             at=again or moment(node, "created", "modified") or at,
-            refs=self.refs(node),
+            refs=refs,
             kind=kind(node, bill),
             issue=issue(reason, self.own),
             reason=reason,
@@ -118,20 +120,22 @@ class Reader:
         id_ = number(dig(node, "refund_id"))
         return named(node, self.locale, thread=id_)
 
-    def changed(self, node: dict[str, Any], when: datetime, now: RequestStatus) -> RequestChanged:
+    def changed(
+        self, node: dict[str, Any], refs: tuple[Ref, ...], when: datetime, now: RequestStatus
+    ) -> RequestChanged:
         """Where the refund stands, and until when the seller must act."""
         due = node.get("refund_remind_timeout")
         ours = word(node.get("status")) in OURS and str(dig(due, "exist_timeout")).lower() != "false"
         return RequestChanged(
             key=f"refund:{number(node.get('refund_id'))}:{now}:{when.isoformat() if moment(node, 'modified') else ''}",
             at=when,
-            refs=self.refs(node),
+            refs=refs,
             status=now,
             amount=yuan(node.get("refund_fee")),
             due_at=moment(due, "timeout") if ours else None,
         )
 
-    def returned(self, node: dict[str, Any], when: datetime) -> Iterator[ParcelSeen]:
+    def returned(self, node: dict[str, Any], refs: tuple[Ref, ...], when: datetime) -> Iterator[ParcelSeen]:
         """The buyer sent the goods back."""
         sent = moment(node, "good_return_time")
         made = parcel(node.get("sid"), node.get("company_name"), direction=Direction.BACK, shipped_at=sent)
@@ -139,28 +143,28 @@ class Reader:
             yield ParcelSeen(
                 key=f"refund:{number(node.get('refund_id'))}:parcel:{made.waybill}",
                 at=sent or when,
-                refs=(*self.refs(node), Ref(kind=RefKind.WAYBILL, value=made.waybill)),
+                refs=(*refs, Ref(kind=RefKind.WAYBILL, value=made.waybill)),
                 parcel=made,
             )
 
-    def arbitrated(self, node: dict[str, Any], when: datetime) -> Iterator[Noted]:
+    def arbitrated(self, node: dict[str, Any], refs: tuple[Ref, ...], when: datetime) -> Iterator[Noted]:
         """Taobao's own people look into it."""
         stage = number(node.get("cs_status")) or ""
         if words := table("arbitration").get(stage):
             id_ = number(node.get("refund_id"))
             values: dict[str, Any] = {"cs_status": int(stage)}
             yield Noted(
-                key=f"refund:{id_}:arbitration:{stage}", at=when, refs=self.refs(node), text=words, by="taobao",
+                key=f"refund:{id_}:arbitration:{stage}", at=when, refs=refs, text=words, by="taobao",
                 values=values,
             )  # fmt: skip
 
-    def paid(self, node: dict[str, Any], when: datetime) -> RefundSeen:
+    def paid(self, node: dict[str, Any], refs: tuple[Ref, ...], when: datetime) -> RefundSeen:
         """The buyer has the money."""
         id_ = number(node.get("refund_id")) or ""
         return RefundSeen(
             key=f"refund:{id_}:done",
             at=when,
-            refs=(*self.refs(node), Ref(kind=RefKind.REFUND, value=id_)),
+            refs=(*refs, Ref(kind=RefKind.REFUND, value=id_)),
             refund=id_,
             amount=yuan(node.get("refund_fee")),
         )
@@ -168,7 +172,10 @@ class Reader:
     def thread(self, node: dict[str, Any], messages: list[dict[str, Any]]) -> Iterator[MessageReceived]:
         """What the buyer and Taobao's people wrote in the refund's thread, with their pictures."""
         seen: set[str] = set()
-        refs, who, roles = self.refs(node), self.who(node), table("roles")
+        if not messages:
+            return
+        key, roles = f"refund:{number(node.get('refund_id'))}:message", table("roles")
+        refs, who = self.refs(node), self.who(node)
         for one in messages:
             id_, author = number(one.get("id")), roles.get(str(one.get("owner_role")))
             at = moment(one, "created") or moment(node, "modified", "created")
@@ -185,7 +192,7 @@ class Reader:
                 attachments=tuple(pictures(id_, one)),
             )
             yield MessageReceived(
-                key=f"refund:{number(node.get('refund_id'))}:message:{id_}",
+                key=f"{key}:{id_}",
                 at=at,
                 refs=refs,
                 message=message,

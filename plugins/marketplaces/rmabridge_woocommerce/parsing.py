@@ -26,11 +26,13 @@ from rmabridge.model import (
     RequestStatus,
 )
 from rmabridge.wire.amounts import maybe_major
+from rmabridge.wire.amounts import number as amount
 from rmabridge.wire.bodies import dig, text
 from rmabridge.wire.ids import digits
 from rmabridge.wire.times import maybe_instant
 
 Meaning = Literal["return", "refund", "exchange", "approved", "declined", "cancelled"]
+_UNITS: Final = Decimal(0)
 ASKED: Final = {"return": CaseKind.RETURN, "refund": CaseKind.REFUND, "exchange": CaseKind.EXCHANGE}
 
 
@@ -53,21 +55,21 @@ def listed(node: Any, name: str) -> list[dict[str, Any]]:
 
 def given_back(node: Any) -> list[tuple[str, Money]]:
     """The refunds of an order; their totals are negative there."""
-    found = [
-        (number(one.get("id")), maybe_major(one.get("total"), dig(node, "currency"))) for one in listed(node, "refunds")
-    ]
-    return [(id_, Money(amount=abs(one.amount), currency=one.currency)) for id_, one in found if id_ and one]
+    rows, currency = listed(node, "refunds"), dig(node, "currency")
+    found = [(number(one.get("id")), amount(one.get("total"))) for one in rows]
+    told = [(id_, maybe_major(abs(paid), currency)) for id_, paid in found if id_ and paid is not None]
+    return [(id_, paid) for id_, paid in told if paid]
 
 
 def left(node: Any) -> Money | None:
     """What may still be refunded of an order."""
     total = maybe_major(dig(node, "total"), dig(node, "currency"))
-    return total - refunded(node, total.currency) if total else None
+    return total - refunded(given_back(node), total.currency) if total else None
 
 
-def refunded(node: Any, currency: str) -> Money:
-    """What was refunded of an order."""
-    return Money(amount=sum((one.amount for _, one in given_back(node)), Decimal()), currency=currency)
+def refunded(refunds: list[tuple[str, Money]], currency: str) -> Money:
+    """What was refunded in all."""
+    return Money(amount=sum((one.amount for _, one in refunds), Decimal()), currency=currency)
 
 
 def refund_seen(id_: str, amount: Money, order: str | None, at: datetime, method: Any = None) -> RefundSeen:
@@ -89,10 +91,11 @@ class Reader:
         if not (id_ := number(node.get("id"))):
             raise Malformed("an order without an id")
         at, status = utc(node, "date_modified") or received, text(node.get("status"))
-        bought, buyer = order(id_, node, at), self.buyer(id_, node)
+        refunds = given_back(node)
+        bought, buyer = order(id_, node, at, refunds), self.buyer(id_, node)
         yield from self._asked(status, node, at, bought, buyer)
-        for refund, amount in given_back(node):
-            yield refund_seen(refund, amount, id_, at, node.get("payment_method"))
+        for refund, paid in refunds:
+            yield refund_seen(refund, paid, id_, at, node.get("payment_method"))
         # Several changes fall into one second, so what they change belongs to the key.
         changed = text(node.get("date_modified_gmt")) or ""
         yield OrderSeen(
@@ -139,9 +142,10 @@ class Reader:
         )
 
 
-def order(id_: str, node: Any, at: datetime) -> Order:
+def order(id_: str, node: Any, at: datetime, refunds: list[tuple[str, Money]]) -> Order:
     """The order itself. WooCommerce knows when it was completed, not when it was delivered."""
-    currency, total = dig(node, "currency"), maybe_major(dig(node, "total"), dig(node, "currency"))
+    currency = dig(node, "currency")
+    total = maybe_major(dig(node, "total"), currency)
     return Order(
         id=id_,
         number=text(dig(node, "number")),
@@ -149,7 +153,7 @@ def order(id_: str, node: Any, at: datetime) -> Order:
         cancelled_at=at if dig(node, "status") == "cancelled" else None,
         paid_by=text(dig(node, "payment_method")),
         total=total,
-        refunded=refunded(node, total.currency) if total else None,
+        refunded=refunded(refunds, total.currency) if total else None,
         lines=tuple(made for one in listed(node, "line_items") if (made := _line(one, currency))),
         ship_to=_address(dig(node, "shipping")),
         note=text(dig(node, "customer_note")),
@@ -160,24 +164,23 @@ def order(id_: str, node: Any, at: datetime) -> Order:
 def _line(one: dict[str, Any], currency: Any) -> OrderLine | None:
     if not (id_ := number(one.get("id"))):
         return None
-    pieces, variation = number(one.get("quantity")), number(one.get("variation_id"))
+    pieces, variation = int(number(one.get("quantity")) or 1), number(one.get("variation_id"))
     return OrderLine(
         id=id_,
         sku=text(one.get("sku")),
         title=text(one.get("name")) or "",
-        quantity=int(pieces or 1),
-        price=_price(one, currency, int(pieces or 1)),
+        quantity=pieces,
+        price=_price(one, currency, pieces),
         variant=variation,
     )
 
 
 def _price(one: dict[str, Any], currency: Any, pieces: int) -> Money | None:
-    """What was paid for a piece, tax and discounts counted in; never more than the line has."""
-    net, tax = maybe_major(one.get("total"), currency), maybe_major(one.get("total_tax") or "0", currency)
+    """What was paid for a piece, tax and discounts counted in, as finely as the line says it; never more."""
+    net, tax = amount(one.get("total")), amount(one.get("total_tax") or "0")
     if net is None or tax is None:
         return None
-    step = Decimal(1).scaleb(min(int(net.amount.as_tuple().exponent), 0))
-    return Money(amount=((net.amount + tax.amount) / pieces).quantize(step, ROUND_DOWN), currency=net.currency)
+    return maybe_major(((net + tax) / pieces).quantize(net + _UNITS, ROUND_DOWN), currency)
 
 
 def _name(node: Any) -> str | None:
@@ -186,15 +189,17 @@ def _name(node: Any) -> str | None:
 
 
 def _address(node: Any) -> Address | None:
-    lines = tuple(line for name in ("address_1", "address_2") if (line := text(dig(node, name))))
-    if not lines and not text(dig(node, "city")):
+    if not isinstance(node, dict):
+        return None
+    lines = tuple(line for name in ("address_1", "address_2") if (line := text(node.get(name))))
+    if not lines and not text(node.get("city")):
         return None
     return Address(
         name=_name(node),
-        phone=text(dig(node, "phone")),
-        country=text(dig(node, "country")),
-        region=text(dig(node, "state")),
-        city=text(dig(node, "city")),
+        phone=text(node.get("phone")),
+        country=text(node.get("country")),
+        region=text(node.get("state")),
+        city=text(node.get("city")),
         lines=lines,
-        postcode=text(dig(node, "postcode")),
+        postcode=text(node.get("postcode")),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Annotated, Any, Self
 
@@ -14,6 +15,7 @@ EXPONENTS = dict.fromkeys(
     ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0
 )
 EXPONENTS |= dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)
+_STEPS = {places: Decimal(1).scaleb(-places) for places in (0, 2, 3)}
 
 
 class Money(BaseModel):
@@ -53,6 +55,14 @@ class Money(BaseModel):
             raise ValueError(f"{units!r}: minor units are whole numbers")
         return cls(amount=whole.scaleb(-EXPONENTS.get(currency, 2)), currency=currency)
 
+    @classmethod
+    def total(cls, many: Iterable[Money]) -> Self:
+        """All of these in one; they are of one currency, and there is at least one."""
+        found = list(many)
+        if len({one.currency for one in found}) != 1:
+            raise ValueError("amounts of no currency, or of several, do not add up")
+        return cls(amount=sum((one.amount for one in found), Decimal()), currency=found[0].currency)
+
     def in_minor(self) -> int:
         """The amount in the smallest unit; an amount finer than that raises ``ValueError``."""
         scaled = self.amount.scaleb(EXPONENTS.get(self.currency, 2))
@@ -60,9 +70,16 @@ class Money(BaseModel):
             raise ValueError(f"{self} is finer than the smallest unit of {self.currency}")
         return int(scaled)
 
+    def each(self, pieces: int) -> Self | None:
+        """What one of so many pieces cost; None where that is no whole number of the smallest unit."""
+        if pieces < 1:
+            return None
+        one = (self.amount / pieces).quantize(_STEPS[EXPONENTS.get(self.currency, 2)], ROUND_HALF_EVEN)
+        return type(self)(amount=one, currency=self.currency) if one * pieces == self.amount else None
+
     def rounded(self) -> Self:
         """To the currency's smallest unit, half to even."""
-        step = Decimal(1).scaleb(-EXPONENTS.get(self.currency, 2))
+        step = _STEPS[EXPONENTS.get(self.currency, 2)]
         return type(self)(amount=self.amount.quantize(step, ROUND_HALF_EVEN), currency=self.currency)
 
     def __str__(self) -> str:

@@ -25,6 +25,8 @@ def _currency(code: str) -> str:
 def _decimal(value: str | int | Decimal) -> Decimal:
     if isinstance(value, str):
         number = _read(value)
+        if len(value) <= _DIGITS:
+            return number
     elif isinstance(value, _NUMBERS) and not isinstance(value, bool):
         number = Decimal(value)
     else:
@@ -54,6 +56,14 @@ def minor(value: str | int, currency: str) -> Money:
     if number != number.to_integral_value():
         raise ValueError(f"{value}: minor units are whole numbers")
     return Money.minor(int(number), _currency(currency))
+
+
+def number(value: Any) -> Decimal | None:
+    """The amount alone, for sums that become money later; None where it is missing or cannot be read."""
+    try:
+        return _decimal(value)
+    except ValueError:
+        return None
 
 
 def maybe_major(value: Any, currency: Any) -> Money | None:

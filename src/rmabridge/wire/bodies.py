@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from binascii import unhexlify
+from binascii import a2b_qp
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from email.message import Message
@@ -27,7 +27,7 @@ MAX_PART_HEADER: Final = 8192
 CHARSETS: Final = frozenset(
     {"ascii", "big5", "cp1252", "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "iso8859-1", "shift_jis", "utf-8"}
 )
-_PERCENTS = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPES = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
@@ -122,10 +122,12 @@ def read_form(raw: bytes, charset: str = "utf-8") -> dict[str, str]:
 
 
 def _unquoted(part: bytes, charset: str) -> str:
-    """A name or value of a form: the standard library goes byte by byte, which is slow where most are escaped."""
     plain = part.replace(b"+", b" ")
     if b"%" in plain:
-        plain = _PERCENTS.sub(lambda found: unhexlify(found[0].replace(b"%", b"")), plain)
+        # The standard library goes byte by byte, which is slow where most are escaped; quoted-printable is the same
+        # code with another sign, and is undone at once.
+        whole = _STRAY.sub(b"%25", plain)
+        plain = a2b_qp(whole.replace(b"=", b"%3D").replace(b"%", b"="))
     return plain.decode(charset)
 
 

@@ -62,18 +62,21 @@ def listed(source: str, code: str) -> Known | None:
 
 def lookup(source: str, code: str) -> Known:
     """What ``code`` means at ``source``; an unknown one means what its family means, else that the parcel moves."""
-    if source == _HINTS or source not in _data():
-        return _UNKNOWN
-    table = _table(source)
-    found = (table[family] for family in _families(str(code).strip().casefold()) if family in table)
-    return next(found, _UNKNOWN)
+    table, plain = _table(source), str(code).strip().casefold()
+    if found := table.get(plain):
+        return found
+    return next((table[family] for family in _families(plain) if family in table), _UNKNOWN)
 
 
 @cache
-def _phrases() -> tuple[tuple[str, ParcelException], ...]:
+def _phrases() -> dict[str, list[tuple[int, str, ParcelException]]]:
+    """The phrases by their first character, each with its place among all: the longest is the first."""
     hints = _data()[_HINTS]
     pairs = ((phrase.casefold(), ParcelException(name)) for name, many in hints.items() for phrase in many)
-    return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
+    found: dict[str, list[tuple[int, str, ParcelException]]] = {}
+    for place, (phrase, meant) in enumerate(sorted(pairs, key=lambda pair: -len(pair[0]))):
+        found.setdefault(phrase[0], []).append((place, phrase, meant))
+    return found
 
 
 def _says(text: str, phrase: str) -> bool:
@@ -86,5 +89,6 @@ def _says(text: str, phrase: str) -> bool:
 
 def hint(text: str) -> ParcelException | None:
     """What went wrong, judged by a scan's Chinese or English text; the longest phrase found counts."""
-    lower = " ".join(text.casefold().split())
-    return next((exception for phrase, exception in _phrases() if phrase in lower and _says(lower, phrase)), None)
+    lower, known = " ".join(text.casefold().split()), _phrases()
+    held = sorted(one for first in known.keys() & set(lower) for one in known[first] if one[1] in lower)
+    return next((exception for _, phrase, exception in held if _says(lower, phrase)), None)
