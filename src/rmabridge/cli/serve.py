@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,13 +36,26 @@ def serve(
     app: App, dry_run: bool, host: str | None, port: int | None, ready_file: Path | None, only: str | None
 ) -> None:
     """Run the bridge; SIGTERM or Ctrl-C ends it after what is under way."""
-    from ..log import configure
+    with _without("rich", "httpx._main"):
+        from ..log import configure
 
-    config = _changed(app.config, dry_run, host, port)
+        config = _changed(app.config, dry_run, host, port)
     roles = _roles(config, only)
     configure(config.bridge.log_level)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, ready_file, roles))
+
+
+@contextmanager
+def _without(*names: str) -> Iterator[None]:
+    """Libraries draw in these for people at a terminal, if they are there: a tenth of the time until the start."""
+    missing = [one for one in names if one not in sys.modules]
+    sys.modules |= dict.fromkeys(missing)  # type: ignore[arg-type]  # what is None there cannot be imported
+    try:
+        yield
+    finally:
+        for one in missing:
+            sys.modules.pop(one, None)
 
 
 def _roles(config: Config, only: str | None) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -116,8 +117,11 @@ class Sessions:
 
     def __init__(self, traces: Traces = OFF) -> None:
         self._traces = traces
-        self._tls = httpx.create_ssl_context()
         self._open: dict[bool, aiohttp.ClientSession] = {}
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return httpx.create_ssl_context()
 
     def get(self, *, private: bool) -> aiohttp.ClientSession:
         """The session for accounts of this kind."""
