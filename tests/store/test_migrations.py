@@ -21,7 +21,7 @@ from rmabridge.store.vault import Vault, master_keys
 from stores import POSTGRES, empty, outside
 
 KEY = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
-OLDER = ("0001", "0002", "0003", "0004")
+OLDER = ("0001", "0002", "0003", "0004", "0005")
 
 
 def alembic(conn: Connection) -> Alembic:
@@ -123,7 +123,7 @@ async def test_a_bridge_opens_an_older_database_and_reads_on_where_it_stood(
         assert [store.vault.open(one.key_id, one.doc) for one in entries] == [b"asked 1", b"asked 2"]
         assert store.read(lambda conn: case_store.broken_links(conn, "C1")) == []
         rows = store.read(lambda conn: conn.execute(select(outbox.c.id, outbox.c.key, outbox.c.trace)).all())
-        assert [tuple(one) for one in rows] == [(1, "key 1 退货", "trace 1 退货" if revision == "0004" else None)]
+        assert [tuple(one) for one in rows] == [(1, "key 1 退货", "trace 1 退货" if revision >= "0004" else None)]
         more = without_number(outbox, 2)
         added = await store.write(lambda conn: conn.execute(insert(outbox).returning(outbox.c.id), more).scalar())
         assert added == 2, "numbers go on where they stood"

@@ -70,10 +70,16 @@ class Breakers:
 
 
 def claim(
-    conn: Connection, now: int, lease: int, me: str, room: Mapping[str, int], probes: Mapping[str, tuple[int, int]]
+    conn: Connection,
+    now: int,
+    lease: int,
+    me: str,
+    room: Mapping[str, int],
+    first: Mapping[str, int],
+    probes: Mapping[str, tuple[int, int]],
 ) -> Sequence[Any]:
     """Take due rows; behind a breaker that was open, only where no other process probes."""
-    claimed = outbox_store.claim(conn, now, lease, me, room)
+    claimed = outbox_store.claim(conn, now, lease, me, room, first)
     tried = probes.keys() & {one.account for one in claimed}
     lost = {name for name in tried if not rates.take_probe(conn, name, *probes[name])}
     if lost:

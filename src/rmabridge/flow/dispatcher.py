@@ -34,6 +34,7 @@ from .client import Flight, Sessions, exchange
 from .files import Files
 from .gate import Gate
 from .metrics import Metrics
+from .places import Places
 from .tap import NO_TAP
 from .tokens import StoredTokens
 from .traces import OFF, Traces
@@ -81,6 +82,7 @@ class Dispatcher:
         draws = {name: partial(store.draw, name) if store.shared else None for name in registry.accounts}
         self.gates = {name: Gate.of(one, store.clock.now, draws[name]) for name, one in registry.accounts.items()}
         self.breakers = Breakers(store, self.gates, self._look)
+        self.places = Places()
         self.clients = {name: sessions.client(one, self.gates[name]) for name, one in registry.accounts.items()}
         self.schedules = {name: schedule(one.tries, one.over) for name, one in registry.accounts.items()}
         self.on_written: list[Callable[[], None]] = []
@@ -133,7 +135,8 @@ class Dispatcher:
     async def _claim(self, now: int, room: dict[str, int]) -> Sequence[Any]:
         """Due rows, marked as being sent; given back if this process is to stop before it sends them."""
         lease, probes = now + LEASE, self.breakers.probes() if self.store.shared else {}
-        writing = self.store.write(lambda conn: claim(conn, now, lease, self.me, room, probes))
+        first = self.places.first(room)
+        writing = self.store.write(lambda conn: claim(conn, now, lease, self.me, room, first, probes))
         try:
             claimed = await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -141,6 +144,7 @@ class Dispatcher:
             await self.store.write(lambda conn: outbox_store.give_back(conn, ids, self.me))
             raise
         self.breakers.took(probes, claimed)
+        self.places.took(room, claimed)
         return claimed
 
     def _look(self) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -17,6 +18,7 @@ from ..config import Bridge
 from ..errors import KeyNeeded, Overloaded, Refused, TooLarge, TooMany, UnknownAccount, Unverified
 from ..registry import Registry
 from ..store import inbox as inbox_store
+from ..store import ops
 from ..store.store import Store
 from .metrics import Metrics
 from .tap import NO_TAP
@@ -28,12 +30,15 @@ if TYPE_CHECKING:
         """An account that receives webhooks."""
 
 
+log = structlog.get_logger("intake")
 Add = Callable[[Connection, dict[str, Any]], None]
 MOST_AT_ONCE: Final = 2_000
 RETRY_AFTER: Final = 5
 COUNTED_EVERY: Final = 0.5
 LEARNS_PER_SECOND: Final = 2.0  # made-up key names must not make the bridge call the vendor as often as they come
 LEARNING: Final = 10.0
+FULL: Final = "full"
+TOLD_EVERY: Final = 60.0
 
 
 class Intake:
@@ -55,7 +60,7 @@ class Intake:
         self.on_written: list[Callable[[], None]] = []
         self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._backlog, self._counted = 0, 0.0
+        self._backlog, self._counted, self._told = 0, 0.0, -TOLD_EVERY
         self._counting: asyncio.Task[None] | None = None
         self._doors = {
             name: cast("Door", one) for name, one in registry.accounts.items() if isinstance(one, ReceivesWebhooks)
@@ -111,7 +116,16 @@ class Intake:
     def admit(self) -> None:
         """Refuse what the queue cannot take; what comes from inside is never refused."""
         if len(self._rows) >= MOST_AT_ONCE or self._waiting() >= self.settings.most_waiting:
+            self._tell_full()
             raise Overloaded("the queue is full", retry_after=RETRY_AFTER)
+
+    def _tell_full(self) -> None:
+        """An alert, as long as anything was refused in the last minutes; nobody waits for it."""
+        if monotonic() - self._told > TOLD_EVERY:
+            self._told = monotonic()
+            text = "the queue is full: webhooks are refused with 503, and their senders come again"
+            now = self.store.clock.micros()
+            self.store.write(lambda conn: ops.alert(conn, FULL, text, now)).add_done_callback(_seen)
 
     def _waiting(self) -> int:
         if monotonic() - self._counted > COUNTED_EVERY:
@@ -200,6 +214,11 @@ class Intake:
 
 def _add(conn: Connection, row: dict[str, Any]) -> None:
     inbox_store.add(conn, [row])
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.warning("an alert could not be recorded", cause=type(error).__name__)
 
 
 def _refuse(future: asyncio.Future[None], error: Exception) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,8 @@ from ..store.tables import micros
 from ..store.vault import Vault, store_keys
 from .batch import Batch
 from .work import Work
+
+URGENT_FROM: Final = 2  # the level of a case whose deliveries come first
 
 
 def write(conn: Connection, batch: Batch, vault: Vault) -> None:
@@ -30,6 +32,8 @@ def write(conn: Connection, batch: Batch, vault: Vault) -> None:
     case_store.add_messages(conn, changes.messages)
     outbox_store.add(conn, changes.outbox)
     outbox_store.change(conn, changes.moved)
+    if severe := [one.case.id for one in batch.works.values() if one.dirty and one.case.level >= URGENT_FROM]:
+        outbox_store.hurry(conn, severe)
     case_store.set_deadlines(conn, changes.deadlines)
     park(conn, batch.parked, None, batch.now)
     inbox_store.later(conn, batch.later)

@@ -17,6 +17,7 @@ from .tables import approvals, attempts, outbox
 PENDING: Final = ("waiting", "due", "held")
 # Conditions in the very words of the partial indices, because bound values would not find them.
 DUE: Final = text("outbox.state = 'due'")
+URGENT: Final = text("outbox.state = 'due' and outbox.urgent")
 LIVE_BEFORE: Final = text("before.state in ('due', 'sending', 'uncertain')")
 OPEN: Final = text("outbox.state in ('sending', 'uncertain', 'held', 'dead', 'waiting')")
 SPENT: Final = ("waiting", "due", "sending", "uncertain", "done")
@@ -173,12 +174,12 @@ def _head() -> ColumnElement[bool]:
 
 
 @lru_cache(maxsize=64)
-def _due(accounts: int, *, whole: bool) -> Any:
+def _due(accounts: int, *, whole: bool, urgent: bool = False) -> Any:
     """Due heads of streams, so many of each account: one with a long queue hides nobody else's."""
     what = select(outbox) if whole else select(outbox.c.id)
     parts = [
         what.where(
-            DUE,
+            URGENT if urgent else DUE,
             outbox.c.account == bindparam(f"account{number}"),
             outbox.c.due_at <= bindparam("now"),
             _head(),
@@ -218,9 +219,15 @@ _AS_FOUND = tuple_(outbox.c.id, outbox.c.attempt).in_(bindparam("found", expandi
 _TAKE = _CLAIMING.where(_AS_FOUND).returning(outbox.c.id)
 
 
-def claim(conn: Connection, now: int, lease: int, me: str, room: Mapping[str, int]) -> Sequence[Any]:
-    """Take due heads of streams for this process, as they were. ``room``: how many each account takes at most."""
+def claim(
+    conn: Connection, now: int, lease: int, me: str, room: Mapping[str, int], first: Mapping[str, int] | None = None
+) -> Sequence[Any]:
+    """Take due heads of streams for this process, as they were. ``room``: how many each account takes at most, and
+    ``first``: how many of them are for urgent ones, where there are any."""
     found = rows_of(conn, _due(len(room), whole=True), {"now": now, **_named(room)})
+    if first:
+        urgent = rows_of(conn, _due(len(first), whole=True, urgent=True), {"now": now, **_named(first)})
+        found = _within(room, [*urgent, *found]) if urgent else found
     taken = [one for one in found if one.not_after is None or one.not_after >= now]
     if not taken:
         return []
@@ -230,6 +237,30 @@ def claim(conn: Connection, now: int, lease: int, me: str, room: Mapping[str, in
     named = {"found": [(one.id, one.attempt) for one in taken], "me": me, "lease": lease}
     mine = set(conn.execute(_TAKE, named).scalars())
     return [one for one in taken if one.id in mine]
+
+
+def _within(room: Mapping[str, int], rows: Sequence[Any]) -> list[Any]:
+    """The first rows of each account, as many as it takes."""
+    free, found = dict(room), {}
+    for one in rows:
+        if one.id not in found and free[one.account]:
+            free[one.account] -= 1
+            found[one.id] = one
+    return list(found.values())
+
+
+def hurry(conn: Connection, cases: Sequence[str]) -> None:
+    """What is not under way yet of these cases is urgent from now on."""
+    many(conn, _HURRY, [{"case": one} for one in cases])
+
+
+_HURRY = (
+    update(outbox)
+    .where(
+        outbox.c.case_id == bindparam("case"), text("outbox.state in ('waiting', 'due', 'held')"), text("not urgent")
+    )
+    .values(urgent=True)
+)
 
 
 def give_back(conn: Connection, ids: Sequence[int], me: str) -> None:

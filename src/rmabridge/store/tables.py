@@ -212,6 +212,7 @@ outbox = Table(
     Column("amended_by", Text),
     Column("original", LargeBinary),  # the action as it was proposed, where a policy changed its words
     Column("trace", String),  # W3C traceparent of what proposed it
+    Column("urgent", Boolean, nullable=False, server_default="0"),  # of a case of level 2 or 3
     UniqueConstraint("case_id", "key", name="outbox_once"),
 )
 Index(
@@ -228,6 +229,8 @@ _LIVE = text("state in ('due', 'sending', 'uncertain')")
 Index("outbox_stream", outbox.c.case_id, outbox.c.stream, outbox.c.id, sqlite_where=_LIVE, postgresql_where=_LIVE)
 _DUE = text("state = 'due'")
 Index("outbox_due", outbox.c.account, outbox.c.due_at, sqlite_where=_DUE, postgresql_where=_DUE)
+_URGENT = text("state = 'due' and urgent")
+Index("outbox_urgent", outbox.c.account, outbox.c.due_at, sqlite_where=_URGENT, postgresql_where=_URGENT)
 _PERISHES = text("state = 'due' and not_after is not null")
 Index("outbox_stale", outbox.c.not_after, sqlite_where=_PERISHES, postgresql_where=_PERISHES)
 Index(
