@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +10,7 @@ from typing import Final
 from rmabridge.model import Money
 from rmabridge.wire import amounts, waybills
 
-from .words import shorten
+from .words import fold
 
 _SIGNS: Final = {"$": "USD", "us$": "USD", "usd": "USD", "£": "GBP", "gbp": "GBP", "€": "EUR", "eur": "EUR"}
 _SIGNS_HERE: Final = {"nt$": "TWD", "ntd": "TWD", "twd": "TWD", "hk$": "HKD", "hkd": "HKD", "¥": "CNY", "rmb": "CNY"}
@@ -40,6 +39,13 @@ _CALLED: Final = re.compile(
     r"[^0-9A-Za-z]{0,3}(?:号|號|編號|编号|number|no\.?|id|is|:|：|#|,| )*$",
     re.IGNORECASE,
 )
+# What each has in it, wherever it stands: without that, the slower form needs no try.
+_HINTS: Final = {
+    _BEFORE: re.compile("[$£€¥dDpPrRbByY] {0,2}[0-9]"),
+    _AFTER: re.compile("[0-9] ?[元块塊人台港uUgGeEdDbBpPqQ]"),
+    _PHONE: re.compile(r"[0-9](?:[ .()-]{0,3}[0-9]){4}"),
+    _TOKEN: re.compile("[0-9][0-9A-Za-z-]{3}"),
+}
 # A number of the international post counts even where the buyer mistyped its check digit.
 _POST: Final = re.compile(r"[A-Za-z]{2}[0-9]{9}[A-Za-z]{2}")
 _LIKELY: Final = 0.6
@@ -55,11 +61,14 @@ class Entities:
     amounts: tuple[Money, ...] = ()
 
 
-def entities(text: str, language: str) -> Entities:
-    """The numbers in a text, each as what it most likely is; a text without digits is not looked at."""
-    plain = unicodedata.normalize("NFKC", shorten(text))
-    if not _DIGIT.search(plain):
-        return Entities()
+_NOTHING: Final = Entities()
+
+
+def entities(short: str, spelled: str, language: str) -> Entities:
+    """The numbers in a text, each as what it most likely is; one without digits, as it is spelled, has none."""
+    if not _DIGIT.search(spelled):
+        return _NOTHING
+    plain = fold(short)
     money, plain = _cut(plain, _BEFORE, _AFTER)
     phones, plain = _cut(plain, _PHONE)
     orders, parcels = _numbers(plain)
@@ -79,8 +88,9 @@ def _cut(text: str, *forms: re.Pattern[str]) -> tuple[list[re.Match[str]], str]:
     """The matches of the forms, and the text with blanks in their places."""
     found: list[re.Match[str]] = []
     for form in forms:
-        found += form.finditer(text)
-        text = form.sub(lambda match: " " * len(match[0]), text)
+        if _HINTS[form].search(text) and (more := [*form.finditer(text)]):
+            found += more
+            text = form.sub(lambda match: " " * len(match[0]), text)
     return sorted(found, key=lambda match: match.start()), text
 
 
@@ -95,7 +105,7 @@ def _money(found: list[re.Match[str]], language: str) -> Iterator[Money]:
 def _numbers(text: str) -> tuple[list[str], list[str]]:
     """Order numbers and waybills: by what the text calls them, else by their form."""
     orders, parcels = [], []
-    for match in _TOKEN.finditer(text):
+    for match in _TOKEN.finditer(text) if _HINTS[_TOKEN].search(text) else ():
         number = match[0].rstrip("-")
         called = _CALLED.search(text[max(0, match.start() - 24) : match.start()])
         if _parcel(number, called):

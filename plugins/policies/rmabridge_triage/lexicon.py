@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from operator import add
+from string import ascii_lowercase, digits
 from typing import Final, NamedTuple
 
 from .words import lines, normal
@@ -18,10 +20,15 @@ from .words import lines, normal
 NEAR: Final = {False: 12, True: 40}
 _KEY: Final = 2
 _LATIN_KEY: Final = 4
-MOST_STARTS: Final = 20_000
-# Where a Latin phrase may begin.
-_WORD: Final = re.compile(r"(?<![a-z0-9])[a-z0-9]|[^a-z0-9 \u0080-\uffff]")
+MOST_PARTS: Final = 20_000
+_LONG_PART: Final = 40
+# Where a Latin phrase may begin; what it may begin within; and what of it stands in there.
+_WORD: Final = re.compile(r"(?<![a-z0-9])[a-z0-9]|[^a-z0-9 \u0080-\U0010ffff]")
+_PART: Final = re.compile(r"[^ \u0080-\U0010ffff]+")
+_CHINESE: Final = re.compile(r"[^\0-\x7f]+.?")
+_NOT_LATIN: Final = re.compile(r"[^\0-\x7f]+")
 _ENDING: Final = re.compile(r"(?:'?s|e?d|ing|es|er|n't)?(?![a-z0-9])")
+_ALNUM: Final = frozenset(ascii_lowercase + digits)
 _LINE: Final = re.compile(r"(?P<code>[A-Z][A-Z0-9]{1,3}) (?P<weight>[0-9]+(?:\.[0-9]+)?)\|(?P<phrases>.+)")
 
 
@@ -45,6 +52,16 @@ class Phrase(NamedTuple):
     rest: tuple[str, ...]
     latin: bool
     open: bool
+    word: bool
+
+    def first(self, text: str) -> tuple[int, int] | None:
+        """Where the phrase stands for the first time, and where it ends there."""
+        start = text.find(self.head)
+        while start >= 0:
+            if not (self.word and start and text[start - 1] in _ALNUM) and (end := self.at(text, start)) >= 0:
+                return start, end
+            start = text.find(self.head, start + 1)
+        return None
 
     def at(self, text: str, start: int) -> int:
         """Where the phrase ends whose head stands at ``start``; -1 where the rest does not follow."""
@@ -61,53 +78,77 @@ class Phrase(NamedTuple):
 
 
 class Lexicon:
-    """Lists of phrases, found by how they begin: two characters of Chinese, up to four of a Latin word."""
+    """Lists of phrases, found by how they begin: two characters of Chinese, or the first word or part of one."""
 
     def __init__(self, *lists: str) -> None:
-        self._han: dict[str, list[Phrase]] = {}
-        self._latin: dict[str, list[Phrase]] = {}
-        for phrase in (one for text in lists for one in phrases(text)):
-            index, size = (self._latin, _LATIN_KEY) if phrase.head[0].isascii() else (self._han, _KEY)
-            index.setdefault(phrase.head[:size], []).append(phrase)
-        self._by_start = _Starts(self._latin)
+        self._phrases = _in_order(one for text in lists for one in phrases(text))
+        self._heads = [_NOT_LATIN.split(phrase.head)[0] or phrase.head for phrase in self._phrases]
+        self._han: dict[str, list[int]] = {}
+        for number, phrase in enumerate(self._phrases):
+            if not phrase.head[0].isascii():
+                self._han.setdefault(phrase.head[:_KEY], []).append(number)
+        self._parts = _Parts(self._phrases)
 
     def find(self, text: str) -> list[Hit]:
         """Every phrase in a normalised text, once; inside a longer phrase of the same class it does not count."""
-        found: dict[tuple[str, str], Hit] = {}
-        for start, phrase in self._begun(text):
-            end = phrase.at(text, start)
-            if end >= 0:
-                found.setdefault((phrase.code, phrase.text), Hit(phrase.code, phrase.text, phrase.weight, start, end))
-        return list(_outermost(found.values()))
+        found = []
+        for number in self._begun(text):
+            phrase = self._phrases[number]
+            if place := phrase.first(text):
+                start, end = place
+                found.append((start, -end, number, Hit(phrase.code, phrase.text, phrase.weight, start, end)))
+        return list(_outermost(hit for *_, hit in sorted(found)))
 
-    def _begun(self, text: str) -> Iterator[tuple[int, Phrase]]:
-        """Places where the head of a phrase stands, and the phrase."""
-        if not text.isascii():
-            for start, begun in enumerate(map(self._han.get, map(add, text, text[1:]))):
-                for phrase in begun or ():
-                    if text.startswith(phrase.head, start):
-                        yield start, phrase
-        starts = self._by_start
-        for word in _WORD.finditer(text):
-            start = word.start()
-            for phrase in starts[text[start : start + _LATIN_KEY]]:
-                if text.startswith(phrase.head, start):
-                    yield start, phrase
+    def _begun(self, text: str) -> list[int]:
+        """The numbers of the phrases that may stand in the text: their heads' Latin or Chinese letters do."""
+        heads, latin = self._heads, text if text.isascii() else _NOT_LATIN.sub(" ", text)
+        met = set(chain.from_iterable(map(self._parts.__getitem__, set(latin.split(" ")))))
+        begun = [one for one in met if heads[one] in latin]
+        if latin is not text:
+            pairs = {pair for run in set(_CHINESE.findall(text)) for pair in map(add, run, run[1:])}
+            for numbers in filter(None, map(self._han.get, pairs)):
+                begun += [one for one in numbers if heads[one] in text]
+        return begun
 
 
-class _Starts(dict[str, tuple[Phrase, ...]]):
-    """The Latin phrases that may begin with some four characters, put together when these are first met."""
+class _Parts(dict[str, tuple[int, ...]]):
+    """The Latin phrases that may begin within a word or what stands for one, looked for when it is first met."""
 
-    def __init__(self, index: dict[str, list[Phrase]]) -> None:
+    def __init__(self, phrases: list[Phrase]) -> None:
         super().__init__()
-        self._index = index
+        self._phrases = phrases
+        self._inside: dict[str, list[int]] = {}
+        self._longer: dict[str, list[int]] = {}
+        for number, phrase in enumerate(phrases):
+            if part := _PART.match(phrase.head):
+                inside = part[0] == phrase.head
+                index, key = (self._inside, part[0][:_LATIN_KEY]) if inside else (self._longer, part[0])
+                index.setdefault(key, []).append(number)
 
-    def __missing__(self, start: str) -> tuple[Phrase, ...]:
-        sizes = range(_KEY, min(len(start), _LATIN_KEY) + 1)
-        found = tuple(phrase for size in sizes for phrase in self._index.get(start[:size], ()))
-        if len(self) < MOST_STARTS:
-            self[start] = found
+    def __missing__(self, part: str) -> tuple[int, ...]:
+        found = tuple(one for word in _WORD.finditer(part) for one in self._from(part, word.start()))
+        if len(part) <= _LONG_PART:
+            if len(self) >= MOST_PARTS:
+                self.clear()
+            self[part] = found
         return found
+
+    def _from(self, part: str, start: int) -> Iterator[int]:
+        rest = part[start:]
+        for size in range(_KEY, min(len(rest), _LATIN_KEY) + 1):
+            for number in self._inside.get(rest[:size], ()):
+                phrase = self._phrases[number]
+                if rest.startswith(phrase.head) and (phrase.rest or phrase.at(part, start) >= 0):
+                    yield number
+        yield from self._longer.get(rest, ())
+
+
+def _in_order(given: Iterable[Phrase]) -> list[Phrase]:
+    """Each phrase once, in the order in which those count that begin and end at one place: Latin ones by their keys."""
+    once: dict[tuple[str, str], Phrase] = {}
+    for one in given:
+        once.setdefault((one.code, one.text), one)
+    return sorted(once.values(), key=lambda one: len(one.head[:_LATIN_KEY]) if one.head[0].isascii() else 0)
 
 
 def phrases(text: str) -> Iterator[Phrase]:
@@ -125,12 +166,14 @@ def _phrase(code: str, weight: float, written: str) -> Phrase:
     head, *rest = (part.strip() for part in plain.split(".."))
     if len(head) < _KEY or not all(rest):
         raise ValueError(f"{written!r}: a phrase begins with at least two characters")
-    return Phrase(code, weight, written, head, tuple(rest), plain.isascii(), written.endswith("*"))
+    open_, word = written.endswith("*"), head[0] in _ALNUM
+    return Phrase(code, weight, written, head, tuple(rest), plain.isascii(), open_, word)
 
 
 def _outermost(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Those of hits in order, the longest first at each place, that stand in no other of their class."""
     reached: dict[str, int] = {}
-    for hit in sorted(hits, key=lambda one: (one.start, -one.end)):
+    for hit in hits:
         # What is kept began no later, so that it holds this hit where it ends no earlier.
         if hit.end > reached.get(hit.code, 0):
             reached[hit.code] = hit.end

@@ -106,7 +106,7 @@ def learn(given: list[tuple[str, str, float]]) -> bytes:
     classes = sorted({code for code, _, _ in given})
     weights = numpy.zeros((1 << BITS, len(classes)), dtype=numpy.float32)
     bias = numpy.zeros(len(classes), dtype=numpy.float32)
-    seen = [(classes.index(code), numpy.array(buckets(normal(text))), how) for code, text, how in given]
+    seen = [(classes.index(code), numpy.array([*buckets(normal(text))]), how) for code, text, how in given]
     dice = Dice(SEED)
     for epoch in range(EPOCHS):
         _epoch(numpy, dice.shuffled(seen), weights, bias, RATE / (1 + epoch))

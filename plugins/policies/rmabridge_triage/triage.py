@@ -18,7 +18,7 @@ from rmabridge.model import Issue
 from .entities import Entities, entities
 from .lexicon import Hit, Lexicon
 from .weights import Linear
-from .words import language, lines, normal, read
+from .words import language, lines, read, shorten, spell
 
 # How much a phrase's weight says beside the model's log probability, as measured on the development set.
 TRUST: Final = 0.35
@@ -26,6 +26,7 @@ CEILING: Final = 12.0
 # Where 95 of 100 answers were right, and a little over half were given, on templates that were kept out of training.
 MARGIN: Final = 2.0
 CRISIS: Final = frozenset({"SC", "MM"})
+_CRISES: Final = sorted(CRISIS)
 CRISIS_WEIGHT: Final = 7.0
 # There, the model alone finds 80 of 100 crises by this, for 4 false alarms in 100; with the phrases it finds 86.
 CRISIS_ODDS: Final = 0.2
@@ -33,6 +34,8 @@ SERIOUS: Final = frozenset({"LP", "CF", "NR", "MX"})
 REQUESTS: Final = frozenset({"RR", "ER", "RS", "CO"})
 SECOND: Final = 6.0
 _CAPITALS: Final = re.compile(r"\b[A-Z]{4,}\b")
+# Far quicker than the words that they may make.
+_FOUR_CAPITALS: Final = re.compile("[A-Z]{4}")
 _SHOUTS: Final = re.compile(r"[!！]{2,}|[?？]{3,}")
 _COMPLAINTS: Final = frozenset({"QD", "ND", "WI", "MP", "DT", "LD", "LP", "WC", "SA", "CF", "NR", "MX", "SC", "MM"})
 
@@ -84,7 +87,8 @@ def _lexicon(extra: tuple[str, ...]) -> Lexicon:
 
 def classify(text: str, *, margin: float = MARGIN, extra: tuple[str, ...] = ()) -> Triage:
     """What a message is about; ``extra`` are further lists of phrases, in the form of ``lexicon.txt``."""
-    plain = normal(text)
+    short = shorten(text)
+    plain = spell(short)
     hits = _lexicon(extra).find(plain)
     weights = _weights(hits, plain)
     logs = _linear().logs(plain)
@@ -100,10 +104,10 @@ def classify(text: str, *, margin: float = MARGIN, extra: tuple[str, ...] = ()) 
         guess=kinds()[best].issue,
         level=3 if crisis else _level(best, sure, weights, anger),
         anger=anger,
-        language=(tongue := language(text)),
+        language=(tongue := language(short)),
         family=kinds()[best].family if sure else None,
         sub=_sub(best, plain) if sure else None,
-        entities=entities(text, tongue),
+        entities=entities(short, plain, tongue),
         phrases=tuple((hit.phrase, hit.code, hit.weight) for hit in hits),
         margin=round(gap, 3),
     )
@@ -134,13 +138,17 @@ def _weights(hits: list[Hit], text: str) -> dict[str, float]:
 
 def _crisis(weights: Mapping[str, float], logs: Mapping[str, float]) -> list[str]:
     """The crisis classes that the message names, or that the model alone holds for likely."""
-    odds = {code: 2.718281828 ** logs.get(code, -9.0) for code in sorted(CRISIS)}
+    odds = {code: 2.718281828 ** logs.get(code, -9.0) for code in _CRISES}
     named = [code for code in odds if weights.get(code, 0.0) >= CRISIS_WEIGHT or odds[code] >= CRISIS_ODDS]
+    if not named:
+        return named
     return sorted(named, key=lambda code: (-weights.get(code, 0.0), -odds[code]))
 
 
 def _also(best: str | None, weights: Mapping[str, float], crisis: list[str]) -> tuple[Issue, ...]:
     """What else it speaks of: a crisis, a request beside its cause, a second cause with weight."""
+    if not weights and not crisis:
+        return ()
     table = kinds()
     beside = [code for code in weights if code in table and weights[code] >= (3.0 if code in REQUESTS else SECOND)]
     beside = [code for code in beside if code not in CRISIS and code not in {"OT", "PQ"}]
@@ -154,11 +162,18 @@ def _level(best: str, sure: bool, weights: Mapping[str, float], anger: int) -> i
 
 
 def _anger(text: str, best: str, weights: Mapping[str, float], crisis: bool) -> int:
-    loud = bool(_SHOUTS.search(text)) or len(_CAPITALS.findall(text)) > 2
+    loud = _shouts(text)
     score = weights.get("A2", 0.0) + weights.get("A1", 0.0) / 2 + 2 * loud
     if score >= 3 or crisis:
         return 2
     return 1 if score > 0 or best in _COMPLAINTS else 0
+
+
+def _shouts(text: str) -> bool:
+    """Whether it is written loudly: signs in a row, or several words in capitals."""
+    if ("!" in text or "?" in text or "！" in text or "？" in text) and _SHOUTS.search(text):
+        return True
+    return bool(_FOUR_CAPITALS.search(text)) and len(_CAPITALS.findall(text)) > 2
 
 
 _NOT_SENT: Final = re.compile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -12,8 +13,13 @@ from typing import Final
 LONGEST: Final = 1000
 _TYPOGRAPHY: Final = {ord(old): new for old, new in zip("’‘`´“”—–", "''''\"\"--", strict=True)}
 _INVISIBLE: Final = re.compile("[\u200b-\u200f\u2060\ufeff]+")
-_SPACES: Final = re.compile(r"\s+")
-_HAN: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_HAN: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
+# Characters that are spelled alike whatever stands beside them: nothing in their NFKC form joins a neighbour's.
+_ALONE: Final = re.compile(
+    "[\0-\x7f\xa0-\xa7\xa9-\xae\xb0-\xb3\xb5-\xb7\xb9-\xff\u2010-\u2016\u2018-\u2027\u20a0-\u20c0\u2100-\u214f"
+    "\u2190-\u2adb\u3000-\u3029\u3030-\u303f\u3200-\u4dbf\u4e00-\u9fff\ufe00-\ufe0f\uff01-\uff5e\uffe0-\uffe2\uffe4-\uffe6"
+    "\U0001f000-\U0001faff]*"
+)
 
 
 @cache
@@ -50,29 +56,63 @@ def _only_simplified() -> frozenset[str]:
 
 def shorten(text: str) -> str:
     """The start of a text, without characters that nobody sees."""
-    return _INVISIBLE.sub("", text[:LONGEST])
+    short = text[:LONGEST]
+    return short if short.isascii() or _ALONE.fullmatch(short) else _INVISIBLE.sub("", short)
 
 
 def normal(text: str) -> str:
     """The one spelling in which lists and weights are written."""
-    short = shorten(text)
+    return spell(shorten(text))
+
+
+def spell(short: str) -> str:
+    """The one spelling of what is short already."""
     if short.isascii():  # most of what would be folded cannot be in it
         plain = short.replace("`", "'").lower()
     else:
-        plain = unicodedata.normalize("NFKC", short).translate(_TYPOGRAPHY).lower().translate(simplified())
-    return _SPACES.sub(" ", plain).strip()
+        plain = short.translate(_spellings) if _ALONE.fullmatch(short) else _spelled(short)
+    return " ".join(plain.split())
 
 
-def language(text: str) -> str:
+def fold(short: str) -> str:
+    """A text in NFKC."""
+    return short.translate(_foldings) if _ALONE.fullmatch(short) else _folded(short)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+def _spelled(text: str) -> str:
+    return _folded(text).translate(_TYPOGRAPHY).lower().translate(simplified())
+
+
+class _Alone(dict[int, int | str]):
+    """What becomes of each character that stands alone, found out when it is first met."""
+
+    def __init__(self, change: Callable[[str], str]) -> None:
+        super().__init__()
+        self._change = change
+
+    def __missing__(self, code: int) -> int | str:
+        plain = self._change(chr(code))
+        made = self[code] = ord(plain) if len(plain) == 1 else plain
+        return made
+
+
+_foldings, _spellings = _Alone(_folded), _Alone(_spelled)
+
+
+def language(short: str) -> str:
     """``zh-Hans``, ``zh-Hant`` or ``en``; Chinese that could be either script counts as Simplified."""
-    if text.isascii():
+    if short.isascii():
         return "en"
-    short = shorten(text)
-    han = len(_HAN.findall(short))
-    if han == 0 or han * 12 < len(short):
+    han = "".join(_HAN.findall(short))
+    if not han or len(han) * 12 < len(short):
         return "en"
-    traditional = sum(map(_only_traditional().__contains__, short))
-    return "zh-Hant" if traditional > sum(map(_only_simplified().__contains__, short)) else "zh-Hans"
+    met = set(han)
+    traditional, simple = met & _only_traditional(), met & _only_simplified()
+    return "zh-Hant" if sum(map(han.count, traditional)) > sum(map(han.count, simple)) else "zh-Hans"
 
 
 LOCALES: Final = {"zh-Hans": "zh-CN", "zh-Hant": "zh-TW", "en": "en"}
