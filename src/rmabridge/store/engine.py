@@ -45,7 +45,7 @@ def sqlite_engine(path: Path, *, writes: bool = True) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA wal_autocheckpoint=4000")
         cursor.execute(f"PRAGMA busy_timeout={BUSY}")
-        cursor.execute("PRAGMA cache_size=-32000")
+        cursor.execute("PRAGMA cache_size=-8000")
         cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.close()
 
