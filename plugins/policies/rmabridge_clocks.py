@@ -21,6 +21,7 @@ from rmabridge.abilities import Policy, Proposal, Timer, View
 from rmabridge.core import clocks
 from rmabridge.core.calendars import calendar_of
 from rmabridge.core.clocks import DUE, WARN, Clock
+from rmabridge.core.freshness import stale
 from rmabridge.core.handled import GIVING
 from rmabridge.core.reach import note, shown, tell
 from rmabridge.core.terms import CHAT, FIRST, MARKETPLACE, SOCIAL, SOLUTION, Terms
@@ -156,7 +157,7 @@ class Clocks(Policy, Terms):
             purpose = f"answer:tracking:{_second(asked)}"
             out = [one for one in case.parcels if one.direction is Direction.OUT]
             template = "tracking.answer" if out else "tracking.unknown"
-            values = {"parcels": [shown(one) for one in out]} if out else {}
+            values = {"parcels": [shown(one, old=stale(one, view.now)) for one in out]} if out else {}
         message = None if view.proposed(purpose) else tell(case, view, purpose, template, **values)
         if message:
             yield message.model_copy(update={"not_after": view.now + self.holding_for})

@@ -1,8 +1,10 @@
 """Tracking: follows every parcel of an open case, and answers "where is my parcel" from the carrier.
 
 Where the carrier pushes, one subscription is enough; where it does not (``poll``), or the subscription failed, a timer
-asks again and again. Colleagues are told once of a parcel whose number cannot be of the carrier that the order names,
-or that is found at another one. The phrases are data: ``templates/phrases.toml``.
+asks again and again. What the carrier said within ``fresh`` is told without asking; a question that waits longer than
+``answer_within`` is not asked any more, and the answer says how old what is known is. Colleagues are told once of a
+parcel whose number cannot be of the carrier that the order names, or that is found at another one. The phrases are
+data: ``templates/phrases.toml``.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pydantic import Field
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Timer, View
 from rmabridge.core.colleagues import tell_colleagues
+from rmabridge.core.freshness import FRESH, stale
 from rmabridge.core.quiet import asked_at, wait, words
 from rmabridge.core.reach import shown, tell
 from rmabridge.model import (
@@ -55,6 +58,10 @@ class Tracking(Policy):
     poll: bool = Field(False, description="ask the carrier on a timer too; for carriers that do not push")
     every: timedelta = Field(timedelta(hours=6), description="pause between two questions about one parcel")
     answer: bool = Field(True, description="answer buyers who ask where their parcel is")
+    fresh: timedelta = Field(FRESH, description="age up to which the carrier's last word is told without asking again")
+    answer_within: timedelta = Field(
+        timedelta(minutes=5), description="how long a question to the carrier may wait before what is known is told"
+    )
     patience: timedelta = Field(timedelta(hours=1), description="age past which such a question is not answered")
     check_carrier: bool = Field(True, description="tell colleagues of parcels that are not with the carrier named")
     phrases: tuple[str, ...] = Field(
@@ -99,16 +106,17 @@ class Tracking(Policy):
         parcels = _outbound(case)
         waiting = False
         for parcel in parcels:
-            if parcel.final or not view.shop.carrier:
+            if parcel.final or not view.shop.carrier or not stale(parcel, view.now, self.fresh):
                 continue
-            query = _query(case, parcel, number)
+            query = _query(case, parcel, number).model_copy(update={"not_after": view.now + self.answer_within})
             state = view.ledger.get(query.key)
             waiting = waiting or state is None or state in UNDER_WAY
             if state is None:
                 yield query
         if not waiting:
             template = "tracking.answer" if parcels else "tracking.unknown"
-            values = {"parcels": [shown(one) for one in parcels]} if parcels else {}
+            told = [shown(one, old=stale(one, view.now, self.fresh)) for one in parcels]
+            values = {"parcels": told} if parcels else {}
             message = tell(case, view, f"answer:tracking:{number}", template, **values)
             if message:
                 yield message.model_copy(update={"not_after": view.now + self.patience})

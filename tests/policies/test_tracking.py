@@ -78,8 +78,39 @@ def test_where_is_my_parcel_is_asked_and_answered_once(world, desk, words):
     (answer,) = one.proposed("answer:tracking:")
     for told in ("SF1", "派送中", "快递员派送中", "2026年1月5日 17:00", "预计 2026年1月6日 送达"):
         assert told in one.sent(answer).text
-    one.advance(minutes=5).feed(world.says(words, id="again", at=one.now))
+    one.advance(minutes=16).feed(world.says(words, id="again", at=one.now))
     assert len(one.proposed("parcel:query")) == 2
+
+
+@pytest.mark.row("S047")
+def test_a_parcel_that_was_asked_a_moment_ago_is_not_asked_again(world, desk):
+    one = desk().feed(world.requested(), world.order(parcels=(SF,)), world.says("到哪了"))
+    one.settle(one.proposed("parcel:query")[0]).advance(minutes=14)
+    assert one.case.parcels[0].checked_at == world.MONDAY
+    one.feed(world.says("到哪了？？", id="again", at=one.now))
+    assert len(one.proposed("parcel:query")) == 1
+    first, second = one.proposed("answer:tracking:")
+    assert "更新" not in one.sent(first).text + one.sent(second).text
+
+
+@pytest.mark.row("S047")
+def test_what_the_carrier_was_not_asked_in_time_is_told_with_its_age(world, desk):
+    scan = Scan(at=world.MONDAY - timedelta(hours=9), status=ParcelStatus.IN_TRANSIT, text="已发出", place="杭州")
+    known = SF.model_copy(update={"scans": (scan,)})
+    one = desk().feed(world.requested(), world.order(parcels=(known,)), world.says("到哪了"))
+    (query,) = one.proposed("parcel:query")
+    assert one.sent(query).not_after == world.MONDAY + timedelta(minutes=5)
+    assert one.proposed("answer") == []
+    one.advance(minutes=5).settle(query, "expired")
+    (answer,) = one.proposed("answer:tracking:")
+    assert "截至 2026年1月5日 08:00，暂未查到更新" in one.sent(answer).text
+
+
+def test_an_answer_of_the_carrier_makes_no_parcel_older(world, desk):
+    one = desk().feed(world.requested(), world.order(parcels=(SF,)), world.says("到哪了"))
+    one.settle(one.proposed("parcel:query")[0])
+    one.feed(ParcelSeen(key="late", at=world.MONDAY - timedelta(days=1), parcel=SF))
+    assert one.case.parcels[0].checked_at == world.MONDAY
 
 
 def test_what_the_carrier_cannot_tell_is_answered_from_what_is_known(world, desk):

@@ -16,7 +16,7 @@ from .values import pairs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..model import Case
+    from ..model import Case, Parcel
 
 COLUMNS = ("id", "shop", "status", "kind", "issue", "level", "opened", "updated", "flag")
 QUEUED = ("id", "shop", "priority", "urgency", "importance", "queue", "state", "issue", "level", "due", "opened")
@@ -105,8 +105,21 @@ def _queued(case: Case) -> dict[str, Any]:
 @command
 def show(app: App, case: str) -> None:
     """The case as it stands."""
-    found = load(app, case).model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"stamps"})
+    loaded = load(app, case)
+    found = loaded.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"stamps"})
+    for shown, parcel in zip(found.get("parcels", ()), loaded.parcels, strict=False):
+        shown.update(_age(app, parcel))
     document(app, found)
+
+
+def _age(app: App, parcel: Parcel) -> dict[str, Any]:
+    """When the carrier was last heard of the parcel, and whether that is too long ago to go by."""
+    from ..core.freshness import FRESH, known_at, stale
+
+    policies = {one.name: one.policy for one in app.registry.policies}
+    fresh = getattr(policies.get("tracking"), "fresh", FRESH)
+    at = known_at(parcel)
+    return {"known_at": at.isoformat() if at else None, "stale": stale(parcel, app.store.clock.now(), fresh)}
 
 
 @cases.command()

@@ -172,6 +172,15 @@ def _reopened(fold: Fold, event: Reopened) -> None:
     fold.changes["round"] = 1 + len(fold.changes["reopenings"])
 
 
+def _checked(fold: Fold, event: Settled) -> None:
+    """The carrier answered: what it said stands on the case already, so it is as new as the answer."""
+    waybill = event.action.removeprefix("parcel:query:").rpartition(":")[0]
+    parcels = {one.waybill: one for one in fold.case.parcels}
+    if (old := parcels.get(waybill)) is not None:
+        parcels[waybill] = old.model_copy(update={"checked_at": max(filter(None, (old.checked_at, event.at)))})
+        fold.changes["parcels"] = tuple(parcels[one] for one in sorted(parcels))
+
+
 def _settled(fold: Fold, event: Settled) -> None:
     if event.outcome != "done":
         return
@@ -181,6 +190,8 @@ def _settled(fold: Fold, event: Settled) -> None:
             action=event.action, type=event.action_type, amount=event.amount, at=event.at, ref=event.ref
         )
         fold.changes["given"] = tuple(sorted(given.values(), key=lambda one: (one.at, one.action)))[-MOST_GIVEN:]
+    if event.action_type == "parcel.query":
+        _checked(fold, event)
     if event.action_type == "carrier.ask":
         asked = {one.action: one for one in fold.case.enquiries}
         asked[event.action] = Enquiry(action=event.action, ref=event.ref, at=event.at)

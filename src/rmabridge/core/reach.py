@@ -10,6 +10,7 @@ from ..abilities import Shop, View, Way
 from ..errors import ConfigError
 from ..model import Case, Form, Money, Parcel, RefKind, SendMessage, TemplateRef
 from ..model.case import Arrival, Sent
+from .freshness import known_at
 from .rules import forbidden, rules, tightest
 from .templates import Rendered
 
@@ -110,10 +111,12 @@ def note(case: Case, view: View, template: str, form: Form = Form.CHAT, **values
     return _say(case, view, template, view.shop.locale, form, values)
 
 
-def shown(parcel: Parcel) -> dict[str, Any]:
-    """A parcel as templates speak of it."""
+def shown(parcel: Parcel, *, old: bool = False) -> dict[str, Any]:
+    """A parcel as templates speak of it; ``old``: the carrier could not be asked, and this is what was known."""
     last = parcel.last
     return {
+        "old": old,
+        "as_of": known_at(parcel),
         "waybill": parcel.waybill,
         "carrier": parcel.carrier_name or parcel.carrier,
         "direction": parcel.direction,

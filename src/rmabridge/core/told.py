@@ -184,7 +184,9 @@ def _parcel(fold: Fold, event: ParcelSeen) -> None:
 def _put_parcel(fold: Fold, seen: Parcel) -> None:
     parcels = {one.waybill: one for one in fold.get("parcels")}
     old = as_told(parcels.get(seen.waybill) or Parcel(waybill=seen.waybill))
-    leave = {"waybill", "direction", "scans", "told"} | ({"status"} if seen.status is ParcelStatus.PENDING else set())
+    leave = {"waybill", "direction", "scans", "told", "checked_at"} | (
+        {"status"} if seen.status is ParcelStatus.PENDING else set()
+    )
     new = fold.merge(old, seen, f"parcel.{seen.waybill}", leave=frozenset(leave))
     update: dict[str, Any] = {}
     if seen.scans:

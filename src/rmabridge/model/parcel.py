@@ -111,6 +111,7 @@ class Parcel(Value):
     delivered_at: AwareDatetime | None = None
     url: str | None = None
     scans: tuple[Scan, ...] = ()
+    checked_at: AwareDatetime | None = Field(None, description="when the carrier last answered a question about it")
     silence: Silence | None = Field(None, description="why the parcel is presumed lost, or once was")
     told: Told | None = Field(None, description="the carrier's own word, while the parcel is presumed lost")
 
