@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from cli_desk import Desk, desk, run, write
 import stores
 from rmabridge.config import load
 from rmabridge.flow.bridge import Running
+from rmabridge.model import Parcel, ParcelSeen, ParcelStatus, Scan
+from rmabridge.store import inbox as inbox_store
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, a_return, document
 
@@ -39,6 +42,22 @@ async def test_cases_are_listed_and_shown(desk: Desk) -> None:
     shown = await desk.answer("cases", "show", case[:9].lower())
     assert shown["request"]["note"] == "太小了"
     assert "李雷" in (await desk.run("cases", "show", case)).stdout
+
+
+@pytest.mark.row("S047")
+async def test_a_parcel_is_shown_with_its_age_and_marked_where_it_may_have_moved(desk: Desk) -> None:
+    case, bridge = await opened(desk), desk.world.bridge
+    now = bridge.store.clock.now().replace(microsecond=0)
+    for waybill, hours in (("YT1", 9), ("YT2", 0)):
+        scan = Scan(at=now - timedelta(hours=hours), status=ParcelStatus.IN_TRANSIT)
+        seen = ParcelSeen(key=waybill, at=now, parcel=Parcel(waybill=waybill, status=scan.status, scans=(scan,)))
+        row = bridge.router.event_row([seen], "shop", waybill, case_id=case)
+        await bridge.store.write(lambda conn, row=row: inbox_store.add(conn, [row]))
+    bridge.router.wake.set()
+    await desk.world.settle()
+    old, new = (await desk.answer("cases", "show", case))["parcels"]
+    assert (old["known_at"], old["stale"]) == ((now - timedelta(hours=9)).isoformat(), True)
+    assert (new["known_at"], new["stale"]) == (now.isoformat(), False)
 
 
 async def test_no_such_case_is_told(desk: Desk) -> None:
