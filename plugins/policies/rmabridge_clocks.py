@@ -60,6 +60,7 @@ class Clocks(Policy, Terms):
         RemedyOffered,
         Settled,
     }
+    settles: ClassVar[frozenset[str]] = GIVING | {SendMessage.kind}
 
     skip_sources: tuple[str, ...] = Field(("operator", "import"), description="sources of cases without clocks")
     automatic: tuple[str, ...] = Field(

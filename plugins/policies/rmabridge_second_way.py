@@ -23,6 +23,7 @@ class SecondWay(Policy):
 
     title: ClassVar[str] = "Second way"
     hears: ClassVar[frozenset[type[Any]]] = frozenset({Delivered, Settled})
+    settles: ClassVar[frozenset[str]] = frozenset({SendMessage.kind})
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """The same words on the next way, one time for each message."""

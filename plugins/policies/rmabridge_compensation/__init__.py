@@ -74,10 +74,11 @@ class Compensation(Judging):
         ClaimSeen,
         Settled,
     }
+    settles: ClassVar[frozenset[str]] = OWN
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """The offer while there is none, the answer to it, and the operation once it is agreed."""
-        if not case.open or (isinstance(event, Settled) and event.action_type not in OWN):
+        if not case.open:
             return
         if case.issue is not Issue.WRONG_ITEM and (skus := wrong_sku(case)):
             why = (f"{skus[0]} was ordered, {skus[1]} arrived",)

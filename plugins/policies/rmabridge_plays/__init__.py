@@ -71,6 +71,7 @@ class Plays(Policy):
         Settled,
         TicketSeen,
     }
+    settles: ClassVar[frozenset[str]] = GIVING | {SendMessage.kind}
     minds: ClassVar[frozenset[type[Any]]] = frozenset({Classified})
     knows: ClassVar[frozenset[type[Any]]] = frozenset({PlayMoved})
 
@@ -149,7 +150,7 @@ class Plays(Policy):
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """What the event moves, and what agents are to know of it."""
-        if not case.open or case.source in self.skip_sources or _nothing_new(event):
+        if not case.open or case.source in self.skip_sources:
             return
         yield from self._concerned(case, event, view)
         moving = event
@@ -227,11 +228,6 @@ class Plays(Policy):
             return None
         names = ("text", "subject", "template", "values", "locale")
         return action.model_copy(update={name: getattr(made, name) for name in names})
-
-
-def _nothing_new(event: Event) -> bool:
-    """Whether it only tells how a write of ours to the desk or a carrier went."""
-    return isinstance(event, Settled) and event.action_type not in {SendMessage.kind, *GIVING}
 
 
 def _over(own: tuple[Any, ...], ours: Iterable[Any]) -> tuple[Any, ...]:

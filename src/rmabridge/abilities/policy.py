@@ -105,6 +105,8 @@ class Policy(Plugin):
     facts: ClassVar[tuple[Fact, ...]] = ()
     # After which kinds of events ``decide`` can have something new to say; empty: after any.
     hears: ClassVar[frozenset[type[Any]]] = frozenset()
+    # After the settling of which types of actions, where it hears of settled ones; empty: of any.
+    settles: ClassVar[frozenset[str]] = frozenset()
     # Which of them it must hear of by themselves, though it saw the case with them when an earlier policy said so.
     minds: ClassVar[frozenset[type[Any]]] = frozenset()
     # Which of them it need not hear of when it said them itself: it goes on from them before it says them.

@@ -13,12 +13,13 @@ from time import perf_counter
 from typing import Any, Final
 
 from ..abilities import Policy, Proposal, View
-from ..model import Action, Case, Classified, Event, RemedyOffered, Routed, Ruling, Verdict
+from ..model import Action, Case, Classified, Event, PlayMoved, RemedyOffered, Routed, Ruling, Settled, Verdict
 from .masking import mask
 
 Caller = Callable[..., Any]
+Heard = type[Any] | str
 # What changes the case and tells nothing else: who sees the case after it knows all of it.
-STATES: Final = (Classified, RemedyOffered, Routed)
+STATES: Final = (Classified, PlayMoved, RemedyOffered, Routed)
 STRICTNESS: Final = {Ruling.ALLOW: 0, Ruling.HOLD: 1, Ruling.DENY: 2}
 
 
@@ -62,6 +63,11 @@ class Weighed:
         return [one for one in self.verdicts if one.ruling is Ruling.HOLD]
 
 
+def _heard(event: Event) -> Heard:
+    """What decides who is asked of the event: its type, or the type of the action that was settled."""
+    return event.action_type if isinstance(event, Settled) else type(event)
+
+
 def available(case: Case, fact: str) -> bool:
     """Whether a required fact is on the case, or known not to come."""
     return fact in case.missing or getattr(case, fact, None) is not None
@@ -73,8 +79,8 @@ class Judge:
 
     policies: Sequence[Asked]
     needed: dict[str, None] = field(default_factory=dict)
-    _hearing: dict[type[Any], list[Asked]] = field(default_factory=dict)
-    _later: dict[tuple[type[Any], str, type[Any]], frozenset[str]] = field(default_factory=dict)
+    _hearing: dict[Heard, list[Asked]] = field(default_factory=dict)
+    _later: dict[tuple[Heard, str, type[Any]], frozenset[str]] = field(default_factory=dict)
 
     def lacking(self, case: Case) -> list[str]:
         """The facts that policies still wait for."""
@@ -88,17 +94,18 @@ class Judge:
 
     def hearing(self, event: Event) -> list[Asked]:
         """The policies that are asked after such an event."""
-        kind = type(event)
-        if (found := self._hearing.get(kind)) is None:
+        key, kind = _heard(event), type(event)
+        if (found := self._hearing.get(key)) is None:
             heard = [one for one in self.policies if one.decide and kind in (one.policy.hears or (kind,))]
-            found = self._hearing[kind] = heard
+            found = [one for one in heard if key is kind or key in (one.policy.settles or (key,))]
+            self._hearing[key] = found
         return found
 
     def later(self, event: Event, by: str, said: Event) -> frozenset[str]:
         """The policies that need not be told what ``by`` ``said`` of ``event``: those that are asked of the event after
         it, and so see it on the case, and ``by`` where it knows.
         """
-        key = type(event), by, type(said)
+        key = _heard(event), by, type(said)
         if (found := self._later.get(key)) is None:
             found = self._later[key] = self._found_later(event, by, said)
         return found
@@ -108,6 +115,14 @@ class Judge:
         found = names[names.index(by) + 1 :] if isinstance(said, STATES) and by in names else []
         knows = (one.name for one in self.policies if one.name == by and type(said) in one.policy.knows)
         return frozenset([*found, *knows])
+
+    def shown(self, case: Case, event: Event, said: Event, skip: frozenset[str]) -> frozenset[str]:
+        """The policies that see what was ``said`` before on the case, when they are asked of the event."""
+        if not isinstance(said, STATES):
+            return frozenset()
+        asked, lacking = [one for one in self.hearing(event) if one.name not in skip], set(self.lacking(case))
+        found = (one for one in asked if lacking.isdisjoint(one.policy.requires))
+        return frozenset(one.name for one in found if type(said) not in one.policy.minds)
 
     def proposals(
         self, case: Callable[[], Case], event: Event, view: View, skip: frozenset[str] = frozenset()

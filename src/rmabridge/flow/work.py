@@ -86,8 +86,11 @@ class Work(Books):
             event = self._priced(event)
         if not news.folded and not self._fold(event, news.account, news.by, queue):
             return
-        self._ask_policies(event, queue, news.seen)
         judge = self.world.judge
+        for place, one in enumerate(queue):
+            if one.folded and (shown := judge.shown(self.case, event, one.event, news.seen)):
+                queue[place] = one._replace(seen=one.seen | shown)
+        self._ask_policies(event, queue, news.seen)
         for fact in list(judge.needed):
             self._fetch(fact, queue)
         if not opening and judge.lacking(before) and not judge.lacking(self.case):

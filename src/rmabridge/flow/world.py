@@ -57,6 +57,9 @@ class Ledger(Mapping[str, str]):
     def __getitem__(self, key: str) -> str:
         return self.entries[key].state
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 
