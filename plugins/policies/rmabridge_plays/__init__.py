@@ -20,7 +20,7 @@ from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, RuleText, Say, Shop, View
 from rmabridge.core.colleagues import tell_colleagues
 from rmabridge.core.handled import GIVING
-from rmabridge.core.plays import Flow, flow_of
+from rmabridge.core.plays import Flow
 from rmabridge.core.ranking import Grade, Queue, Ranking, Sign
 from rmabridge.core.reach import tell
 from rmabridge.core.reduce import reduce
@@ -146,7 +146,7 @@ class Plays(Policy):
 
     def flow(self, case: Case) -> Flow | None:
         """The case's workflow."""
-        return flow_of(case, self.mover.flows)
+        return self.mover.flow(case)
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """What the event moves, and what agents are to know of it."""
@@ -157,7 +157,9 @@ class Plays(Policy):
         while (moved := self.mover.move(case, moving, view)) is not None:
             yield moved
             yield from self._ranked(case, moved, view)
-            case, moving = reduce(case, moved, "bridge"), moved  # one step may show the next
+            case, moving = reduce(case, moved, "bridge"), moved
+            if not self.mover.shows_more(case, view):  # one step may show the next
+                break
         yield from noting.solve(case, event, view, self.known if self.suggest else (), self.flow(case))
         yield from noting.entitle(case, view)
         yield from noting.promise(case, event, view, self.mover.phrases)
@@ -181,7 +183,7 @@ class Plays(Policy):
 
     def _concerned(self, case: Case, event: Event, view: View) -> Iterator[Proposal]:
         """A complaint about an agent: who that is, and that the ticket is not theirs."""
-        if case.agent is None and Issue.SERVICE_ATTITUDE in {case.issue, *case.also}:
+        if case.agent is None and Issue.SERVICE_ATTITUDE in (case.issue, *case.also):
             if agent := _served_by(case, view):
                 yield Classified(key=f"agent:{case.id}:{case.round}", at=view.now, agent=agent)
         elif case.agent is not None:

@@ -92,10 +92,11 @@ class Watch(BaseModel):
             yield from self.page(case, view, case.incident, self._rule_of(case.incident).roles, "incident.late")
 
     def _rule(self, case: Case, event: Event, view: View) -> IncidentRule | None:
-        return next((one for one in self.rules if self._holds(one, case, event, view)), None)
+        words = _words(case)
+        return next((one for one in self.rules if self._holds(one, words, case, event, view)), None)
 
-    def _holds(self, rule: IncidentRule, case: Case, event: Event, view: View) -> bool:
-        if rule.words and has(_words(case), rule.words):
+    def _holds(self, rule: IncidentRule, words: str, case: Case, event: Event, view: View) -> bool:
+        if rule.words and has(words, rule.words):
             return True
         if rule.level is not None and case.level >= rule.level:
             return True

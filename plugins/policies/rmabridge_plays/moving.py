@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from functools import lru_cache, partial
+from typing import Final, NamedTuple
 
 from rmabridge.abilities import View
-from rmabridge.core.plays import PROMISED, Flow, flow_of, shown, spoken, walk
+from rmabridge.core.plays import PROMISED, Flow, heaviest, named, shown, spoken, walk
 from rmabridge.core.ranking import Ranking
 from rmabridge.model import Case, CaseKind, Event, Play, PlayMoved, PlayStep, Rank, Rights
 
 from .reading import Grant
+
+MOST_KEPT: Final = 4096
 
 
 class Mover:
@@ -26,21 +29,33 @@ class Mover:
     ) -> None:
         self.flows, self.ranking, self.tiers, self.phrases = tuple(flows), ranking, tiers, phrases
         self.promise_from = promise_from
+        by_id = {one.id: one for one in self.flows}
+        self._flow = lru_cache(MOST_KEPT)(partial(heaviest, self.flows))
+        self._state = lru_cache(MOST_KEPT)(lambda flow, steps: walk(by_id[flow], steps))
+
+    def flow(self, case: Case) -> Flow | None:
+        """The case's workflow."""
+        return self._flow(case.kind, named(case))
 
     def move(self, case: Case, event: Event, view: View) -> PlayMoved | None:
         """One event for all that is new; None where nothing is."""
-        flow, old = flow_of(case, self.flows), case.play
+        flow, old = self.flow(case), case.play
         if flow is None:
             return None
         same = old if old and old.round == case.round else None
-        reached = {one.name for one in same.steps} if same else set()
+        reached = frozenset(one.name for one in same.steps) if same else frozenset()
         found = spoken(event, view, self.phrases) | shown(case, view.now)
         fresh = {name: at for name, at in found.items() if name not in reached}
-        new = self._place(case, flow, reached | fresh.keys(), view)
+        new = self._place(case, flow, reached.union(fresh), view)
         if same is not None and not fresh and not _differ(same, new):
             return None
         steps = tuple(PlayStep(name=name, at=at) for name, at in fresh.items())
         return _moved(case, new, steps, old.turn + 1 if old else 1, view)
+
+    def shows_more(self, case: Case, view: View) -> bool:
+        """Whether a case whose play just moved shows a further step; nothing else can move it again."""
+        reached = {one.name for one in case.play.steps} if case.play else set()
+        return not reached.issuperset(shown(case, view.now))
 
     def rank(self, case: Case, view: View) -> Rank:
         """The case's place, as it is now."""
@@ -56,8 +71,8 @@ class Mover:
             return ()
         return (*flow.needs, PROMISED) if case.level >= self.promise_from and flow.needs else flow.needs
 
-    def _place(self, case: Case, flow: Flow, steps: Collection[str], view: View) -> Place:
-        state, tier = walk(flow, steps), self.tier(case)
+    def _place(self, case: Case, flow: Flow, steps: frozenset[str], view: View) -> Place:
+        state, tier = self._state(flow.id, steps), self.tier(case)
         offers = self.tiers[tier].offers if tier else ()
         return Place(
             flow.id,

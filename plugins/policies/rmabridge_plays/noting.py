@@ -33,9 +33,10 @@ def words(event: Event) -> str:
 
 def solve(case: Case, event: Event, view: View, solutions: Iterable[Solution], flow: Flow | None) -> Iterator[Proposal]:
     """Each solution that fits, once a round, as an internal note."""
-    text, sub = words(event), flow.sub(case) if flow else None
+    text, issues = words(event), {case.issue, *case.also}
     for one in solutions:
-        if one.fits(case, text):
+        if one.fits(issues, text):
+            sub = flow.sub(case) if flow else None
             origin, template = f"solution:{one.id}:{case.round}", f"solution.{one.id}"
             yield from tell_colleagues(
                 case,
@@ -56,7 +57,7 @@ def entitle(case: Case, view: View) -> Iterator[Proposal]:
 
 def promise(case: Case, event: Event, view: View, phrases: Mapping[str, tuple[str, ...]]) -> Iterator[Proposal]:
     """A person's reply that leaves a promise out does not settle the case."""
-    spoke = said(event, view)
+    spoke = said(event, view) if isinstance(event, MessageReceived) else None
     if spoke is None or not spoke[2] or "promised" not in lacking(case) or not isinstance(event, MessageReceived):
         return
     if missing := unpromised(spoke[0], phrases):
@@ -65,8 +66,7 @@ def promise(case: Case, event: Event, view: View, phrases: Mapping[str, tuple[st
 
 def hold_open(case: Case, view: View) -> Iterator[Proposal]:
     """A closing that waits: what is missing, on the ticket, which is open again."""
-    missing = lacking(case)
-    if not (case.play and case.play.closing and missing):
+    if not (case.play and case.play.closing and (missing := lacking(case))):
         return
     origin = f"unclosed:{case.round}:{_second(case.play.closing.at)}"
     yield from tell_colleagues(case, view, origin, "play.unclosed", missing=list(missing))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -27,9 +27,9 @@ class Solution(BaseModel):
     issues: frozenset[Issue] = frozenset()
     words: tuple[str, ...] = ()
 
-    def fits(self, case: Case, text: str) -> bool:
-        """Whether it is for this case, or for what was just said."""
-        return not self.issues.isdisjoint({case.issue, *case.also}) or has(text, self.words)
+    def fits(self, issues: Collection[Issue | None], text: str) -> bool:
+        """Whether it is for a case of these issues, or for what was just said."""
+        return not self.issues.isdisjoint(issues) or has(text, self.words)
 
 
 class IncidentRule(BaseModel):

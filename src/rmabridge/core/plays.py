@@ -7,7 +7,7 @@ reached, so events may come in any order. Flows are data: the policy reads them,
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -122,11 +122,20 @@ def walk(flow: Flow, steps: Collection[str]) -> str:
 
 def flow_of(case: Case, flows: Iterable[Flow]) -> Flow | None:
     """The flow of the case's problem, by its issue and what it asks for; a crisis counts wherever it is named."""
-    issues = {case.issue, *case.also} if case.level == CRISIS else {case.issue}
+    return heaviest(flows, case.kind, named(case))
+
+
+def named(case: Case) -> tuple[Issue | None, ...]:
+    """The issues by which the case's flow is found."""
+    return (case.issue, *case.also) if case.level == CRISIS else (case.issue,)
+
+
+def heaviest(flows: Iterable[Flow], kind: CaseKind, issues: Collection[Issue | None]) -> Flow | None:
+    """The flow that counts for cases of this kind and these issues."""
     fitting = [
         one
         for one in flows
-        if (not one.kinds or case.kind in one.kinds) and (not one.issues or not issues.isdisjoint(one.issues))
+        if (not one.kinds or kind in one.kinds) and (not one.issues or not one.issues.isdisjoint(issues))
     ]
     return max(fitting, key=lambda one: one.weight, default=None)
 
@@ -181,26 +190,29 @@ def skipped(case: Case) -> tuple[str, ...]:
 
 def shown(case: Case, now: datetime) -> dict[str, datetime]:
     """The steps that the case's own facts show, and when each was reached."""
-    found = {name: at for name, at in _shown(case, now).items() if at is not None}
     if case.round == 1:
-        return found
+        return dict(_shown(case, now))
     began = max((case.opened_at, *case.reopenings))
-    return {name: at for name, at in found.items() if at >= began}
+    return {name: at for name, at in _shown(case, now) if at >= began}
 
 
-def _shown(case: Case, now: datetime) -> dict[str, datetime | None]:
+def _shown(case: Case, now: datetime) -> Iterator[tuple[str, datetime]]:
     talk, play = case.talk, case.play if case.play and case.play.round == case.round else None
-    proposed, carried = (play.step(one) if play else None for one in ("proposed", "carried_out"))
     told = talk.last_out
-    return {
-        "responded": talk.first_out if case.round == 1 else talk.last_out,
-        "understood": now if _understood(case) else None,
-        "investigated": now if case.liable or (case.cause and case.cause not in FAMILIES) else None,
-        "proposed": _solution_at(case, now),
-        "told": told if told and proposed and told > proposed.at else None,
-        "carried_out": _carried_out(case),
-        "tracked": told if told and carried and told > carried.at else None,
-    }
+    if responded := talk.first_out if case.round == 1 else told:
+        yield "responded", responded
+    if _understood(case):
+        yield "understood", now
+    if case.liable or (case.cause and case.cause not in FAMILIES):
+        yield "investigated", now
+    if solved := _solution_at(case, now):
+        yield "proposed", solved
+    if told and play and (proposed := play.step("proposed")) and told > proposed.at:
+        yield "told", told
+    if paid := _carried_out(case):
+        yield "carried_out", paid
+    if told and play and (carried := play.step("carried_out")) and told > carried.at:
+        yield "tracked", told
 
 
 def _understood(case: Case) -> bool:
@@ -215,6 +227,8 @@ def _solution_at(case: Case, now: datetime) -> datetime | None:
 
 
 def _carried_out(case: Case) -> datetime | None:
+    if not case.refunds and not case.given:
+        return None
     paid = [one.at for one in case.refunds if one.status is RefundStatus.DONE]
     return min((*paid, *(one.at for one in case.given)), default=None)
 

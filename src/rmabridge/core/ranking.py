@@ -88,7 +88,8 @@ class Ranking(BaseModel):
 
     def rank(self, case: Case, tier: str | None, now: datetime) -> Rank:
         """The case's place; the first queue that fits and is not the concerned agent's own."""
-        due = frozenset(one for one in self._spans if _due(case, now + one))
+        first = min((one.due_at for one in case.deadlines if one.name.startswith(DUE)), default=None)
+        due = frozenset(one for one in self._spans if first is not None and first <= now + one)
         worth = case.order.total if case.order else None
         issues = frozenset((case.issue, *case.also))
         return self._ranked(Looks(case.level, case.anger, issues, case.kind, tier, due, worth, case.agent))
@@ -116,10 +117,6 @@ class Ranking(BaseModel):
 
 def _grade(table: Mapping[Grade, tuple[Sign, ...]], looks: Looks) -> Grade:
     return next((one for one in GRADES if any(sign.fits(looks) for sign in table.get(one, ()))), "low")
-
-
-def _due(case: Case, latest: datetime) -> bool:
-    return any(one.name.startswith(DUE) and one.due_at <= latest for one in case.deadlines)
 
 
 def _worth_more(worth: Money | None, over: Mapping[str, Decimal]) -> bool:

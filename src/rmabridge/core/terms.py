@@ -37,13 +37,13 @@ class Tier(BaseModel):
 
     def holds(self, case: Case) -> bool:
         """Whether the case's buyer belongs to it."""
-        orders = case.buyer.orders if case.buyer else None
+        buyer, tags = case.buyer, case.order.tags if case.order else ()
+        orders, tier = (buyer.orders, buyer.tier or "") if buyer else (None, "")
         if self.most_orders is not None and orders is not None and orders <= self.most_orders:
             return True
-        said = [*(case.order.tags if case.order else ()), (case.buyer.tier if case.buyer else None) or ""]
-        if not any(said):
+        if not tier and not any(tags):
             return False
-        return any(_says(text, self.words) for text in said)
+        return any(_says(text, self.words) for text in (*tags, tier))
 
 
 @lru_cache(maxsize=4096)
