@@ -125,10 +125,13 @@ class Clocks(Policy, Terms):
             yield Timer(WARN + clock.name, clock.warn_at)
         elif view.now < clock.due_at:
             yield from self._alert(case, view, clock.name, "warning", clock.due_at)
+        problems = calendar_of(view.shop).problems(clock.start, clock.due_at)
+        if not clock.tier and not problems:
+            return
         run = f"{clock.name}:{case.id}:{_second(clock.due_at)}"
         if clock.tier:
             yield Noted(key=f"clock:{run}", at=view.now, text=f"{clock.rule}: due {clock.due_at.isoformat()}")
-        for number, problem in enumerate(calendar_of(view.shop).problems(clock.start, clock.due_at)):
+        for number, problem in enumerate(problems):
             yield Noted(key=f"calendar:{number}:{run}", at=view.now, text=problem)
             yield from self._alert(case, view, "calendar", "unknown", None, reason=problem)
 
@@ -165,8 +168,9 @@ class Clocks(Policy, Terms):
 
     def _told(self, case: Case, view: View, name: str, stage: str, due: datetime | None) -> bool:
         run = _run(case, name, stage, due)
-        told = [f"ticket:comment:{run}", *(f"staff:{run}:{channel}" for channel in _channels(case, view))]
-        return any(view.proposed(one) for one in told)
+        if view.proposed(f"ticket:comment:{run}"):
+            return True
+        return any(view.proposed(f"staff:{run}:{channel}") for channel in _channels(case, view))
 
     def _alert(
         self, case: Case, view: View, name: str, stage: str, due: datetime | None, **more: str
@@ -220,9 +224,8 @@ def _running(case: Case) -> list[str]:
 
 def _stop(case: Case, kinds: Iterable[str]) -> Iterator[Timer]:
     wanted = set(kinds)
-    for one in case.deadlines:
-        stage, _, name = one.name.partition(":")
-        if f"{stage}:" in (DUE, WARN) and clocks.kind_of(name) in wanted:
+    for one in case.deadlines if wanted else ():
+        if one.name.startswith((DUE, WARN)) and clocks.kind_of(one.name.partition(":")[2]) in wanted:
             yield Timer(one.name, None)
 
 

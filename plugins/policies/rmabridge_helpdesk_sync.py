@@ -78,6 +78,8 @@ class HelpdeskSync(Policy):
             text = note(case, view, "ticket.opened", Form.MAIL, **_summary(case, view)).text
             yield CommentTicket(origin="opened", text=text)
         yield from _status(case)
+        if isinstance(event, Settled):
+            return
         yield from _note(case, event, view)
         yield from _reply(case, event, view)
         yield from self._turn(case, event, view)

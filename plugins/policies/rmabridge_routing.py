@@ -111,7 +111,7 @@ class Routing(Policy):
         if not case.open:
             return
         route = self.route_for(case, view) or case.route
-        if route != case.route and not isinstance(event, Routed):
+        if route is not case.route and route != case.route and not isinstance(event, Routed):
             facts = route.model_dump(exclude={"rule"})
             yield Routed(key=f"routed:{route.rule}:{event.key}", at=view.now, rule=route.rule or "", **facts)
         for channel in dict.fromkeys((*view.shop.staff, *route.channels)):
@@ -120,6 +120,8 @@ class Routing(Policy):
 
     def route_for(self, case: Case, view: View) -> Route | None:
         """The route that the first matching rule gives the case."""
+        if not self.rules:
+            return None
         seen, amount = _facts(case, view), _amount(case)
         for number, rule in enumerate(self.rules, 1):
             if rule.when.matches(seen, amount):

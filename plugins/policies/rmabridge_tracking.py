@@ -123,9 +123,10 @@ class Tracking(Policy):
 
     def _question(self, case: Case, view: View) -> int | None:
         """The number of the buyer's open question: the second it was asked, so that one question has one answer."""
-        asked, said = asked_at(case, view.shop), words(case, view.shop).casefold()
+        asked = asked_at(case, view.shop)
         if asked is None or view.now - asked > self.patience:
             return None
+        said = words(case, view.shop).casefold()
         return int(asked.timestamp()) if any(one.casefold() in said for one in self.phrases) else None
 
 

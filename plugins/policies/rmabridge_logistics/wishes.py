@@ -44,8 +44,8 @@ def wish(note: str | None) -> Wish:
 
 def asks_for_help(text: str | None) -> bool:
     """Whether the buyer asks us to talk to the carrier."""
-    words = (text or "").casefold()
-    return any(one in words for one in _pleas())
+    words = text.casefold() if text else ""
+    return bool(words) and any(one in words for one in _pleas())
 
 
 @cache

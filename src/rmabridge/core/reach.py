@@ -52,6 +52,8 @@ def ways(case: Case, shop: Shop, text: str | None = None, template: TemplateRef 
 
 def lost(case: Case) -> dict[str, tuple[Sent, Arrival]]:
     """Accounts whose newest receipt says that a message to the buyer did not arrive, with message and receipt."""
+    if not case.talk.arrivals:
+        return {}
     sent = {one.ref: one for one in case.talk.sent}
     newest = {sent[one.message].account: one for one in case.talk.arrivals if one.message in sent}
     return {account: (sent[one.message], one) for account, one in newest.items() if not one.ok}
@@ -70,9 +72,9 @@ def tell(case: Case, view: View, purpose: str, template: str, **values: Any) -> 
     locale, best, unknown = language(case, view.shop), None, None
     for way, address in ways(case, view.shop).ways:
         said = _fitting(case, view, template, locale, way, values)
-        made = send(case, purpose, Reached(way, address), said.text, subject=said.subject)
         plain = _plain(case, view.shop, values) if way.form in APPROVED else {}
-        made = made.model_copy(update={"locale": locale, "template": said.template, "values": plain})
+        more = {"locale": locale, "template": said.template, "values": plain}
+        made = send(case, purpose, Reached(way, address), said.text, subject=said.subject, **more)
         if not way.takes(said.template):
             unknown = unknown or made
         elif way.limit is None or way.limit.fits(said.text):
@@ -92,8 +94,10 @@ def _fitting(case: Case, view: View, template: str, locale: str, way: Way, value
     return said
 
 
-def send(case: Case, purpose: str, reached: Reached, text: str, *, subject: str | None = None) -> SendMessage:
-    """Words to the buyer on one way."""
+def send(
+    case: Case, purpose: str, reached: Reached, text: str, *, subject: str | None = None, **more: Any
+) -> SendMessage:
+    """Words to the buyer on one way; ``more`` are further fields of the message."""
     return SendMessage(
         purpose=purpose,
         account=reached.way.account,
@@ -103,6 +107,7 @@ def send(case: Case, purpose: str, reached: Reached, text: str, *, subject: str 
         text=text,
         subject=subject,
         thread_key=case.id,
+        **more,
     )
 
 

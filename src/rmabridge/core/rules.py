@@ -33,6 +33,9 @@ class Rules(BaseModel):
     limits: dict[Form, Limit] = Field(default_factory=dict)
 
 
+FREE: Final = Rules()
+
+
 @cache
 def tables() -> dict[str, Rules]:
     """The rules by marketplace."""
@@ -42,7 +45,7 @@ def tables() -> dict[str, Rules]:
 
 def rules(platform: str) -> Rules:
     """A marketplace's rules; none where it has no table."""
-    return tables().get(platform, Rules())
+    return tables().get(platform, FREE)
 
 
 def forbidden(platform: str, form: Form, address: str) -> str | None:
