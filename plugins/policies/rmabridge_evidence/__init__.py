@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -53,7 +54,7 @@ from rmabridge.model import (
 from rmabridge.wire.filetypes import kind_of
 
 from .explaining import explain, explains, linked
-from .liability import Found, liable
+from .liability import Compared, Found, liable
 from .matrix import Matrix, counted, matrix
 from .rules import Ask, Rule, merged, shipped_asks, shipped_rules
 
@@ -87,11 +88,13 @@ class EvidencePolicy(Policy, AsksForEvidence):
 
     _asks: tuple[Ask, ...] = PrivateAttr()
     _rules: tuple[Rule, ...] = PrivateAttr()
+    _about: dict[Issue | None, tuple[Ask, ...]] = PrivateAttr()
 
     def model_post_init(self, _: Any) -> None:
         """Put a shop's own data before what is shipped."""
         self._asks = merged(self.asks, shipped_asks())
         self._rules = merged(self.liability, shipped_rules())
+        self._about = {issue: tuple(one for one in self._asks if issue in one.issues) for issue in Issue}
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """Pictures of messages as evidence; the request and its reminder; the cross-check; liability and next steps."""
@@ -104,11 +107,11 @@ class EvidencePolicy(Policy, AsksForEvidence):
             yield from self._ask(case, ask, event, view)
         if self.ask_proof:
             yield from _proof(case, view)
-        found = matrix(case, ask)
+        found = cache(partial(matrix, case, ask))
         yield from self._judge(case, found, view)
         yield from explain(case, view)
-        if ask is not None and (case.evidence or found.mismatches):
-            yield from _compare(case, ask, found, event, view)
+        if ask is not None and (case.evidence or found().mismatches):
+            yield from _compare(case, ask, found(), event, view)
 
     def amend(self, action: Action, case: Case, view: View) -> Action | None:
         """Words to a buyer whose goods are as they should be carry the link to the page that helps."""
@@ -124,7 +127,7 @@ class EvidencePolicy(Policy, AsksForEvidence):
 
     def ask_for(self, case: Case) -> Ask | None:
         """What this case is to be proven with; a list for its sub-cause goes before one for its issue."""
-        fits = [one for one in self._asks if one.fits(case)]
+        fits = [one for one in self._about.get(case.issue, ()) if one.fits(case)]
         return next((one for one in fits if one.subs), fits[0] if fits else None)
 
     def needs(self, case: Case, subject: str) -> tuple[Need, ...]:
@@ -193,7 +196,7 @@ class EvidencePolicy(Policy, AsksForEvidence):
 
     # -- who answers for it ---------------------------------------------------------------------------------------
 
-    def _judge(self, case: Case, found: Matrix, view: View) -> Iterator[Proposal]:
+    def _judge(self, case: Case, found: Compared, view: View) -> Iterator[Proposal]:
         holds = liable(case, found, self._rules)
         if holds is None or holds.rule.confidence < self.least:
             return

@@ -13,6 +13,7 @@ from .rules import PICTURES, Fact, Rule
 
 LOST: Final = frozenset({ParcelException.LOST, ParcelException.PARTIAL_LOSS})
 CUSTOMER: Final = "customer"
+Compared = Callable[[], Matrix]  # the cross-check, made when a rule asks for it
 
 
 class Found(NamedTuple):
@@ -22,7 +23,7 @@ class Found(NamedTuple):
     why: tuple[str, ...]
 
 
-def liable(case: Case, matrix: Matrix, rules: tuple[Rule, ...]) -> Found | None:
+def liable(case: Case, matrix: Compared, rules: tuple[Rule, ...]) -> Found | None:
     """The first rule that holds; None where nothing does."""
     for rule in rules:
         if rule.concerns(case) and all(HOLDS[one](case, matrix) for one in rule.when):
@@ -36,13 +37,13 @@ def _scanned(case: Case, kinds: frozenset[ParcelException]) -> bool:
     return any(scan.exception in kinds for one in out for scan in one.scans)
 
 
-def _delivered(case: Case, _: Matrix) -> bool:
+def _delivered(case: Case, _: Compared) -> bool:
     if case.order and case.order.delivered_at:
         return True
     return any(one.direction is Direction.OUT and one.status is ParcelStatus.DELIVERED for one in case.parcels)
 
 
-def _other_sku(case: Case, _: Matrix) -> bool:
+def _other_sku(case: Case, _: Compared) -> bool:
     """Whether a line names another article than its order line."""
     if case.request is None or case.order is None or case.kind == "exchange":
         return False
@@ -51,14 +52,14 @@ def _other_sku(case: Case, _: Matrix) -> bool:
     return any(was and got and was != got for was, got in pairs)
 
 
-HOLDS: Final[dict[Fact, Callable[[Case, Matrix], bool]]] = {
+HOLDS: Final[dict[Fact, Callable[[Case, Compared], bool]]] = {
     "proof": lambda case, _: proven(case),
     "damage_scan": lambda case, _: _scanned(case, frozenset({ParcelException.DAMAGED})),
     "loss_scan": lambda case, _: _scanned(case, LOST),
     "no_damage_scan": lambda case, _: not _scanned(case, frozenset({ParcelException.DAMAGED})),
     "other_sku": _other_sku,
     "delivered": _delivered,
-    "complete": lambda _, matrix: matrix.photos.mark is Mark.MATCH and not matrix.mismatches,
+    "complete": lambda _, matrix: matrix().photos.mark is Mark.MATCH and not matrix().mismatches,
     "shown": lambda case, _: any(one.kind in PICTURES for one in case.evidence),
     "cause_customer": lambda case, _: case.cause == CUSTOMER,
 }

@@ -83,6 +83,9 @@ class Logistics(Watching, Dispatching, Choosing):
         """Look at each parcel of an open case, and at the order that has none yet."""
         if not case.open:
             return
+        if not case.parcels and self.promised(case) is None:
+            yield from _answered(case, event, view)
+            return
         way = self.way(case, view)
         causes = list(self._classify(case, way, view))
         heard = not causes or (isinstance(event, Classified) and event.key == causes[0].key)
@@ -95,9 +98,7 @@ class Logistics(Watching, Dispatching, Choosing):
                 yield from self.choose(case, parcel, view)
                 yield from self.lost(case, parcel, view, heard=heard)
             yield from self.refused(case, parcel, view)
-        if isinstance(event, MessageReceived) and event.message.author is Author.CARRIER:
-            origin, words = f"carrier:{event.message.id}", event.message.text
-            yield from tell_colleagues(case, view, origin, "logistics.answer", text=words)
+        yield from _answered(case, event, view)
         if self.help_buyers and asks_for_help(case.talk.last_text):
             yield from _help(case, view)
         yield from causes
@@ -136,6 +137,13 @@ class Logistics(Watching, Dispatching, Choosing):
             if any(at and view.now >= at for at in (due, stall)):
                 return Issue.LATE_DELIVERY, SLOW, "the parcel is slower than its way takes"
         return None
+
+
+def _answered(case: Case, event: Event, view: View) -> Iterable[Proposal]:
+    """Colleagues hear of what a carrier writes."""
+    if isinstance(event, MessageReceived) and event.message.author is Author.CARRIER:
+        origin, words = f"carrier:{event.message.id}", event.message.text
+        yield from tell_colleagues(case, view, origin, "logistics.answer", text=words)
 
 
 def _help(case: Case, view: View) -> Iterable[Proposal]:

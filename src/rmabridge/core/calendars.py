@@ -72,11 +72,15 @@ class Calendar:
         self.hours, self.zone, self.days = hours, zone, days or Days()
         self._found = tuple(problems)
         self._opening: dict[date, tuple[Interval, ...]] = {}
+        self._ends: dict[tuple[date, int], datetime] = {}
+        self._problems: dict[tuple[int, int], tuple[str, ...]] = {}
 
     def problems(self, start: datetime, end: datetime) -> tuple[str, ...]:
         """What could not be known about the days between two moments, in sentences."""
-        years = range(start.astimezone(self.zone).year, end.astimezone(self.zone).year + 1)
-        return (*self._found, *filter(None, map(self.days.unknown, years)))
+        years = start.astimezone(self.zone).year, end.astimezone(self.zone).year + 1
+        if years not in self._problems:
+            self._problems[years] = (*self._found, *filter(None, map(self.days.unknown, range(*years))))
+        return self._problems[years]
 
     @property
     def always(self) -> bool:
@@ -121,7 +125,12 @@ class Calendar:
 
     def workdays(self, start: datetime, number: int) -> datetime:
         """The last second of the day that lies so many working days after ``start``, in the calendar's zone."""
-        day = start.astimezone(self.zone).date()
+        wanted = start.astimezone(self.zone).date(), number
+        if wanted not in self._ends:
+            self._ends[wanted] = self._end(*wanted)
+        return self._ends[wanted]
+
+    def _end(self, day: date, number: int) -> datetime:
         while number > 0:
             day += timedelta(days=1)
             number -= self.workday(day)
