@@ -16,6 +16,8 @@ from .templates import Rendered
 
 # Forms whose vendors may carry templates of their own only: their plugins need the values beside the words.
 APPROVED: Final = frozenset({Form.SMS, Form.CHAT})
+# What may hold a time.
+TIMED: Final = (dict, list, datetime)
 
 
 class Reached(NamedTuple):
@@ -37,12 +39,12 @@ def ways(case: Case, shop: Shop, text: str | None = None, template: TemplateRef 
 
     Those that take the text, where one is given: a template's, or free text.
     """
-    found, failed = Reach([], []), lost(case)
-    limits = rules(shop.platform).limits
+    found, failed, platform = Reach([], []), lost(case), shop.platform
+    limits = rules(platform).limits
     for one in sorted(shop.ways, key=lambda one: _rank(one.form, shop)):
         way = one.model_copy(update={"limit": tightest(one.limit, limits[one.form])}) if one.form in limits else one
         address = _address(case, way)
-        reason = _unfit(case, shop, way, address) or _failed(failed.get(way.account))
+        reason = _unfit(case, shop, platform, way, address) or _failed(failed.get(way.account))
         if reason := reason or _unknown(way, text, template) or _long(way, text):
             found.fallen.append((f"{way.account}/{way.form}", reason))
         elif address:
@@ -137,7 +139,8 @@ def shown(parcel: Parcel, *, old: bool = False) -> dict[str, Any]:
 def _say(case: Case, view: View, template: str, locale: str, form: Form, values: dict[str, Any]) -> Rendered:
     if view.render is None:
         raise RuntimeError("this view has no templates")
-    given = {name: _local(value, view.shop) for name, value in (_common(case, view.shop) | values).items()}
+    given = _common(case, view.shop) | values
+    given |= {name: _local(value, view.shop) for name, value in given.items() if isinstance(value, TIMED)}
     said: Rendered = view.render(template, locale, form, **given)
     return said
 
@@ -191,12 +194,12 @@ def _address(case: Case, way: Way) -> str | None:
     return case.buyer.way(way.form) if case.buyer else None
 
 
-def _unfit(case: Case, shop: Shop, way: Way, address: str | None) -> str | None:
+def _unfit(case: Case, shop: Shop, platform: str, way: Way, address: str | None) -> str | None:
     if way.form not in shop.prefer:
         return f"the shop does not prefer {way.form}"
     if not address:
         return "the buyer's address on it is not known" if case.buyer else "nothing is known of the buyer"
-    return forbidden(shop.platform, way.form, address)
+    return forbidden(platform, way.form, address)
 
 
 def _long(way: Way, text: str | None) -> str | None:

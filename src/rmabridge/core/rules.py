@@ -15,6 +15,7 @@ from ..model import Form
 
 NONE: Final = "none"
 BY_NUMBER: Final = frozenset({Form.SMS, Form.CALL})
+ADDRESSED: Final = BY_NUMBER | {Form.MAIL}
 MASKED: Final = re.compile(r"[*＊•●×]")
 BLANKED: Final = re.compile(r"x{3,}", re.IGNORECASE)
 MAIL: Final = re.compile(r"^[^@\s]+@([^@\s]+)$")
@@ -53,7 +54,7 @@ def forbidden(platform: str, form: Form, address: str) -> str | None:
     found = rules(platform)
     if found.forms and form not in found.forms:
         return f"{platform} lets nobody reach its buyers by {form}"
-    if form in {Form.MAIL, *BY_NUMBER} and MASKED.search(address):
+    if form in ADDRESSED and MASKED.search(address):
         return "the address is masked"
     if form in BY_NUMBER and BLANKED.search(address):
         return "the address is masked"
