@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmabridge.model import Money
-from rmabridge.wire.amounts import major, maybe_major, minor
+from rmabridge.wire.amounts import major, maybe_major, minor, number
 
 CURRENCIES = st.sampled_from(["CNY", "USD", "JPY", "KWD", "EUR", "VND"])
 
@@ -77,6 +77,24 @@ def test_currencies_are_spelt_one_way() -> None:
     assert major("1", "RMB").currency == "CNY"
     with pytest.raises(ValueError):
         major("1", "yuan")
+
+
+def test_an_amount_alone_is_read_as_money_is() -> None:
+    assert number("1,234.50") == Decimal("1234.50")
+    assert [number(one) for one in (None, 1.5, "abc", "0." + "0" * 23 + "1", True)] == [None] * 5
+
+
+def test_one_piece_has_a_price_only_where_it_is_whole_in_the_smallest_unit() -> None:
+    assert Money.of("39.80 USD").each(2) == Money.of("19.90 USD")
+    assert Money.of("300 JPY").each(3) == Money.of("100 JPY")
+    assert [Money.of("10 USD").each(pieces) for pieces in (3, 0, -1)] == [None] * 3
+
+
+def test_a_sum_of_money_is_of_one_currency() -> None:
+    assert Money.total([Money.of("1.50 USD"), Money.of("2 USD")]) == Money.of("3.50 USD")
+    for many in ([], [Money.of("1 USD"), Money.of("1 EUR")]):
+        with pytest.raises(ValueError):
+            Money.total(many)
 
 
 def test_an_amount_that_may_be_missing_is_none() -> None:

@@ -3,7 +3,7 @@
 import json
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import pytest
 from hypothesis import given, settings
@@ -133,6 +133,32 @@ def test_a_form_keeps_blank_values_and_the_first_of_equal_names_in_order() -> No
     read = bodies.read_form(b"z=1&b=%E5%BC%A0+x&z=2&c=")
     assert read == {"z": "1", "b": "张 x", "c": ""}
     assert list(read) == ["z", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b"%", "%"),
+        (b"%4", "%4"),
+        (b"%zz%41", "%zzA"),
+        (b"100%=%3D%0A", "100%==\n"),
+        (b"a=\nb%41", "a=\nbA"),
+        (b"%25", "%"),
+    ],
+)
+def test_a_form_keeps_what_is_no_escape(raw: bytes, value: str) -> None:
+    assert bodies.read_form(b"x=" + raw) == {"x": value}
+
+
+@given(st.binary(max_size=60))
+def test_a_forms_value_is_what_the_standard_library_reads(raw: bytes) -> None:
+    value = raw.replace(b"&", b"")
+    try:
+        expected = unquote_to_bytes(value.replace(b"+", b" ")).decode()
+        value.decode()
+    except ValueError:
+        return
+    assert bodies.read_form(b"x=" + value) == {"x": expected}
 
 
 def test_a_form_may_be_in_gbk() -> None:

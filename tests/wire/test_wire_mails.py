@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import getaddresses
 from hashlib import sha256
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rmabridge.errors import Malformed
+from rmabridge.wire.mailparts import _addresses
 from rmabridge.wire.mails import Kind, read_mail
-from rmabridge.wire.mailtext import decode, own, plain, words
+from rmabridge.wire.mailtext import COLONS, data, decode, own, plain, words
 
 HEAD = "From: 李雷 <li@buyer.example>\r\nMessage-ID: <m1@buyer.example>\r\n"
 
@@ -22,6 +24,19 @@ def mail(body="", head="", charset="utf-8", declared=None):
 
 def answer(*quoted):
     return own("\n".join(["太小了", "", *quoted]))
+
+
+def test_the_lists_of_quotes_are_as_the_reading_takes_them_to_be() -> None:
+    quotes = data()["quotes"]
+    assert all(one.startswith("-{2,}") for one in quotes["edges"])
+    assert all(one.endswith((":", f"[{''.join(COLONS)}]")) for one in quotes["intros"])
+    assert all(quotes[one].endswith(f"[{''.join(COLONS)}]") for one in ("first", "others"))
+
+
+@given(st.text(alphabet='ab.=?_-+/ <>@,Z9"*(', max_size=14), st.booleans())
+def test_plain_addresses_are_read_as_the_standard_library_reads_them(text: str, closed: bool) -> None:
+    field = f"{text} <{text.strip()}@x.y>" if closed else text
+    assert _addresses([field]) == getaddresses([field])
 
 
 # Charsets

@@ -90,7 +90,7 @@ def nodes(value: Any, *path: str) -> list[dict[str, Any]]:
 def money(node: Any, name: str, currency: Any = None) -> Money | None:
     """An amount in the currency in which the buyer paid, or where that is not told, the shop's."""
     sides = dig(node, f"{name}Set")
-    if told := dig(sides, "presentmentMoney") or dig(sides, "shopMoney"):
+    if sides and (told := dig(sides, "presentmentMoney") or dig(sides, "shopMoney")):
         return maybe_major(dig(told, "amount"), dig(told, "currencyCode"))
     return maybe_major(dig(node, name), dig(node, "currency") or currency)
 

@@ -124,10 +124,8 @@ def read_form(raw: bytes, charset: str = "utf-8") -> dict[str, str]:
 def _unquoted(part: bytes, charset: str) -> str:
     plain = part.replace(b"+", b" ")
     if b"%" in plain:
-        # The standard library goes byte by byte, which is slow where most are escaped; quoted-printable is the same
-        # code with another sign, and is undone at once.
-        whole = _STRAY.sub(b"%25", plain)
-        plain = a2b_qp(whole.replace(b"=", b"%3D").replace(b"%", b"="))
+        # urllib goes byte by byte; quoted-printable is the same code with another sign, and is undone at once.
+        plain = a2b_qp(_STRAY.sub(b"%25", plain).replace(b"=", b"%3D").replace(b"%", b"="))
     return plain.decode(charset)
 
 
@@ -233,7 +231,7 @@ def dump_json(obj: Any) -> str:
 
 def text(value: Any) -> str | None:
     """The value as text; None for None and the empty string."""
-    return None if value is None or value == "" else str(value)
+    return (value or None) if type(value) is str else None if value is None or value == "" else str(value)
 
 
 def dig(value: Any, *path: str | int) -> Any:
@@ -242,13 +240,9 @@ def dig(value: Any, *path: str | int) -> Any:
         # Exact types first: asking whether something is a Mapping costs more than all the rest.
         if type(value) is dict:
             value = value.get(step)
-        elif value is None or type(value) is str:
-            return None
         elif isinstance(value, list):
-            if not isinstance(step, int) or not -len(value) <= step < len(value):
-                return None
-            value = value[step]
-        elif isinstance(value, Mapping):
+            value = value[step] if isinstance(step, int) and -len(value) <= step < len(value) else None
+        elif value is not None and isinstance(value, Mapping):
             value = value.get(step)
         else:
             return None

@@ -24,6 +24,7 @@ LONGEST_HEAD: Final = 1 << 19
 LONGEST_PARAMETERS: Final = 8192
 MOST_PARTS: Final = 5000
 MOST_WORK: Final = 4_000_000
+HARMLESS: Final = 4096  # bytes in which none of this has room
 _TYPED = re.compile(
     rb"(?:\A|[\r\n])content-(?:type|disposition):[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*", re.IGNORECASE
 )
@@ -65,6 +66,8 @@ def read_mail(raw: bytes) -> Mail:
 
 
 def _refuse_endless(raw: bytes) -> None:
+    if len(raw) <= HARMLESS:
+        return
     end = _HEAD_END.search(raw)
     if (end.start() if end else len(raw)) > LONGEST_HEAD:
         raise Malformed("the mail's header has no end")

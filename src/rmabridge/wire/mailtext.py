@@ -17,6 +17,7 @@ GUESSES: Final = ("utf-8", "gb18030", "big5hkscs")
 SEVEN_BITS: Final = frozenset({"hz", "iso2022_jp_ext", "iso2022_kr", "utf-16"})
 LONGEST_HTML: Final = 1 << 20
 LONGEST_INTRO: Final = 300
+COLONS: Final = (":", "\uff1a")
 _ENCODED = re.compile(r"=\?([^?*\s]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?]*)\?=")
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)\b[^<>]*>")
@@ -140,11 +141,12 @@ def own(text: str) -> str:
     where nothing else would.
     """
     lines = text.split("\n")
-    for number, line in enumerate(lines):
-        if _edge(line) or _block(lines, number):
+    bare = [one.strip() for one in lines]
+    for number, line in enumerate(bare):
+        if _edge(line) or _block(bare, number):
             lines = lines[:number]
             break
-        if taken := _intro(lines, number):
+        if taken := _intro(bare, number):
             rest = lines[number + taken :]
             marked = any(one.lstrip().startswith((">", "|")) for one in rest)
             lines = lines[:number] + (rest if marked else [])
@@ -154,15 +156,17 @@ def own(text: str) -> str:
 
 
 def _edge(line: str) -> bool:
-    return bool(_lines("edges").fullmatch(line.strip()))
+    return line.startswith("--") and bool(_lines("edges").fullmatch(line))
 
 
 def _intro(lines: list[str], number: int) -> int:
     """How many lines the words above a quoted mail take: none, one or two."""
-    joined = ""
-    for taken, line in enumerate(lines[number : number + 2], 1):
-        joined = f"{joined} {line.strip().lstrip('>').strip()}".strip()
-        if not line.strip() or len(joined) > LONGEST_INTRO:
+    joined, two = "", lines[number : number + 2]
+    if not any(line.endswith(COLONS) for line in two):
+        return 0
+    for taken, line in enumerate(two, 1):
+        joined = f"{joined} {line.lstrip('>').strip()}".strip()
+        if not line or len(joined) > LONGEST_INTRO:
             return 0
         if _lines("intros").fullmatch(joined):
             return taken
@@ -170,7 +174,8 @@ def _intro(lines: list[str], number: int) -> int:
 
 
 def _block(lines: list[str], number: int) -> bool:
-    first, other = _lines("first"), _lines("others")
-    if not first.match(lines[number].strip()):
+    line = lines[number]
+    if not (":" in line or "\uff1a" in line) or not _lines("first").match(line):
         return False
-    return sum(bool(other.match(one.strip())) for one in lines[number + 1 : number + 7]) > 1
+    other = _lines("others")
+    return sum(bool(other.match(one)) for one in lines[number + 1 : number + 7]) > 1

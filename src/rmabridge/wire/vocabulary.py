@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,6 +13,7 @@ from typing import Any, Final
 from rmabridge.model import ParcelException, ParcelStatus
 
 _HINTS: Final = "exception_hints"
+_BEFORE: Final = 10  # characters, more than any word that denies has
 _NEGATED = re.compile(r"(?:未|无|没有|\bno |\bnot |\bwithout )$")
 
 
@@ -81,10 +83,14 @@ def _phrases() -> dict[str, list[tuple[int, str, ParcelException]]]:
 
 def _says(text: str, phrase: str) -> bool:
     """Whether the phrase, which the text holds, stands there as words of its own, and nothing before denies it."""
+    return any(not _NEGATED.search(text[max(0, one.start() - _BEFORE) : one.start()]) for one in _words(phrase)(text))
+
+
+@cache
+def _words(phrase: str) -> Callable[[str], Iterator[re.Match[str]]]:
     # Not \b: Chinese characters are word characters, and vendors write both scripts without a space between.
     before, after = ("(?<![a-z])", "(?![a-z])") if phrase.isascii() else ("", "")
-    found = re.finditer(f"{before}{re.escape(phrase)}{after}", text)
-    return any(not _NEGATED.search(text[: one.start()]) for one in found)
+    return re.compile(f"{before}{re.escape(phrase)}{after}").finditer
 
 
 def hint(text: str) -> ParcelException | None:
