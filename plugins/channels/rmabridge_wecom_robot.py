@@ -22,8 +22,7 @@ from rmabridge.abilities import Context, Limit, Plugin, Result, SendsMessages
 from rmabridge.errors import DeliveryError, Rejected, Unauthorised, Unavailable
 from rmabridge.model import Form, SendMessage
 from rmabridge.wire.bodies import dump_json
-
-CUT = "…"
+from rmabridge.wire.texts import cut
 
 
 class Answer(BaseModel):
@@ -87,7 +86,7 @@ class WecomRobot(Plugin, SendsMessages):
         whole = "\n".join(filter(None, (words, links)))
         if not whole.strip():
             raise Rejected("the message is empty")
-        shown = _cut(whole, self._most)
+        shown = cut(whole, self._most)
         return shown, None if shown == whole else f"cut to {self._most} bytes"
 
     def _message(self, content: str) -> dict[str, Any]:
@@ -103,13 +102,6 @@ class WecomRobot(Plugin, SendsMessages):
         if answer.errcode in self.key_codes:
             return Unauthorised(cause, hint="is the robot still in its group? copy its key again")
         return Rejected(cause)
-
-
-def _cut(whole: str, most: int) -> str:
-    raw = whole.encode()
-    if len(raw) <= most:
-        return whole
-    return raw[: most - len(CUT.encode())].decode(errors="ignore") + CUT
 
 
 @hookimpl

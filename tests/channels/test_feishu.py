@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rmabridge_feishu import Feishu
-from rmabridge_feishu.sealing import deciphered, opened, sealed
+from rmabridge_feishu.sealing import opened
 
 from rmabridge.abilities import Inbound, WebRequest
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable, Unverified, WrongType
@@ -23,6 +23,7 @@ from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
 from rmabridge.testing.contract import Call, ChannelContract, WebhookContract
 from rmabridge.testing.simulators.feishu import FeishuSim, encrypted, event_signature
 from rmabridge.testing.simulators.feishu_doors import robot_signature
+from rmabridge.wire.sealing import deciphered, sealed
 from rmabridge.wire.times import unix
 
 ROBOT = "7529990a-d399-4430-8507-3de496dfd77a"

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rmabridge_webhook import Webhook
-from rmabridge_webhook.handshakes import Lark, WeCom, _deciphered
+from rmabridge_webhook.handshakes import Lark, WeCom
 
 from rmabridge.abilities import WebRequest
 from rmabridge.errors import Refused, Unverified
 from rmabridge.testing.contexts import account
+from rmabridge.wire.sealing import deciphered
 from worlds import document, running, shop_webhook
 
 NOTE = {"type": "noted", "key": "id", "set": {"text": "text"}}
@@ -95,9 +96,7 @@ def test_a_wecom_key_that_is_none_is_told_when_the_configuration_is_read():
 
 @pytest.mark.evidence("webhook", "vendor_sample")
 def test_the_published_words_of_lark_are_deciphered():
-    raw = base64.b64decode("P37w+VZImNgPEO1RBhJ6RtKl7n6zymIbEG1pReEzghk=")
-    key = sha256(b"test key").digest()
-    assert _deciphered(base64.b64encode(raw[16:]).decode(), key, raw[:16]).rstrip(b"\x05") == b"hello world"
+    assert deciphered("P37w+VZImNgPEO1RBhJ6RtKl7n6zymIbEG1pReEzghk=", "test key") == b"hello world"
 
 
 @pytest.mark.parametrize("wrap", [lambda told: told, sealed], ids=["plain", "enciphered"])

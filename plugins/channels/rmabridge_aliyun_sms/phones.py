@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from rmabridge.errors import Rejected
+from rmabridge.wire.phones import unspaced
 
 MAINLAND = re.compile(r"1[3-9]\d{9}")
 ABROAD = re.compile(r"[1-9]\d{6,14}")
-MASK = re.compile(r"[*×•●xX]")
-SPACING = re.compile(r"[\s().-]")
 
 
 def dialled(number: str) -> str:
     """11 digits for mainland China, else the country's code and the number, without a plus."""
-    text = unicodedata.normalize("NFKC", number).strip()
-    if MASK.search(text):
-        raise Rejected("the phone number is masked: it is never dialled", hint="ask the buyer for the whole number")
-    # "+44 (0)20 …": the zero in brackets is dialled inside the country only.
-    digits = SPACING.sub("", text.replace("(0)", ""))
+    digits = unspaced(number)
     bare = digits.removeprefix("+") if digits.startswith("+") else digits.removeprefix("00")
     home = bare.removeprefix("86")
     # Privacy numbers with an extension ("18412345678-1234") are too long: without it somebody else might answer.

@@ -12,8 +12,9 @@ from rmabridge.abilities import Context, Result, held_token, keep_token, token_m
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable
 from rmabridge.model import SendMessage
 from rmabridge.wire.bodies import dump_json, read_object, text
+from rmabridge.wire.texts import cut
 
-from .words import Worded, cut, title, whole
+from .words import Worded, title, whole
 
 EARLY: Final = timedelta(minutes=5)
 GROUP: Final = "cid"

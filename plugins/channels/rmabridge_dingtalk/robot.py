@@ -11,8 +11,9 @@ from rmabridge.errors import DeliveryError, Rejected, Unauthorised, Unavailable
 from rmabridge.model import SendMessage
 from rmabridge.wire.bodies import dump_json
 from rmabridge.wire.signing import hmac_base64
+from rmabridge.wire.texts import cut
 
-from .words import Worded, cut, title, whole
+from .words import Worded, title, whole
 
 # One code for three refusals: the keyword is missing, the signature is wrong, the address is not on the list.
 UNSAFE: Final = 310000

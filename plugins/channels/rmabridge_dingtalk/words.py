@@ -11,7 +11,6 @@ from rmabridge.errors import Rejected
 from rmabridge.model import SendMessage
 
 TITLE: Final = 64
-CUT: Final = "…"
 
 
 class Worded(Plugin):
@@ -33,9 +32,3 @@ def title(action: SendMessage, words: str) -> str:
     """What a notification shows: the subject, or the first line."""
     lines = (action.subject or "", *words.splitlines())
     return next(line.strip() for line in lines if line.strip())[:TITLE]
-
-
-def cut(words: str, most: int) -> str:
-    """As much as fits, to a whole character."""
-    raw = words.encode()
-    return words if len(raw) <= most else raw[: most - len(CUT.encode())].decode(errors="ignore") + CUT

@@ -50,12 +50,13 @@ from rmabridge.abilities import (
 from rmabridge.errors import Malformed, Rejected, Unverified, WrongType
 from rmabridge.model import Action, Event, Form, SendMessage
 from rmabridge.wire.bodies import dig, dump_json, text
+from rmabridge.wire.sealing import sealed
 from rmabridge.wire.signing import any_matches
 
 from .calls import Calls, Request
 from .parsing import events
 from .posts import Post
-from .sealing import enciphered, mark, opened, sealed
+from .sealing import enciphered, mark, opened
 
 ENVELOPE = 1_000
 SAMPLE: dict[str, Any] = {

@@ -8,11 +8,10 @@ from typing import Final
 
 from rmabridge.errors import Rejected
 from rmabridge.model import Form
+from rmabridge.wire.phones import unspaced
 
 WHATSAPP: Final = "whatsapp:"
 E164: Final = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
-_MASK: Final = re.compile(r"[*×•●xX]")
-_SPACING: Final = re.compile(r"[\s().-]")
 
 
 def dialled(to: str, form: Form, country: str | None) -> str:
@@ -22,10 +21,7 @@ def dialled(to: str, form: Form, country: str | None) -> str:
     if form is Form.CHAT and not number.startswith("+"):
         # Another system's chat may be called by a mere number: that is nobody's phone.
         raise Rejected("this is no WhatsApp address", hint="'whatsapp:+', the country's code and the number")
-    if _MASK.search(number):
-        raise Rejected("the phone number is masked: it is never dialled", hint="ask the buyer for the whole number")
-    # "+44 (0)20 …": the zero in brackets is dialled inside the country only.
-    digits = _SPACING.sub("", number.replace("(0)", ""))
+    digits = unspaced(number)
     if digits.startswith("00"):
         digits = f"+{digits.removeprefix('00')}"
     elif country and not digits.startswith(("+", "0")):

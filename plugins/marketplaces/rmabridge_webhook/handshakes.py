@@ -15,9 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from rmabridge.abilities import Reply, WebRequest
 from rmabridge.errors import Malformed, Unverified
 from rmabridge.wire.bodies import dump_json, read_object
+from rmabridge.wire.sealing import BLOCK, deciphered
 from rmabridge.wire.signing import same
-
-BLOCK = 16
 
 
 class Kind(BaseModel):
@@ -111,10 +110,7 @@ class Lark(Kind):
         sealed = body.get("encrypt")
         if not isinstance(sealed, str) or self.encrypt_key is None:
             return body
-        raw = _bytes(sealed)
-        key = sha256(self.encrypt_key.get_secret_value().encode()).digest()
-        plain = _deciphered(base64.b64encode(raw[BLOCK:]).decode(), key, raw[:BLOCK])
-        return read_object(plain[: -plain[-1]])
+        return read_object(deciphered(sealed, self.encrypt_key.get_secret_value()))
 
 
 Handshake = Annotated[Ebay | WeCom | Lark, Field(discriminator="family")]
@@ -132,16 +128,12 @@ def _key(given: SecretStr) -> bytes | None:
     return key if len(key) == 32 else None
 
 
-def _bytes(sealed: str) -> bytes:
-    try:
-        return base64.b64decode(sealed, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Malformed("the cipher text is no base64") from error
-
-
 def _deciphered(sealed: str, key: bytes, start: bytes) -> bytes:
     """AES-256-CBC; what is no cipher text is ``Malformed``."""
-    raw = _bytes(sealed)
+    try:
+        raw = base64.b64decode(sealed, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Malformed("the cipher text is no base64") from error
     if not raw or len(raw) % BLOCK or len(start) != BLOCK:
         raise Malformed("the cipher text is cut")
     opened = Cipher(AES256(key), CBC(start)).decryptor()
