@@ -1,8 +1,8 @@
 """The linter: finds in a text what is not said to customers. Pure: the same text, locale and lists, the same findings.
 
-Latin phrases are one compiled expression, Chinese ones are found by their first two characters, and each text is gone
-through once for either. What lies in a whitelisted phrase or in an address is left alone; of phrases that begin at the
-same place the longest counts.
+Latin phrases are one compiled expression, Chinese ones are found by their first two characters, those
+of them that the text has at all. What lies in a whitelisted phrase or in an address is left alone; of phrases
+that begin at the same place the longest counts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from operator import add
 from typing import Any, Final, NamedTuple
 
@@ -101,15 +100,20 @@ class Linter:
     def _hits(self, folded: str) -> Iterator[Hit]:
         for match in self._latin.finditer(folded):
             yield Hit(*match.span(), PHRASE)
-        for run in _CHINESE.finditer(folded):
-            piece = run[0]
-            for at, pair in enumerate(map(add, piece, islice(piece, 1, None)), run.start()):
-                if pair in self._pairs:
-                    phrase = next((one for one in self._pairs[pair] if folded.startswith(one, at)), "")
-                    yield Hit(at, at + len(phrase), PHRASE)
+        if not folded.isascii():
+            yield from self._chinese(folded)
         for number, pattern in enumerate(self._compiled):
             for match in pattern.finditer(folded):
                 yield Hit(*match.span(), number)
+
+    def _chinese(self, folded: str) -> Iterator[Hit]:
+        met: set[str] = set().union(*(map(add, run, run[1:]) for run in _CHINESE.findall(folded)))
+        for pair in met & self._pairs.keys():
+            at = folded.find(pair)
+            while at >= 0:
+                if phrase := next((one for one in self._pairs[pair] if folded.startswith(one, at)), ""):
+                    yield Hit(at, at + len(phrase), PHRASE)
+                at = folded.find(pair, at + 1)
 
     def _abbreviations(self, text: str) -> Iterator[Hit]:
         for match in _CAPITALS.finditer(text):
