@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
+from time import monotonic
 from typing import Any, Final, Self
 
 import structlog
@@ -41,6 +42,7 @@ log = structlog.get_logger("bridge")
 ROLES: Final = ("intake", "router", "dispatcher", "pollers")
 ANSWERS: Final = 2.0
 DRAIN: Final = 20.0
+LEAST: Final = 1.0
 LEAVING: Final = 2.0  # a connection that is silent for so long is closed as it is
 SHUTDOWN: Final = 5.0  # a body that is still coming in is read no further, and its sender keeps it
 # Documents are trees: cycles are rare, and looking for them at every 700 objects cost an eighth of all CPU.
@@ -171,19 +173,19 @@ class Running:
         """Take nothing new, finish what is under way, leave the rest in its tables."""
         if self.draining:
             return
-        self.draining = True
+        self.draining, began = True, monotonic()
         if self._runner:
             await self._runner.cleanup()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(self._warming, return_exceptions=True)
-        await self.dispatcher.drain(DRAIN)
+        ended, _ = await asyncio.wait([*self._tasks, self._warming], timeout=_left(began))
+        await asyncio.gather(*ended, return_exceptions=True)
+        await self.dispatcher.drain(_left(began))
         for client in self.dispatcher.clients.values():
             await client.aclose()
         await self.sessions.close()
         await self.tap.close()
-        await self.store.close()
+        await self.store.close(_left(began))
         await asyncio.to_thread(self.traces.close)
 
     async def problems(self) -> list[str]:
@@ -227,6 +229,11 @@ class Running:
         if live:
             self.store.write(lambda conn: ops.move_cursor(conn, account, "oauth", row.version, {"cursor": None}))
         return live
+
+
+def _left(began: float) -> float:
+    """What is left of the time to leave in, and a moment where it is over."""
+    return max(LEAST, began + DRAIN - monotonic())
 
 
 def _stuck(conn: Connection) -> dict[str, int]:

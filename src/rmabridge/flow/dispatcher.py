@@ -44,6 +44,7 @@ NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 SWEPT_EVERY: Final = 1.0
 TOGETHER: Final = 0.003
 ABREAST: Final = 4
+RECORDED: Final = 5.0
 GRACE: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
 OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
@@ -191,7 +192,7 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._flushing is not None:
-            await asyncio.wait([self._flushing], timeout=seconds)
+            await asyncio.wait([self._flushing], timeout=min(seconds, RECORDED))
         for gate in self.gates.values():
             if gate.turns is not None:
                 gate.turns.close()

@@ -30,6 +30,7 @@ DRIVER: Final = "postgresql+asyncpg"
 PATIENCE: Final = 20.0
 IDLE: Final = "15s"
 BRIEF: Final = 5.0
+FAREWELL: Final = 2.0  # for saying goodbye to a server that may not hear it
 SERVER: Final = {
     "application_name": "rmabridge",
     "idle_in_transaction_session_timeout": IDLE,
@@ -101,10 +102,9 @@ class PgWriter:
         """How many jobs are queued."""
         return sum(len(one.jobs) for one in self._lines.values())
 
-    async def close(self) -> None:
-        """Finish what is queued."""
-        for one in self._lines.values():
-            await one.close()
+    async def close(self, patience: float = PATIENCE) -> None:
+        """Finish what is queued; what takes longer was not written."""
+        await asyncio.gather(*(one.close(patience) for one in self._lines.values()))
 
 
 class Line:
@@ -127,13 +127,16 @@ class Line:
             self._running = loop.create_task(self._run())
         return future
 
-    async def close(self) -> None:
-        """Finish what is queued."""
+    async def close(self, patience: float) -> None:
+        """Finish what is queued, or give it up."""
         self._stopping = True
-        while self._running is not None:
-            await asyncio.wait([self._running])
+        if (running := self._running) is not None:
+            await asyncio.wait([running], timeout=patience)
+            running.cancel()
+            await asyncio.wait([running], timeout=FAREWELL)
 
     async def _run(self) -> None:
+        taken: list[tuple[Job, asyncio.Future[Any]]] = []
         try:
             while self.jobs:
                 taken = [self.jobs.popleft() for _ in range(min(TOGETHER, len(self.jobs)))]
@@ -141,6 +144,8 @@ class Line:
                     settle(future, result)
         finally:
             self._running = None
+            for _, future in (*taken, *self.jobs):
+                future.cancel()  # those that are done stay as they are
 
     async def _commit(self, taken: list[tuple[Job, asyncio.Future[Any]]]) -> list[Any]:
         try:
@@ -206,7 +211,8 @@ class Aside:
 
     def close(self) -> None:
         """Give the connections back and end the thread."""
-        asyncio.run_coroutine_threadsafe(self._dispose(), self._loop).result(PATIENCE)
+        with suppress(TimeoutError, TookTooLong):
+            asyncio.run_coroutine_threadsafe(self._dispose(), self._loop).result(FAREWELL)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()

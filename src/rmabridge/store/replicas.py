@@ -14,13 +14,13 @@ import asyncpg
 import structlog
 from sqlalchemy import Connection, bindparam, inspect, update
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from ..config import Bridge
 from ..errors import CommandError, ConfigError
 from .bulk import ignoring, many
-from .postgres import PATIENCE, Aside, PgWriter, address, engine, outage, waits_here
+from .postgres import FAREWELL, PATIENCE, Aside, PgWriter, address, engine, outage, waits_here
 from .rates import Drawn, draw
 from .store import Clock, Peek, Store, current, upgrade
 from .tables import LANES, inbox, lanes
@@ -64,6 +64,7 @@ class PgStore(Store):
     """One database, any number of processes."""
 
     shared = True
+    writer: PgWriter
 
     def open(self) -> Self:
         """Migrate (one process at a time), load the index key, take part."""
@@ -168,14 +169,13 @@ class PgStore(Store):
         live = self.read(lambda conn: set(conn.exec_driver_sql(_LIVE, (LIVING,)).scalars()))
         return {one for one in owners if one != self.me and mark(one) not in live}
 
-    async def close(self) -> None:
+    async def close(self, patience: float = PATIENCE) -> None:
         """Finish writing and leave."""
-        await self.writer.close()
+        await self.writer.close(patience)
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
-        for one in (self._engine, self._urgent, self._readers, self._rates):
-            with suppress(Exception):
-                await one.dispose()
+        engines = (self._engine, self._urgent, self._readers, self._rates)
+        await asyncio.gather(*(_dismissed(one) for one in engines), return_exceptions=True)
         with suppress(Exception):
             await asyncio.to_thread(self._aside.close)
 
@@ -218,6 +218,11 @@ class PgStore(Store):
             self._version += 1
 
 
+async def _dismissed(one: AsyncEngine) -> None:
+    async with asyncio.timeout(FAREWELL):
+        await one.dispose()
+
+
 @asynccontextmanager
 async def _kept(conn: AsyncConnection) -> AsyncIterator[None]:
     """The transaction stays open however long the work inside takes, unless this process stands still."""
@@ -249,7 +254,8 @@ async def _skew(conn: asyncpg.Connection[Any]) -> timedelta:
 
 
 def _cause(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+    found = getattr(error, "orig", None) or error
+    return next(iter(str(found).splitlines()), type(found).__name__)
 
 
 class PgPeek(Peek):

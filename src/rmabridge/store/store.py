@@ -29,6 +29,7 @@ from .vault import Vault, master_keys, store_keys
 T = TypeVar("T")
 CLOCK = ("bridge", "clock")
 DAY = 86_400_000_000
+PATIENCE = 20.0
 
 
 class Writes(Protocol):
@@ -143,8 +144,8 @@ class Store(ABC):
         """Which of these owners have ended."""
 
     @abstractmethod
-    async def close(self) -> None:
-        """Finish writing and let go."""
+    async def close(self, patience: float = PATIENCE) -> None:
+        """Finish writing, for so many seconds where the database may be away, and let go."""
 
     def write(self, job: Callable[[Connection], T], *, first: bool = False) -> asyncio.Future[T]:
         """Run a writing job in a transaction; done when it is on disk."""
@@ -270,7 +271,7 @@ class SqliteStore(Store):
         """All but this process, which alone holds the file."""
         return {one for one in owners if one != self.me}
 
-    async def close(self) -> None:
+    async def close(self, patience: float = PATIENCE) -> None:
         """Finish writing and release the file."""
         await self.writer.close()
         self._reader.close()
