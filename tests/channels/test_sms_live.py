@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -33,11 +33,14 @@ def sms_account(sim: AliyunSmsSim, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def sms_world(tmp_path: Path, sink: Sink, sim: AliyunSmsSim, **more: Any) -> AsyncIterator[World]:
-    """A bridge whose shop reaches its buyers by text message."""
-    config = document(tmp_path, sink.url, policies=["first_reply"])
-    config["channels"] = {"sms": sms_account(sim, **more)}
-    config["shops"]["one"] |= {"channels": ["sms"], "sources": ["sms"], "prefer": ["sms"]}
+async def sms_world(
+    tmp_path: Path, sink: Sink, sim: AliyunSmsSim, *, policies: Sequence[str] = ("first_reply",), **more: Any
+) -> AsyncIterator[World]:
+    """A bridge whose shop reaches its buyers by text message, and by mail where that fails."""
+    config = document(tmp_path, sink.url, policies=list(policies))
+    config["channels"]["sms"] = sms_account(sim, **more)
+    ways = ["sms", "mail"] if "second_way" in policies else ["sms"]
+    config["shops"]["one"] |= {"channels": ways, "sources": ["sms"], "prefer": ways}
     async with running(config, sink) as world:
         sim.hook = f"{world.bridge.url}/hooks/sms?token={TOKEN}"
         yield world
@@ -93,6 +96,37 @@ async def test_a_message_whose_answer_was_lost_is_looked_up_and_not_sent_again(t
         await world.until(lambda: first_reply(world)[0] == "done")
         assert len(sim.books["sent"]) == 1
         assert sim.books["queries"]
+
+
+async def test_a_message_whose_number_only_its_receipt_tells_goes_another_way_when_it_was_lost(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with AliyunSmsSim() as sim, sms_world(tmp_path, sink, sim, policies=["first_reply", "second_way"]) as world:
+        sim.do_lose_answer(502)
+        await world.post(a_return())
+        await world.until(lambda: sim.books["sent"] and first_reply(world)[0] == "uncertain")
+        world.bridge.store.clock.offset += timedelta(minutes=6)
+        sim.offset += timedelta(minutes=6)
+        await world.until(lambda: first_reply(world)[0] == "done")
+        assert first_reply(world)[1] is None  # the query tells no BizId
+        assert await sim.do_receipt(err_code="MOBILE_NOT_ON_SERVICE") == 200
+        await world.settle()
+        assert world.rows("SELECT account, state FROM outbox WHERE key = 'again:reply:first:1'") == [("mail", "done")]
+        assert len(sim.books["sent"]) == 1
+
+
+async def test_a_message_that_only_its_receipt_tells_of_is_not_sent_again(tmp_path: Path, sink: Sink) -> None:
+    async with AliyunSmsSim() as sim, sms_world(tmp_path, sink, sim) as world:
+        sim.do_lose_answer(502)
+        sim.do_hide()
+        await world.post(a_return())
+        await world.until(lambda: sim.books["sent"] and first_reply(world)[0] == "uncertain")
+        assert await sim.do_receipt() == 200
+        await world.until(lambda: first_reply(world)[0] == "done")
+        world.bridge.store.clock.offset += timedelta(minutes=6)
+        await world.settle()
+        (sent,) = sim.books["sent"]
+        assert first_reply(world)[1] == sent["biz_id"]
 
 
 async def test_a_template_that_is_not_mapped_is_a_dead_letter_that_names_the_setting(

@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rmabridge.testing.simulators.sink import Sink
 from rmabridge.testing.simulators.twilio import TwilioSim
 from worlds import World, a_return, document, running
@@ -111,6 +113,24 @@ async def test_a_message_whose_answer_was_lost_is_looked_up_and_not_sent_again(t
         await world.until(lambda: first_reply(world)[0] == "done")
         (sent,) = sim.books["messages"]
         assert first_reply(world)[1] == sent["sid"]
+
+
+@pytest.mark.parametrize("status", ["delivered", "undelivered"])
+async def test_a_message_that_only_its_callback_tells_of_is_not_sent_again(
+    status: str, tmp_path: Path, sink: Sink
+) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
+        sim.do_lose_answer(502)
+        sim.do_hide()
+        await world.post(a_return())
+        await world.until(lambda: sim.books["messages"] and first_reply(world)[0] == "uncertain")
+        (sent,) = sim.books["messages"]
+        assert await sim.do_status(status) == 200
+        await world.until(lambda: first_reply(world)[0] == "done")
+        world.bridge.store.clock.offset += timedelta(minutes=5)
+        await world.settle()
+        assert first_reply(world)[1] == sent["sid"]
+        assert sim.books["messages"] == [sent]
 
 
 async def test_a_buyer_who_opted_out_is_a_dead_letter_that_says_so(tmp_path: Path, sink: Sink) -> None:

@@ -53,6 +53,7 @@ def _receipt(one: dict[str, Any], mine: re.Match[str], received_at: datetime) ->
         # With the number the case knows whose reply comes later.
         refs=(*refs, *_number(one)),
         message=message,
+        delivery=mine[2],
         ok=ok,
         reason=None if ok else ": ".join(filter(None, (code, text(one.get("err_msg"))))) or None,
     )

@@ -152,7 +152,8 @@ class Reader:
             key = f"report:{name}:{number}"
             if one.action in {"failed", "delivered"}:
                 ok = one.action == "delivered"
-                yield Delivered(key=key, at=at, refs=(case,), message=f"<{head.id}>", ok=ok, reason=one.reason or None)
+                told = {"message": f"<{head.id}>", "delivery": head.id.partition("@")[0]}
+                yield Delivered(key=key, at=at, refs=(case,), ok=ok, reason=one.reason or None, **told)
             elif one.action == "delayed":
                 yield Noted(key=key, at=at, refs=(case,), text=f"The mail <{head.id}> is delayed: {one.reason}")
 

@@ -46,6 +46,7 @@ def _receipt(sid: str, fields: dict[str, str], mark: str, received_at: datetime)
         # With the number the case knows whose reply comes later.
         refs=((Ref(kind=RefKind.CASE, value=ours[1]),) if ours[1] else ()) + _buyer(fields.get("To")),
         message=sid,
+        delivery=ours[2],
         ok=ENDS[status],
         reason=None if ENDS[status] else " ".join(filter(None, (status, code, fields.get("ChannelStatusMessage")))),
     )

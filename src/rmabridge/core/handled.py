@@ -205,15 +205,16 @@ def _settled(fold: Fold, event: Settled) -> None:
         talk = fold.case.talk
         first, last = min(filter(None, (talk.first_out, event.at))), max(filter(None, (talk.last_out, event.at)))
         new: dict[str, Any] = {"first_out": first, "last_out": last, "count": talk.count + 1}
-        if event.ref:
-            one = Sent(action=event.action, account=event.account, ref=event.ref, at=event.at)
+        if event.ref or event.delivery:
+            named = {"ref": event.ref or "", "delivery": event.delivery}
+            one = Sent(action=event.action, account=event.account, at=event.at, **named)
             new["sent"] = tuple(sorted({*talk.sent, one}, key=lambda one: (one.at, one.action)))[-MOST_LINES:]
         fold.changes["talk"] = talk.model_copy(update=new)
 
 
 def _arrived(fold: Fold, event: Delivered) -> None:
     """The newest word on each message."""
-    new = Arrival(message=event.message, ok=event.ok, reason=event.reason, at=event.at)
+    new = Arrival(message=event.message, ok=event.ok, reason=event.reason, at=event.at, delivery=event.delivery)
     newest: dict[str, Arrival] = {}
     for one in sorted((*fold.case.talk.arrivals, new), key=lambda one: (one.at, one.message, one.ok, one.reason or "")):
         newest.pop(one.message, None)

@@ -56,9 +56,12 @@ def lost(case: Case) -> dict[str, tuple[Sent, Arrival]]:
     """Accounts whose newest receipt says that a message to the buyer did not arrive, with message and receipt."""
     if not case.talk.arrivals:
         return {}
-    sent = {one.ref: one for one in case.talk.sent}
-    newest = {sent[one.message].account: one for one in case.talk.arrivals if one.message in sent}
-    return {account: (sent[one.message], one) for account, one in newest.items() if not one.ok}
+    sent = {name: one for one in case.talk.sent for name in (one.ref, one.delivery) if name}
+    newest: dict[str, tuple[Sent, Arrival]] = {}
+    for one in case.talk.arrivals:
+        if said := sent.get(one.message) or sent.get(one.delivery or ""):
+            newest[said.account] = said, one
+    return {account: found for account, found in newest.items() if not found[1].ok}
 
 
 def language(case: Case, shop: Shop) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from ..abilities import Context, Handler
 from ..core.masking import masked
-from ..model import ACTIONS, Action, Event, Settled
+from ..model import ACTIONS, Action, Event, SendMessage, Settled
 from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store import ops
@@ -339,6 +339,7 @@ class Dispatcher:
             ref=outcome.result.id,
             url=outcome.result.url,
             cause=outcome.cause,
+            delivery=idempotency_key(row) if row.type == SendMessage.kind else None,
         )
         # What was brought comes first: an order must be on the case before its fetch counts as over.
         return self._event_row([*outcome.result.events, settled], row, settled.key)

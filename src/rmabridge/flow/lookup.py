@@ -10,9 +10,12 @@ from typing import Any, Final
 
 import structlog
 
-from ..abilities import Finding, Handler
+from ..abilities import Finding, Handler, Result
+from ..model import Case, SendMessage
+from ..store import cases as case_store
 from ..store import ops
 from ..store import outbox as outbox_store
+from ..store.vault import Erased
 from .attempt import Outcome
 from .client import Flight, flying
 from .dispatcher import Dispatcher, idempotency_key, micros_of, settle
@@ -70,6 +73,9 @@ class Lookup:
         gate, well = self.dispatcher.gates.get(row.account), None
         try:
             handler = self.dispatcher.handler_of(row)
+            if (told := await self.store.using(partial(self._receipt, row))) is not None:
+                await self._found(row, told, self.store.clock.micros())
+                return
             if handler is None or handler.find is None:
                 await self._leave(row, None)
                 return
@@ -94,6 +100,19 @@ class Lookup:
         except Exception as error:  # noqa: BLE001 - not known: asked again later
             log.warning("find failed", account=row.account, error=type(error).__name__)
             return None
+
+    def _receipt(self, row: Any) -> Finding | None:
+        """What the channel's own receipt says of a message: it went out, whether or not it arrived."""
+        if row.type != SendMessage.kind:
+            return None
+        (stored,) = self.store.read(lambda conn: case_store.rows(conn, [row.case_id]))
+        try:
+            self.store.keys_for({stored.key_id})
+            case = Case.model_validate_json(self.store.vault.open(stored.key_id, stored.doc))
+        except Erased:
+            return None
+        told = next((one for one in case.talk.arrivals if one.delivery == idempotency_key(row)), None)
+        return Finding(True, Result(id=told.message)) if told else None
 
     async def _conclude(self, row: Any, handler: Handler, finding: Finding | None) -> None:
         now, sure = self.store.clock.micros(), row.sure_after or row.created_at

@@ -104,8 +104,8 @@ class Work(Books):
             return False
         if isinstance(event, Settled):
             self._settled(event)
-        elif isinstance(event, Delivered) and not event.ok:
-            self._lost(event, account)
+        elif isinstance(event, Delivered):
+            self._receipt(event, account)
         elif isinstance(event, DeadlineReached) and self._timer(event, queue):
             return False
         if before.status is not self.case.status:
@@ -265,6 +265,19 @@ class Work(Books):
             )
         if state != "uncertain":
             self._follow(event.action, state)
+
+    def _receipt(self, event: Delivered, account: str) -> None:
+        if not event.ok:
+            self._lost(event, account)
+        for key, entry in self.entries.items() if event.delivery else ():
+            if entry.state == "uncertain" and entry.type == SendMessage.kind:  # the lookup knows which it is
+                soon = {
+                    "case": self.case.id,
+                    "action": key,
+                    "from_": ("uncertain",),
+                    "values": {"due_at": micros(self.now)},
+                }
+                self.changes.moved.append(soon)
 
     def _lost(self, event: Delivered, account: str) -> None:
         self.flag = f"a message did not arrive: {mask(event.reason or 'no reason was given')}"

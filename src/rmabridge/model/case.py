@@ -113,12 +113,16 @@ class Said(Value):
 
 
 class Sent(Value):
-    """A message to the buyer that went out: ``action`` is its key, ``ref`` the channel's id of it."""
+    """A message to the buyer that went out: ``action`` is its key, ``ref`` the channel's id of it.
+
+    ``delivery`` is the key that we sent it with; all that is known of a message that was only looked up.
+    """
 
     action: str
     account: str
-    ref: str
+    ref: str = ""
     at: AwareDatetime
+    delivery: str | None = None
 
 
 class Arrival(Value):
@@ -128,6 +132,7 @@ class Arrival(Value):
     ok: bool
     reason: str | None = None
     at: AwareDatetime
+    delivery: str | None = None
 
 
 class Writer(Value):

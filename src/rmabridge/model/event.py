@@ -134,12 +134,17 @@ class TicketSeen(Base):
 
 
 class Delivered(Base):
-    """A message that we sent arrived, or did not: a receipt of a channel; ``message`` is the channel's id of it."""
+    """A message that we sent arrived, or did not: a receipt of a channel; ``message`` is the channel's id of it.
+
+    ``delivery`` is our own ``idempotency_key``, where the channel brings it back: by it a message is known whose id we
+    were never told.
+    """
 
     type: Literal["message.delivered"] = "message.delivered"
     message: str
     ok: bool
     reason: str | None = None
+    delivery: str | None = None
 
 
 class Classified(Base):
@@ -315,7 +320,10 @@ class Merged(Base):
 
 
 class Settled(Base):
-    """A delivery ended: what became of an action. ``action`` is its key, ``ref`` the vendor's id of what it made."""
+    """A delivery ended: what became of an action. ``action`` is its key, ``ref`` the vendor's id of what it made.
+
+    ``delivery`` is the ``idempotency_key`` that a message went with.
+    """
 
     type: Literal["action.settled"] = "action.settled"
     action: str
@@ -326,6 +334,7 @@ class Settled(Base):
     url: str | None = None
     cause: str | None = None
     amount: Money | None = None
+    delivery: str | None = None
 
 
 class DeadlineReached(Base):
