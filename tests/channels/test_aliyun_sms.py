@@ -2,6 +2,7 @@
 
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -20,7 +21,7 @@ from rmabridge.abilities import Inbound, WebRequest
 from rmabridge.errors import Malformed, Refused, Rejected, Unauthorised, Unavailable
 from rmabridge.model import Delivered, Form, MessageReceived, RefKind, SendMessage, TemplateRef
 from rmabridge.testing.contexts import NOON, account, context
-from rmabridge.testing.contract import Call, ChannelContract, WebhookContract
+from rmabridge.testing.contract import Call, ReceiptContract
 from rmabridge.testing.simulators.aliyun_sms import AliyunSmsSim, signature
 
 KEY_ID, SECRET = "LTAI5tExample", "testsecret-of-the-key"
@@ -458,9 +459,15 @@ def test_a_masked_number_names_nobody():
     assert parsed({"phone_number": "1381111****", "out_id": "rma::k", "success": "true"})[0].refs == ()
 
 
-@pytest.mark.parametrize("words", ["R", "r", " TD ", "退订", ""])
-def test_who_opts_out_opens_no_case(words):
-    assert parsed({"phone_number": "13812345678", "content": words, "sequence_id": 7}) == []
+@pytest.mark.parametrize("words", ["R", "r", " TD ", "退订"])
+def test_who_opts_out_opens_no_case_and_closes_the_way(words):
+    (event,) = parsed({"phone_number": "13812345678", "content": words, "sequence_id": 7})
+    assert (event.type, event.opener, event.form, event.words) == ("buyer.opted_out", False, "sms", words.strip())
+    assert [one.value for one in event.refs] == ["+8613812345678"]
+
+
+def test_who_says_nothing_opens_no_case():
+    assert parsed({"phone_number": "13812345678", "content": "", "sequence_id": 7}) == []
 
 
 def test_the_vendor_hears_the_answer_it_wants():
@@ -482,7 +489,7 @@ def test_a_push_that_is_no_list_is_malformed(body):
         list(plugin().parse(Inbound("sms", body, {}, NOON)))
 
 
-class TestAliyunSms(ChannelContract, WebhookContract):
+class TestAliyunSms(ReceiptContract):
     plugin = AliyunSms
     settings = SETTINGS
     secret_field = "push_token"
@@ -493,6 +500,21 @@ class TestAliyunSms(ChannelContract, WebhookContract):
 
     def calls(self):
         return [Call("send", message(), ({"Code": "OK", "Message": "OK", "BizId": "9^0", "RequestId": "A"},))]
+
+    def receipt(self, account, sent, *, ok):
+        told = {
+            "phone_number": "13800138000",
+            "success": ok,
+            "err_code": "DELIVERED" if ok else "MOBILE_NOT_ON_SERVICE",
+        }
+        return self.pushed(account, told | {"biz_id": "9^0", "out_id": sent.url.params["OutId"]})
+
+    def opt_outs(self, account):
+        up = {"phone_number": "13800138000", "send_time": "2026-01-02 19:59:30", "sequence_id": 7}
+        return [self.pushed(account, up | {"content": words}) for words in ("TD", "退订")]
+
+    def pushed(self, account, entry):
+        return replace(account.sample("receipt", NOON), body=json.dumps([entry]).encode())
 
 
 def test_it_knows_what_was_approved_in_that_version_and_no_free_text():

@@ -79,6 +79,19 @@ async def test_the_first_reply_goes_by_sms_and_its_receipt_and_the_buyers_answer
         assert world.rows("SELECT count(*) FROM inbox WHERE state NOT IN ('done', 'new')") == [(0,)]
 
 
+async def test_an_answer_that_opts_out_closes_the_way_and_opens_no_case(tmp_path: Path, sink: Sink) -> None:
+    async with AliyunSmsSim() as sim, sms_world(tmp_path, sink, sim) as world:
+        await world.post(a_return())
+        await world.until(lambda: sim.books["sent"] and first_reply(world)[0] == "done")
+        await sim.do_receipt()
+        await world.settle()
+        assert await sim.do_reply(PHONE, "退订") == await sim.do_reply("13900001111", "TD") == 200
+        await world.settle()
+        assert entries(world, "buyer.opted_out") == [one for (one,) in world.rows("SELECT id FROM cases")]
+        assert len(entries(world, "buyer.opted_out")) == 1
+        assert world.rows("SELECT count(*) FROM inbox WHERE state != 'done'") == [(0,)]
+
+
 async def test_a_push_without_the_token_stays_outside(tmp_path: Path, sink: Sink) -> None:
     async with AliyunSmsSim() as sim, sms_world(tmp_path, sink, sim) as world:
         sim.hook = f"{world.bridge.url}/hooks/sms?token=guessed"

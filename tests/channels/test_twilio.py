@@ -5,7 +5,7 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import httpx
 import pytest
@@ -22,7 +22,7 @@ from rmabridge.abilities import Inbound, WebRequest
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable, Unverified, WrongType
 from rmabridge.model import Attachment, Delivered, Form, MessageReceived, RefKind, SendMessage, TemplateRef
 from rmabridge.testing.contexts import NOON, account, context
-from rmabridge.testing.contract import Call, ChannelContract, ConnectContract, WebhookContract
+from rmabridge.testing.contract import Call, ConnectContract, ReceiptContract
 from rmabridge.testing.simulators import twilio as simulated
 from rmabridge.testing.simulators.twilio import TwilioSim
 
@@ -454,15 +454,24 @@ def test_a_buyers_whatsapp_message_is_a_chat_that_can_be_answered():
     assert event.refs[0].value == BUYER
 
 
-@pytest.mark.parametrize("body", ["STOP", " stop ", "Unsubscribe", "", "  "])
-def test_who_opts_out_or_says_nothing_opens_no_case(body):
+@pytest.mark.parametrize("body", ["", "  "])
+def test_who_says_nothing_opens_no_case(body):
     assert parsed(words(body=body), None) == []
+
+
+@pytest.mark.parametrize("body", ["STOP", " stop ", "Unsubscribe"])
+@pytest.mark.parametrize(("sender", "form"), [(BUYER, "sms"), (WHATSAPP, "chat")])
+def test_who_opts_out_opens_no_case_and_closes_the_way(body, sender, form):
+    (event,) = parsed(words(sender, body=body), None)
+    assert (event.type, event.opener, event.form, event.words) == ("buyer.opted_out", False, form, body.strip())
+    assert event.refs[0].value == BUYER
 
 
 def test_the_words_that_opt_out_are_a_setting():
     twilio = plugin(ignored_replies=["退订", "ARRET"])
     bodies = [urlencode(words(body=body)).encode() for body in ("退订", "arret", "STOP")]
-    assert [len(list(twilio.parse(Inbound("twilio", body, {}, NOON)))) for body in bodies] == [0, 0, 1]
+    found = [one.type for body in bodies for one in twilio.parse(Inbound("twilio", body, {}, NOON))]
+    assert found == ["buyer.opted_out", "buyer.opted_out", "message.received"]
 
 
 def test_a_short_code_names_no_buyer():
@@ -483,7 +492,7 @@ def listing(*bodies: str) -> dict:
     return {"messages": [LISTED | {"body": body} for body in bodies], "next_page_uri": None}
 
 
-class TestTwilio(ChannelContract, WebhookContract, ConnectContract):
+class TestTwilio(ReceiptContract, ConnectContract):
     plugin = Twilio
     settings = SETTINGS
     secret_field = "auth_token"
@@ -498,10 +507,18 @@ class TestTwilio(ChannelContract, WebhookContract, ConnectContract):
         ]
 
     def signed(self, account, now):
-        mark, url = "C1.k", f"{DOOR}?rma=C1.k"
+        called = self.posted(account, {"rma": "C1.k"}, f"{DOOR}?rma=C1.k", status("failed"))
+        return [called, self.posted(account, {}, DOOR, words(body="hello"))]
+
+    def receipt(self, account, sent, *, ok):
+        (called,) = parse_qs(sent.content.decode())["StatusCallback"]
+        fields = status("delivered" if ok else "failed") | {"MessageSid": MADE["sid"]}
+        return self.posted(account, {"rma": called.partition("?rma=")[2]}, called, fields)
+
+    def opt_outs(self, account):
+        return [self.posted(account, {}, DOOR, words(sender, body="Stop")) for sender in (BUYER, WHATSAPP)]
+
+    def posted(self, account, query, address, fields):
         token = account.auth_token[0].value.get_secret_value()
-        made = []
-        for query, address, fields in (({"rma": mark}, url, status("failed")), ({}, DOOR, words(body="hello"))):
-            headers = {"Content-Type": FORM, "X-Twilio-Signature": simulated.signature(token, address, fields.items())}
-            made.append(WebRequest("POST", "/hooks/acc", query, headers, urlencode(fields).encode()))
-        return made
+        headers = {"Content-Type": FORM, "X-Twilio-Signature": simulated.signature(token, address, fields.items())}
+        return WebRequest("POST", "/hooks/acc", query, headers, urlencode(fields).encode())

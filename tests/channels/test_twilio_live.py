@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from rmabridge.core.reach import ways
+from rmabridge.model import Case
 from rmabridge.testing.simulators.sink import Sink
 from rmabridge.testing.simulators.twilio import TwilioSim
 from worlds import World, a_return, document, running
@@ -144,3 +146,21 @@ async def test_a_buyer_who_opted_out_is_a_dead_letter_that_says_so(tmp_path: Pat
         assert (state, sim.books["messages"]) == ("dead", [])
         assert "21610" in cause
         assert "opted out" in hint
+
+
+async def test_an_answer_that_opts_out_closes_the_way_and_opens_no_case(tmp_path: Path, sink: Sink) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
+        await world.post(a_return())
+        await world.until(lambda: sim.books["messages"] and first_reply(world)[0] == "done")
+        await sim.do_status("delivered")
+        await world.settle()
+        assert await sim.do_write(BUYER, "Stop") == await sim.do_write("+12025550199", "STOP") == 200
+        await world.settle()
+        ((case, key, doc),) = world.rows("SELECT id, key_id, doc FROM cases")
+        assert entries(world, "buyer.opted_out") == [case]
+        world.bridge.store.keys_for({key})
+        shown = Case.model_validate_json(world.bridge.store.vault.open(key, doc))
+        fallen = ways(shown, world.bridge.registry.shops["one"]).fallen
+        assert ("twilio/sms", "the buyer opted out of it") in fallen
+        # A stranger who opts out of somebody else's messages is nobody's work.
+        assert world.rows("SELECT count(*) FROM inbox WHERE state != 'done'") == [(0,)]

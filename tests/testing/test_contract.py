@@ -17,7 +17,7 @@ from rmabridge.testing.contract.calling import Call
 from rmabridge.testing.contract.personal import personal
 from rmabridge.testing.contract.running import checks, failures
 
-FAULTY = ("settings", "parsing", "learning", "calls", "abilities", "fetching", "kinds", "policies")
+FAULTY = ("settings", "parsing", "learning", "receipts", "calls", "abilities", "fetching", "kinds", "policies")
 FEW = settings(parsing.quickly, max_examples=20)
 HEAD = "from PLUGIN import Toy\nfrom rmabridge.testing.contract import *\n"
 

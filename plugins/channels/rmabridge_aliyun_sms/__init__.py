@@ -104,7 +104,8 @@ class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
     longest_text: int = Field(500, gt=0, description="most characters of a whole message")
     settles_after: timedelta = Field(timedelta(minutes=5), description="by when a sent message shows in the query")
     ignored_replies: tuple[str, ...] = Field(
-        ("R", "T", "TD", "N", "退订"), description="replies by which a buyer opts out of messages; they open no case"
+        ("R", "T", "TD", "N", "退订"),
+        description="replies by which a buyer opts out of messages; they open no case, and close the way",
     )
     codes: dict[str, Means] = Field(
         default_factory=dict, description="what an answer's code means: 'retry', 'stop', 'reject' or 'unclear'"
@@ -191,7 +192,7 @@ class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
         return Reply(body=dump_json({"code": 0, "msg": "接收成功"}).encode())
 
     def parse(self, inbound: Inbound) -> Iterable[Event]:
-        """Receipts of our messages, and buyers' replies."""
+        """Receipts of our messages, buyers' replies, and who wants no more messages."""
         return events(inbound.body, inbound.received_at, self.ignored_replies)
 
     def samples(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from rmabridge.errors import Malformed
-from rmabridge.model import Author, Buyer, Delivered, Event, Form, Message, MessageReceived, Ref, RefKind
+from rmabridge.model import Author, Buyer, Delivered, Event, Form, Message, MessageReceived, OptedOut, Ref, RefKind
 from rmabridge.wire.bodies import read_json, text
 from rmabridge.wire.signing import digest_hex
 from rmabridge.wire.times import CHINA, maybe_instant
@@ -33,11 +33,13 @@ def items(body: bytes) -> list[dict[str, Any]]:
 
 
 def events(body: bytes, received_at: datetime, ignored: Iterable[str]) -> Iterator[Event]:
-    """A ``Delivered`` for each receipt of ours, a ``MessageReceived`` for each reply but an opting out."""
+    """A ``Delivered`` for each receipt of ours, a ``MessageReceived`` or an ``OptedOut`` for each reply."""
     deaf = {one.casefold() for one in ignored}
     for one in items(body):
         words = (text(one.get("content")) or "").strip()
-        if words and words.casefold() not in deaf:
+        if words and words.casefold() in deaf:
+            yield _opted_out(one, words, received_at)
+        elif words:
             yield _reply(one, words, received_at)
         elif not words and (mine := OURS.fullmatch(text(one.get("out_id")) or "")):
             yield _receipt(one, mine, received_at)
@@ -59,10 +61,19 @@ def _receipt(one: dict[str, Any], mine: re.Match[str], received_at: datetime) ->
     )
 
 
-def _reply(one: dict[str, Any], words: str, received_at: datetime) -> MessageReceived:
+def _id(one: dict[str, Any], words: str) -> str:
     phone, sent = text(one.get("phone_number")), text(one.get("send_time"))
     id_ = text(one.get("sequence_id")) or ""
-    id_ = id_ if 0 < len(id_) <= 64 else digest_hex(f"{phone}:{sent}:{words}:{id_}".encode())
+    return id_ if 0 < len(id_) <= 64 else digest_hex(f"{phone}:{sent}:{words}:{id_}".encode())
+
+
+def _opted_out(one: dict[str, Any], words: str, received_at: datetime) -> OptedOut:
+    at, key = _at(one, ("send_time",)) or received_at, f"aliyun:up:{_id(one, words)}"
+    return OptedOut(key=key, at=at, refs=_number(one), form=Form.SMS, words=words[:100])
+
+
+def _reply(one: dict[str, Any], words: str, received_at: datetime) -> MessageReceived:
+    phone, id_ = text(one.get("phone_number")), _id(one, words)
     at = _at(one, ("send_time",)) or received_at
     return MessageReceived(
         key=f"aliyun:up:{id_}",

@@ -7,8 +7,9 @@ not mapped goes as free text. Set ``webhook_url`` to the public address of ``/ho
 to call it, and enter the same address for incoming messages in Twilio's console: it is part of what Twilio signs.
 Name the account among the shop's ``sources`` as well as its ``channels``: then buyers' messages belong to that shop.
 
-A buyer who answers STOP is opted out by Twilio itself: such words open no case (``ignored_replies``), and a later
-message to that buyer is refused with 21610 and lies among the dead letters.
+A buyer who answers STOP is opted out by Twilio itself: such words (``ignored_replies``) open no case, and close this
+way to the buyer in the case that is open. A message of a later case is refused with 21610 and lies among the dead
+letters.
 
 API reference: https://www.twilio.com/docs/messaging/api
 
@@ -57,7 +58,7 @@ class Twilio(Sending, ReceivesWebhooks):
 
     ignored_replies: frozenset[str] = Field(
         frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"}),
-        description="replies by which a buyer opts out of messages; they open no case",
+        description="replies by which a buyer opts out of messages; they open no case, and close the way",
     )
 
     @field_validator("ignored_replies")
@@ -83,7 +84,7 @@ class Twilio(Sending, ReceivesWebhooks):
         return Reply(body=b"<Response/>", content_type="text/xml")
 
     def parse(self, inbound: Inbound) -> Iterable[Event]:
-        """Receipts of our messages, and buyers' messages."""
+        """Receipts of our messages, buyers' messages, and who wants no more of ours."""
         fields = read_form(inbound.body)
         return list(events(fields, inbound.meta.get("rma", ""), inbound.received_at, self.ignored_replies))
 

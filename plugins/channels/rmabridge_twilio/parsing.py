@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from rmabridge.model import Attachment, Author, Buyer, Delivered, Event, Form, Message, MessageReceived, Ref, RefKind
+from rmabridge.model import (
+    Attachment,
+    Author,
+    Buyer,
+    Delivered,
+    Event,
+    Form,
+    Message,
+    MessageReceived,
+    OptedOut,
+    Ref,
+    RefKind,
+)
 
 from .addresses import WHATSAPP, number_of
 
@@ -25,13 +37,16 @@ def mark_of(case: str | None, key: str) -> str:
 
 
 def events(fields: dict[str, str], mark: str, received_at: datetime, ignored: frozenset[str]) -> Iterator[Event]:
-    """A ``Delivered`` for the end of a message of ours, a ``MessageReceived`` for a buyer's words."""
+    """A ``Delivered`` for the end of a message of ours, a ``MessageReceived`` for a buyer's words,
+    an ``OptedOut`` for those that mean it."""
     sid = fields.get("MessageSid", "")
     if not _SID.fullmatch(sid):
         return
     if "MessageStatus" in fields:
         yield from _receipt(sid, fields, mark, received_at)
-    elif fields.get("Body", "").strip().casefold() not in ignored:
+    elif fields.get("Body", "").strip().casefold() in ignored:
+        yield _opted_out(sid, fields, received_at)
+    else:
         yield from _words(sid, fields, received_at)
 
 
@@ -50,6 +65,13 @@ def _receipt(sid: str, fields: dict[str, str], mark: str, received_at: datetime)
         ok=ENDS[status],
         reason=None if ENDS[status] else " ".join(filter(None, (status, code, fields.get("ChannelStatusMessage")))),
     )
+
+
+def _opted_out(sid: str, fields: dict[str, str], received_at: datetime) -> OptedOut:
+    sender = fields.get("From", "")
+    form = Form.CHAT if sender.startswith(WHATSAPP) else Form.SMS
+    words = fields["Body"].strip()[:100]
+    return OptedOut(key=f"twilio:in:{sid}", at=received_at, refs=_buyer(sender), form=form, words=words)
 
 
 def _words(sid: str, fields: dict[str, str], received_at: datetime) -> Iterator[MessageReceived]:

@@ -77,7 +77,10 @@ class ReceivesWebhooks(Parses):
     """The account has a door at ``POST /hooks/{account}``."""
 
     def handshake(self, request: WebRequest) -> Reply | None:
-        """Answer a vendor's challenge (a GET echo, a challenge code) without storing anything."""
+        """Answer a vendor's challenge (a GET echo, a challenge code) without storing anything.
+
+        It is not told the time: an answer must do no harm when an old challenge is sent again.
+        """
         return None
 
     @abstractmethod

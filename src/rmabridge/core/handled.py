@@ -21,6 +21,7 @@ from ..model import (
     Given,
     IdentityChecked,
     IncidentOpened,
+    OptedOut,
     Play,
     PlayMoved,
     Remedy,
@@ -222,6 +223,11 @@ def _arrived(fold: Fold, event: Delivered) -> None:
     fold.changes["talk"] = fold.case.talk.model_copy(update={"arrivals": tuple(newest.values())[-MOST_LINES:]})
 
 
+def _opted_out(fold: Fold, event: OptedOut) -> None:
+    closed = {*fold.case.talk.closed, f"{fold.account}/{event.form}"}
+    fold.changes["talk"] = fold.case.talk.model_copy(update={"closed": tuple(sorted(closed))[:MOST_LINES]})
+
+
 def _deadline(fold: Fold, event: DeadlineReached) -> None:
     left = tuple(
         one for one in fold.case.deadlines if not (one.name == event.name and one.generation == event.generation)
@@ -236,6 +242,7 @@ def _missing(fold: Fold, event: FactMissing) -> None:
 
 STEPS: dict[type[Any], Callable[[Fold, Any], None]] = {
     Delivered: _arrived,
+    OptedOut: _opted_out,
     Classified: _classified,
     RemedyOffered: _offered,
     RemedyAccepted: _accepted,

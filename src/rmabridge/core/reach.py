@@ -202,6 +202,8 @@ def _unfit(case: Case, shop: Shop, platform: str, way: Way, address: str | None)
         return f"the shop does not prefer {way.form}"
     if not address:
         return "the buyer's address on it is not known" if case.buyer else "nothing is known of the buyer"
+    if f"{way.account}/{way.form}" in case.talk.closed:
+        return "the buyer opted out of it"
     return forbidden(platform, way.form, address)
 
 

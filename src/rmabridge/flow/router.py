@@ -253,6 +253,8 @@ class Router:
                     else:
                         case_id = self._route_event(batch, row, event, marks) or case_id
                 except Waiting as waiting:
+                    if not event.waits:
+                        continue
                     self._wait(batch, row, stored, event, waiting)
         except CommandError as error:
             batch.settle(row, row.case_id, str(error), "refused")

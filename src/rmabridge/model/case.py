@@ -163,6 +163,9 @@ class Talk(Value):
     sent: tuple[Sent, ...] = Field((), description="our newest messages to the buyer, at most 10")
     carrier: AwareDatetime | None = Field(None, description="when a carrier wrote last")
     arrivals: tuple[Arrival, ...] = Field((), description="whether messages arrived, as their channels say, at most 10")
+    closed: tuple[str, ...] = Field(
+        (), description="account/form on which the buyer wants no more messages, at most 10"
+    )
 
 
 class Route(Value):

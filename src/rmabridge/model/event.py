@@ -2,7 +2,8 @@
 
 Every event has a ``key`` (the vendor's id, or stable fields joined: equal on every redelivery, never the delivery
 time), ``at`` (the vendor's time of the fact, aware) and ``refs`` (the names by which its case is found).
-Classes with ``opener = True`` may create a case; any other event without a match waits as *unmatched*.
+Classes with ``opener = True`` may create a case; any other event without a match waits as *unmatched*; those with
+``waits = False`` are dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .message import Message
 from .money import Money
 from .order import Order
 from .parcel import Parcel
-from .people import Buyer
+from .people import Buyer, Form
 from .playing import Incident, PlayStep, Rank, Rights
 from .refs import Ref
 from .stored import Stored, Value
@@ -48,6 +49,7 @@ class Base(Stored):
     """What all events have. ``shop`` is named only where one account serves several shops."""
 
     opener: ClassVar[bool] = False
+    waits: ClassVar[bool] = True
 
     schema_: int = Field(1, alias="schema", serialization_alias="schema")
     key: str = Field(min_length=1, max_length=512)
@@ -145,6 +147,15 @@ class Delivered(Base):
     ok: bool
     reason: str | None = None
     delivery: str | None = None
+
+
+class OptedOut(Base):
+    """A buyer wants no more messages of this ``form`` by the account that heard it; dropped where no case is known."""
+
+    waits: ClassVar[bool] = False
+    type: Literal["buyer.opted_out"] = "buyer.opted_out"
+    form: Form
+    words: str | None = None
 
 
 class Classified(Base):
@@ -386,6 +397,7 @@ Event = (
     | RefundSeen
     | TicketSeen
     | Delivered
+    | OptedOut
     | Classified
     | RemedyOffered
     | RemedyAccepted

@@ -13,7 +13,8 @@
 ``PolicyContract`` are for the kinds; ``CallContract`` holds the checks of every call out and of what each ability
 promises. Derive from ``FetchContract`` as well where the account polls or lists, from ``ConnectContract`` where it is
 probed or connected, from ``LearnContract`` where it fetches the keys that webhooks are signed with, from
-``EvidenceContract`` for a policy that asks buyers for evidence.
+``ReceiptContract`` for a channel that reports what became of messages, from ``EvidenceContract`` for a policy that asks
+buyers for evidence.
 
 Each check is a method whose name says what is kept; override one only with a reason that you would tell a reviewer.
 """
@@ -32,6 +33,7 @@ from .kinds import (
 from .learning import LearnContract
 from .parsing import ParseContract
 from .policies import EvidenceContract, PolicyContract
+from .receipts import ReceiptContract
 from .settings import Contract
 from .webhooks import WebhookContract
 
@@ -50,6 +52,7 @@ __all__ = [
     "MarketplaceContract",
     "ParseContract",
     "PolicyContract",
+    "ReceiptContract",
     "ServiceContract",
     "WebhookContract",
 ]
