@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from rmabridge.core import templates
+from rmabridge.testing.real_imap import imap_server
 
+__all__ = ["imap_server"]
 HERE = Path(__file__).parent
 # Files whose simulator bears another name than the plugin.
 PLUGINS = {"mail": "smtp"}

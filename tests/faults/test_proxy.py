@@ -53,6 +53,15 @@ async def test_a_cut_answer_is_no_answer_but_the_request_was_handled(sink: Sink)
         assert len(sink.books["posts"]) == 1
 
 
+async def test_the_first_connections_may_be_spared(sink: Sink) -> None:
+    async with FaultProxy(sink.url) as proxy:
+        proxy.spare, proxy.fault = 1, "refuse"
+        assert await post(proxy.url) == 200
+        with pytest.raises(BROKEN):
+            await post(proxy.url)
+        assert (len(sink.books["posts"]), proxy.struck) == (1, 1)
+
+
 async def test_a_stop_says_nothing_until_it_is_over(sink: Sink) -> None:
     async with FaultProxy(sink.url) as proxy:
         proxy.fault = "stop"

@@ -29,8 +29,9 @@ class FaultProxy:
             proxy.fault = "reset"          # one of FAULTS; None: everything passes
             ...                            # talk to proxy.url instead of simulator.url
 
-    A fault holds for connections that are open already, too. It strikes ``times`` connections (0: all) and counts
-    them in ``struck``; ``connections`` counts all that were made.
+    A fault holds for connections that are open already, too. It lets the first ``spare`` connections that carry
+    something pass, strikes ``times`` others (0: all) and counts them in ``struck``; ``connections`` counts all that
+    were made.
     """
 
     def __init__(self, target: str, *, host: str = "127.0.0.1") -> None:
@@ -39,10 +40,11 @@ class FaultProxy:
         if self._target.hostname is None or self._target.port is None:
             raise ValueError(f"{target!r} names no host and port")
         self._host = host
-        self.after, self.size, self.seconds, self.times = 0, 1, 0.01, 0
+        self.after, self.size, self.seconds, self.times, self.spare = 0, 1, 0.01, 0, 0
         self.connections = 0
         self._fault: str | None = None
         self._struck: set[Link] = set()
+        self._spared: set[Link] = set()
         self._changed = asyncio.Event()
         self._links: dict[Link, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
@@ -56,7 +58,7 @@ class FaultProxy:
     def fault(self, name: str | None) -> None:
         if name is not None and name not in FAULTS:
             raise NoSuchFault(f"{name!r} is not a fault; there are {', '.join(FAULTS)}")
-        self._fault, self._struck = name, set()
+        self._fault, self._struck, self._spared = name, set(), set()
         self._changed.set()  # what a stop holds back looks again
         self._changed = asyncio.Event()
 
@@ -103,6 +105,10 @@ class FaultProxy:
         return self._fault if self._fault and self._counts(link) else None
 
     def _counts(self, link: Link) -> bool:
+        if link not in self._struck and len(self._spared) < self.spare:
+            self._spared.add(link)
+        if link in self._spared:
+            return False
         if link not in self._struck and self.times and len(self._struck) >= self.times:
             return False
         if link not in self._struck:
