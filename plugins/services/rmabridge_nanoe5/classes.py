@@ -27,12 +27,15 @@ class Classes:
         facts = json.loads(head)
         self.issues = tuple(Issue(one) for one in facts["issues"])
         self._bias: tuple[float, ...] = tuple(facts["bias"])
-        size, many = facts["size"], len(self.issues)
+        self.size = size = facts["size"]
+        many = len(self.issues)
         numbers = unpack(f"<{many * size}e", body)
         self._rows = [numbers[at : at + size] for at in range(0, many * size, size)]
 
     def nearest(self, text: Sequence[float]) -> tuple[Issue, float]:
         """The class nearest to an embedded text, and how far it leads."""
+        if len(text) != self.size:
+            raise ValueError(f"the model gives {len(text)} numbers, the classes were learnt from {self.size}")
         scores = [sum(map(mul, row, text)) + bias for row, bias in zip(self._rows, self._bias, strict=True)]
         second, best = sorted(scores)[-2:]
         return self.issues[scores.index(best)], best - second
