@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -40,7 +41,7 @@ def simulators(plugins_dir: Path | None = None) -> dict[str, str]:
 def simulator(name: str, plugins_dir: Path | None = None) -> type[Simulator]:
     """The simulator of this name: the shop's own file goes before a plugin package's, and that before one from here."""
     if path := _files(plugins_dir).get(name):
-        return _simulator(name, str(path), _own(_read(name, path)))
+        return _simulator(name, str(path), _own(_read(path)))
     entry = _entries().get(name)
     where, _, wanted = entry.value.partition(":") if entry else (f"{PACKAGE}.{name}", "", "")
     if entry is None and not (name.isidentifier() and importlib.util.find_spec(where)):
@@ -60,13 +61,16 @@ def _files(plugins_dir: Path | None) -> dict[str, Path]:
     return {one.stem.removeprefix(FILE): one for one in found}
 
 
-def _read(name: str, path: Path) -> ModuleType:
-    from ...loading import Source, load  # the rest of the bridge, which no other simulator needs
-
+def _read(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     try:
-        return load(Source(name, path.stem, str(path), path))
+        spec.loader.exec_module(module)
     except (ImportError, SyntaxError) as error:
         raise NoSimulator(f"{path}: {error}") from error
+    return module
 
 
 def _entries() -> dict[str, EntryPoint]:
