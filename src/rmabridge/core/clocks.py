@@ -134,13 +134,20 @@ def _wanted(case: Case, event: Event, at: datetime, terms: Terms) -> Iterator[tu
         yield FIRST, terms.first_response
     elif running(case, FIRST) is None:
         yield NEXT, terms.next_response
-    if first and {case.source, getattr(event, "source", None)} & set(terms.social_sources):
+    if first and {case.source, _source(event)} & set(terms.social_sources):
         yield SOCIAL, terms.social
     if isinstance(event, MessageReceived):
         if event.message.form is Form.CHAT:
             yield CHAT, terms.chat_reply
         if limit := terms.marketplace_reply.get(case.marketplace or ""):
             yield THEIRS, limit
+
+
+def _source(event: Event) -> str | None:
+    """Where the words come from, as the event says."""
+    if isinstance(event, MessageReceived):
+        return event.source
+    return (event.model_extra or {}).get("source")
 
 
 def asked(event: Event) -> datetime | None:

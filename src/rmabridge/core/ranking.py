@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..model import Case, CaseKind, Issue, Money, Rank
+from ..model import Case, CaseKind, Issue, Rank
 from .clocks import DUE
 
 Grade = Literal["high", "medium", "low"]
@@ -24,11 +24,11 @@ class Looks(NamedTuple):
 
     level: int
     anger: int
-    issues: frozenset[Issue | None]
+    issues: tuple[Issue | None, ...]
     kind: CaseKind
     tier: str | None
     due: frozenset[timedelta]
-    worth: Money | None
+    worth: tuple[str, Decimal] | None
     agent: str | None
 
 
@@ -51,7 +51,7 @@ class Sign(BaseModel):
             return False
         if self.anger is not None and looks.anger < self.anger:
             return False
-        if self.issues and not self.issues & looks.issues:
+        if self.issues and self.issues.isdisjoint(looks.issues):
             return False
         if (self.kinds and looks.kind not in self.kinds) or (self.tiers and looks.tier not in self.tiers):
             return False
@@ -90,8 +90,8 @@ class Ranking(BaseModel):
         """The case's place; the first queue that fits and is not the concerned agent's own."""
         first = min((one.due_at for one in case.deadlines if one.name.startswith(DUE)), default=None)
         due = frozenset(one for one in self._spans if first is not None and first <= now + one)
-        worth = case.order.total if case.order else None
-        issues = frozenset((case.issue, *case.also))
+        total, issues = case.order.total if case.order else None, (case.issue, *case.also)
+        worth = (total.currency, total.amount) if total else None
         return self._ranked(Looks(case.level, case.anger, issues, case.kind, tier, due, worth, case.agent))
 
     @cached_property
@@ -119,8 +119,8 @@ def _grade(table: Mapping[Grade, tuple[Sign, ...]], looks: Looks) -> Grade:
     return next((one for one in GRADES if any(sign.fits(looks) for sign in table.get(one, ()))), "low")
 
 
-def _worth_more(worth: Money | None, over: Mapping[str, Decimal]) -> bool:
-    return worth is not None and worth.currency in over and worth.amount > over[worth.currency]
+def _worth_more(worth: tuple[str, Decimal] | None, over: Mapping[str, Decimal]) -> bool:
+    return worth is not None and worth[0] in over and worth[1] > over[worth[0]]
 
 
 def place(case: Case) -> tuple[int, datetime, datetime]:
