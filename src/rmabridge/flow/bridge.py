@@ -114,6 +114,7 @@ class Running:
             self.timers.watch,
             self.watchdog.run,
             *([self.tap.run] if self.tap.on else []),
+            *([] if "router" in self.roles else [self.router.forgetting.run]),
         ]
 
     def _warm(self) -> None:

@@ -28,6 +28,7 @@ from ..store.vault import Erased
 from . import commands
 from .batch import Batch, Row, RowFailed, Waiting, event_row, told
 from .facts import Facts
+from .forgetting import Forgetting
 from .loader import Loader
 from .matching import Matcher
 from .metrics import Metrics
@@ -80,6 +81,7 @@ class Router:
         )
         self.loader = Loader(store, registry, self.world)
         self.matcher = Matcher(store, registry, self.loader)
+        self.forgetting = Forgetting(store, self.loader.cache.clear)
 
     async def run(self) -> None:
         """Route whatever is there, then wait for more."""
@@ -94,6 +96,7 @@ class Router:
 
     async def turn(self) -> int:
         """Route one batch; the number of rows taken."""
+        await self.forgetting.look()
         async with self.store.lanes() as lanes:
             return await self._take(lanes)
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, case, delete, or_, select, update
 
 from ..core.identity import scope
 from ..model import Ref, RefKind
+from . import erasures
 from .blobs import Blobs
 from .inbox import STUCK, Conflict
 from .tables import (
@@ -110,6 +111,7 @@ def erase(conn: Connection, whose: Person, now: int, row_id: int) -> None:
     for keys in _chunks(whose.keys):
         conn.execute(update(buyer_keys).where(buyer_keys.c.id.in_(keys)).values(wrapped=b"", buyer=None))
         conn.execute(delete(buyer_keys).where(buyer_keys.c.id.in_(keys)))
+    erasures.note(conn, whose.keys)
     _thorough(conn, on=before)
 
 

@@ -162,6 +162,11 @@ class Vault:
             for row in conn.execute(select(buyer_keys).where(buyer_keys.c.id.in_(missing))).mappings():
                 self._keep(row["id"], AESGCM(self._unwrap(dict(row))))
 
+    @property
+    def held(self) -> list[str]:
+        """The names of the keys at hand."""
+        return list(self._open)
+
     def forget(self, key_id: str) -> None:
         """Drop a key from memory."""
         self._open.pop(key_id, None)

@@ -1,0 +1,68 @@
+"""Several processes hold a buyer's key in memory: erased in one of them, the others forget it, too."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from toybox import command, noted, requested, send, toybox
+
+from rmabridge.config import read
+from rmabridge.flow.bridge import Running
+from rmabridge.store import erasures
+from rmabridge.store.vault import Erased
+from rmabridge.testing.simulators.sink import Sink
+from stores import POSTGRES, outside
+from worlds import running
+
+pytestmark = pytest.mark.skipif(not POSTGRES, reason="a SQLite file is served by one process")
+
+
+async def test_a_buyer_erased_in_one_process_is_forgotten_by_the_others(tmp_path: Path, sink: Sink) -> None:
+    config = toybox(tmp_path, sink.url)
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(running(config, sink))
+        other = await stack.enter_async_context(running(config, sink))
+        deaf = await stack.enter_async_context(Running(read(config), roles=("intake",)))
+        buyer = {"id": "B1", "name": "李雷"}
+        await send(world, requested(1, buyer=buyer), requested(2, buyer={"id": "B2"}))
+        await world.settle()
+        ((case, key, doc),) = world.rows(
+            "SELECT id, key_id, doc FROM cases WHERE buyer IS NOT NULL ORDER BY opened_at, id LIMIT 1"
+        )
+        stores = [one.store for one in (world.bridge, other.bridge, deaf)]
+        for one in stores:
+            one.keys_for({key})
+            assert one.vault.open(key, doc)
+        assert (await command(world, "erase", cases=[case], force=True))[0] == "done"
+        await world.until(lambda: not any(one.vault.knows(key) for one in stores))
+        for one in stores:
+            one.keys_for({key})
+            with pytest.raises(Erased):
+                one.vault.open(key, doc)
+        assert case not in {**world.bridge.router.loader.cache, **other.bridge.router.loader.cache}
+        await send(other, noted("still there", 2))
+        await other.settle()
+        assert world.rows("SELECT count(*) FROM inbox WHERE state = 'parked'") == [(0,)]
+
+
+async def test_who_missed_more_than_the_list_holds_forgets_all_keys(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasures, "MOST", 2)
+    config = toybox(tmp_path, sink.url)
+    async with running(config, sink) as world:
+        store, heard = world.bridge.store, erasures.Erasures()
+        assert not store.read(lambda conn: heard.hear(conn, store.vault)), (
+            "what was erased before it began it never had"
+        )
+        store.day_key()
+        assert store.vault.held
+        outside(config["bridge"]["database"], lambda conn: erasures.note(conn, ["a", "b", "c"]))
+        assert store.read(lambda conn: heard.hear(conn, store.vault))
+        assert store.vault.held == []
+        store.day_key()
+        outside(config["bridge"]["database"], lambda conn: erasures.note(conn, ["d"]))
+        assert store.read(lambda conn: heard.hear(conn, store.vault))
+        assert store.vault.held, "only what was erased is dropped"
