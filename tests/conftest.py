@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from rmabridge import log
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, document, running
+
+# How fast examples are made is the machine's business. (In CI, hypothesis has settings of its own.)
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if not os.environ.get("CI"):
+    settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
