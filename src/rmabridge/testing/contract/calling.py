@@ -75,7 +75,7 @@ def lent(vendor: Vendor, token: dict[str, str] | None, use: Callable[[Context], 
     """What comes of using a context whose client talks to the vendor."""
 
     async def run() -> T:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(vendor)) as http:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(vendor), trust_env=False) as http:
             return await use(context(http=http, key=KEY, tokens=MemoryTokens(token)))
 
     return asyncio.run(run())

@@ -126,16 +126,17 @@ class ParseContract(Contract):
             sound = self._sound(account, one)
             for body in bent(one.body):
                 events = self.parse(account, replace(one, body=body)) or ()
-                if sound:
-                    check_events(events)
+                if sound is not None:
+                    check_events(event for event in events if event not in sound)
 
-    def _sound(self, account: Parses, one: Inbound) -> bool:
+    def _sound(self, account: Parses, one: Inbound) -> list[Event] | None:
         # What is wrong with the events of every body is another check's finding.
+        events = list(account.parse(one))
         try:
-            check_events(account.parse(one))
+            check_events(events)
         except AssertionError:
-            return False
-        return True
+            return None
+        return events
 
     def test_a_body_cut_short_is_borne(self) -> None:
         account = self.account()
