@@ -14,7 +14,7 @@ from ..abilities import Plugin, per_second
 from ..abilities.plugin import RATE
 from .turns import Draw, Turns
 
-SLACK: Final = 1.05  # calls that left a second apart may arrive a little closer
+TRANSIT: Final = 0.1  # seconds: calls arrive closer together than they left, the later ones having been faster
 
 
 def _nobody() -> None:
@@ -44,10 +44,10 @@ class Gate:
     def of(cls, plugin: Plugin, now: Callable[[], datetime], draw: Draw | None = None) -> Gate:
         """The gate that the account's settings ask for; with ``draw`` its rate is that of all processes together."""
         most, span = limit(plugin.rate) if plugin.rate else (0, 0.0)
-        gate = cls(plugin.in_flight, most, span * SLACK, plugin.breaker, plugin.breaker_pause, now)
+        gate = cls(plugin.in_flight, most, span + TRANSIT, plugin.breaker, plugin.breaker_pause, now)
         gate.left = deque(maxlen=most)
         if draw is not None and most:
-            gate.turns = Turns(draw, most, span * SLACK)
+            gate.turns = Turns(draw, most, span + TRANSIT)
         return gate
 
     @property
