@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from .traces import OFF, Traces
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # ``extensions={"reads": True}`` says of a POST that it only asks.
 READS: Final = "reads"
+LEAVING: Final = "leaving"
 TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0, pool=5.0)
 AGENT: Final = "rmabridge"
 MOST_ANSWER: Final = 8 << 20
@@ -58,9 +60,25 @@ def flying(flight: Flight) -> Iterator[Flight]:
         FLIGHT.reset(token)
 
 
+@dataclass(slots=True)
+class Leaving:
+    """What a request waits for at the last moment: ``reads`` only asks; ``until`` is when its turn lapses."""
+
+    reads: bool
+    gate: Gate
+    until: float
+
+
+async def _connected(_: aiohttp.ClientSession, here: SimpleNamespace, __: object) -> None:
+    """The connection stands and the request leaves next; where that took longer than its turn, it takes another."""
+    leaving: Leaving = here.trace_request_ctx
+    while monotonic() > leaving.until:
+        leaving.until = await leaving.gate.turn()
+
+
 async def _left(_: aiohttp.ClientSession, here: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams) -> None:
     flight = FLIGHT.get()
-    if flight is not None and params.method not in SAFE and not here.trace_request_ctx:
+    if flight is not None and params.method not in SAFE and not here.trace_request_ctx.reads:
         flight.sent = True
 
 
@@ -127,6 +145,8 @@ class Sessions:
         """The session for accounts of this kind."""
         if private not in self._open:
             trace = aiohttp.TraceConfig()
+            trace.on_connection_create_end.append(_connected)
+            trace.on_connection_reuseconn.append(_connected)
             trace.on_request_headers_sent.append(_left)
             resolver = aiohttp.ThreadedResolver() if private else PublicOnly()
             connector = aiohttp.TCPConnector(resolver=resolver, ssl=self._tls, limit=0, keepalive_timeout=30)
@@ -196,7 +216,8 @@ class Guarded(httpx.AsyncBaseTransport):
         if not self._private:
             refuse_private(request.url.host, request.url.host)
         flight = FLIGHT.get()
-        await self._gate.turn(flight is not None and flight.hurried and flight.request is None)
+        until = await self._gate.turn(flight is not None and flight.hurried and flight.request is None)
+        request.extensions[LEAVING] = Leaving(request.extensions.get(READS, False), self._gate, until)
         if flight is not None:
             flight.request, flight.response = request, None
         try:
@@ -219,7 +240,7 @@ class Guarded(httpx.AsyncBaseTransport):
             data=await request.aread() or None,
             allow_redirects=False,
             timeout=timeout,
-            trace_request_ctx=request.extensions.get(READS, False),
+            trace_request_ctx=request.extensions[LEAVING],
         ) as answer:
             body = await _read(answer)
             return httpx.Response(answer.status, headers=answer.raw_headers, content=body, request=request)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -86,18 +87,19 @@ class Gate:
         if self.open_until != before:
             self.moved()
 
-    async def turn(self, hurried: bool = False) -> None:
-        """Wait, first come first served, for a free place in the rate; every call of a delivery comes through here."""
+    async def turn(self, hurried: bool = False) -> float:
+        """Wait, first come first served, for a free place in the rate; every call of a delivery comes through here.
+        When the place lapses."""
         if not self.most:
-            return
+            return inf
         self.queued += 1
         try:
             if self.turns is not None:
-                await self.turns.take(hurried)
-                return
+                return await self.turns.take(hurried)
             async with self.order:
                 await asyncio.sleep(max(0.0, self._wait()))
                 self.left.append(monotonic())
+                return inf
         finally:
             self.queued -= 1
 

@@ -60,7 +60,7 @@ class Intake:
         self.on_written: list[Callable[[], None]] = []
         self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._backlog, self._counted, self._told = 0, 0.0, -TOLD_EVERY
+        self._backlog, self._counted, self._told, self._living = 0, 0.0, -TOLD_EVERY, 1
         self._counting: asyncio.Task[None] | None = None
         self._doors = {
             name: cast("Door", one) for name, one in registry.accounts.items() if isinstance(one, ReceivesWebhooks)
@@ -90,7 +90,9 @@ class Intake:
         except KeyNeeded as needed:
             await self._learn(account, plugin, needed.name)
             receipt = _verified(plugin, request, now)
-        if (rate := self._rates.get(account)) is not None and not rate.take():  # unsigned noise must not use it up
+        if (rate := self._rates.get(account)) is not None and not rate.take(
+            self._living
+        ):  # unsigned noise must not use it up
             raise TooMany(f"[{account}] intake_rate is reached", retry_after=1)
         with self.traces.webhook(account, request.headers):  # verified: noise makes no traces
             await self.accept(account, request.body, receipt, now)
@@ -138,7 +140,9 @@ class Intake:
 
     async def _count(self) -> None:
         with suppress(OperationalError):
-            self._backlog = await self.store.ask(inbox_store.backlog)
+            self._backlog, self._living = await self.store.ask(
+                lambda conn: (inbox_store.backlog(conn), self.store.living(conn))
+            )
 
     async def accept(self, account: str, body: bytes, receipt: Receipt, now: datetime, kind: str = "hook") -> None:
         """Put one body into the inbox; it is on disk when this returns."""
@@ -248,10 +252,10 @@ class _Rate:
     def __init__(self, per_second_: float) -> None:
         self._rate, self._left, self._at = per_second_, max(1.0, per_second_), monotonic()
 
-    def take(self) -> bool:
-        """Whether one more is within the rate."""
-        here = monotonic()
-        self._left = min(max(1.0, self._rate), self._left + (here - self._at) * self._rate)
+    def take(self, among: int = 1) -> bool:
+        """Whether one more is within the rate, of which so many processes have an equal share."""
+        here, rate = monotonic(), self._rate / among
+        self._left = min(max(1.0, rate), self._left + (here - self._at) * rate)
         self._at = here
         if self._left < 1:
             return False

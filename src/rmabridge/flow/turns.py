@@ -40,15 +40,15 @@ class Turns:
         """How many places will be free at that time, as far as is known here."""
         return self.most - sum(number for taken, number in self.taken if taken > at - self.span - self.lapses)
 
-    async def take(self, hurried: bool) -> None:
-        """Wait for a place; who is ``hurried`` rather comes again than wait for long (``Crowded``)."""
+    async def take(self, hurried: bool) -> float:
+        """Wait for a place; until when it may be used. Who is ``hurried`` rather comes again (``Crowded``)."""
         for _ in range(LAPSES):
             place: asyncio.Future[float] = asyncio.get_running_loop().create_future()
             self._queue.append((place, hurried))
             if self._drawing is None:
                 self._drawing = asyncio.create_task(self._serve(), name="draw")
-            if monotonic() <= await place:
-                return
+            if monotonic() <= (until := await place):
+                return until
         raise Crowded(self.lapses)
 
     def close(self) -> None:

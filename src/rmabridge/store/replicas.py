@@ -164,6 +164,10 @@ class PgStore(Store):
         """Counts what others told."""
         return self._version
 
+    def living(self, conn: Connection) -> int:
+        """As many as hold a lock that says so; this one is just about to, at the least."""
+        return max(1, len(conn.exec_driver_sql(_LIVE, (LIVING,)).all()))
+
     def orphaned(self, owners: Sequence[str]) -> set[str]:
         """Those whose lock is gone: their connection ended."""
         live = self.read(lambda conn: set(conn.exec_driver_sql(_LIVE, (LIVING,)).scalars()))

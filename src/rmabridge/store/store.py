@@ -139,6 +139,10 @@ class Store(ABC):
     def data_version(self) -> int:
         """Changes when another process commits."""
 
+    def living(self, conn: Connection) -> int:
+        """How many processes serve the database."""
+        return 1
+
     @abstractmethod
     def orphaned(self, owners: Sequence[str]) -> set[str]:
         """Which of these owners have ended."""
