@@ -21,7 +21,7 @@ def id_of(value: Any) -> str | None:
 def folded(value: Any) -> Any:
     """The value with all names in small letters; Amazon writes them in two spellings."""
     if isinstance(value, dict):
-        return {str(name).lower(): folded(one) for name, one in value.items()}
+        return {str(name).lower(): folded(one) if isinstance(one, dict | list) else one for name, one in value.items()}
     return [folded(one) for one in value] if isinstance(value, list) else value
 
 

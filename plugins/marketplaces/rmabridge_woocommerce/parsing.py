@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from rmabridge.errors import Malformed
@@ -177,7 +178,15 @@ def _line(one: dict[str, Any], currency: Any) -> OrderLine | None:
 
 def _price(one: dict[str, Any], currency: Any, pieces: int) -> Money | None:
     """What was paid for a piece, tax and discounts counted in, as finely as the line says it; never more."""
-    net, tax = amount(one.get("total")), amount(one.get("total_tax") or "0")
+    net, tax = one.get("total"), one.get("total_tax") or "0"
+    if type(net) is type(tax) is type(currency) is str:
+        return _paid(net, tax, currency, pieces)
+    return _paid.__wrapped__(net, tax, currency, pieces)
+
+
+@lru_cache(maxsize=4096)  # every change of an order brings all its lines again
+def _paid(told: Any, taxed: Any, currency: Any, pieces: int) -> Money | None:
+    net, tax = amount(told), amount(taxed)
     if net is None or tax is None:
         return None
     return maybe_major(((net + tax) / pieces).quantize(net + _UNITS, ROUND_DOWN), currency)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from rmabridge.model import Money
@@ -47,6 +48,14 @@ def _read(text: str) -> Decimal:
 
 def major(value: str | int | Decimal, currency: str) -> Money:
     """Yuan, dollars: ``major("1,234.50", "CNY")``; floats and anything unclear raise ``ValueError``."""
+    if type(value) is str:
+        return _of_text(value, currency)
+    return Money(amount=_decimal(value), currency=_currency(currency))
+
+
+@lru_cache(maxsize=4096)
+def _of_text(value: str, currency: str) -> Money:
+    """The same prices come again and again, and money is never changed."""
     return Money(amount=_decimal(value), currency=_currency(currency))
 
 

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -93,6 +93,7 @@ def _words(phrase: str) -> Callable[[str], Iterator[re.Match[str]]]:
     return re.compile(f"{before}{re.escape(phrase)}{after}").finditer
 
 
+@lru_cache(maxsize=4096)  # carriers send a parcel's whole history with each of its scans
 def hint(text: str) -> ParcelException | None:
     """What went wrong, judged by a scan's Chinese or English text; the longest phrase found counts."""
     lower, known = " ".join(text.casefold().split()), _phrases()
