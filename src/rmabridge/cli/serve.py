@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ def serve(
     app: App, dry_run: bool, host: str | None, port: int | None, ready_file: Path | None, only: str | None
 ) -> None:
     """Run the bridge; SIGTERM or Ctrl-C ends it after what is under way."""
+    gc.disable()  # what is built until the start stays; the bridge turns it on again
     with _without("rich", "httpx._main"):
         from ..log import configure
 

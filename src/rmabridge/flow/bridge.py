@@ -93,6 +93,7 @@ class Running:
         self.watchdog = Watchdog()
         gc.freeze()
         gc.set_threshold(*GC)
+        gc.enable()
         sys.setswitchinterval(SWITCH)
         for loop in self.loops():
             self._tasks.append(asyncio.create_task(self._kept(loop), name=loop.__qualname__))
