@@ -75,6 +75,10 @@ async def test_at_peak_the_quota_holds_a_fresh_answer_is_told_again_and_an_old_o
             for one in everybody:
                 await send(world, requested(one), an_order(one), question(world, one, "first"))
             await world.until(lambda: len(answers(sink)) == QUOTA, 30)
+            told = "SELECT count(*) FROM outbox WHERE type = 'message.send' AND state = 'done'"
+            await world.until(lambda: world.rows(told) == [(QUOTA,)])
+            await world.until(lambda: world.rows("SELECT count(*) FROM inbox WHERE state = 'new'") == [(0,)])
+            shift(world, seconds=2)  # what is asked twice within a second is answered once
             for one in carrier.asked[:]:
                 await send(world, question(world, int(one[2:]), "again"))
             await world.until(lambda: sum(map(len, answers(sink).values())) == 2 * QUOTA, 30)

@@ -35,7 +35,7 @@ PATCH = {**TUS, "Content-Type": "application/offset+octet-stream"}
 
 def config(tmp_path: Path, sink: str, **bridge: Any) -> dict[str, Any]:
     """A small bridge whose one policy asks for evidence."""
-    given_ = {"policies": ["evidence"], "public_url": "https://service.example.com", "virtual_clock": True}
+    given_ = {"policies": ["evidence"], "public_url": "https://service.example.com"}
     found = document(tmp_path, sink, **{**given_, **bridge})
     found["marketplaces"]["shop"]["events"][0]["set"]["issue"] = "'quality_defect'"
     found["policies"] = {"evidence": {"most_files": 6, "most_bytes": 4 << 20}}
