@@ -90,9 +90,8 @@ class Intake:
         except KeyNeeded as needed:
             await self._learn(account, plugin, needed.name)
             receipt = _verified(plugin, request, now)
-        if (rate := self._rates.get(account)) is not None and not rate.take(
-            self._living
-        ):  # unsigned noise must not use it up
+        rate = self._rates.get(account)  # what is unsigned got no further than here, and does not use it up
+        if rate is not None and not rate.take(self._living):
             raise TooMany(f"[{account}] intake_rate is reached", retry_after=1)
         with self.traces.webhook(account, request.headers):  # verified: noise makes no traces
             await self.accept(account, request.body, receipt, now)
