@@ -87,9 +87,10 @@ def cases(world: World) -> list[Case]:
 def all_cases(world: World) -> list[Case]:
     """All cases, the oldest first."""
     store = world.bridge.store
-    rows = world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, id")
+    rows = world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, opened_at")
     store.keys_for({key for key, _ in rows})
-    return [Case.model_validate_json(store.vault.open(key, doc)) for key, doc in rows]
+    found = [Case.model_validate_json(store.vault.open(key, doc)) for key, doc in rows]
+    return sorted(found, key=lambda one: one.opened_at)
 
 
 def timeline(world: World, case_id: str) -> list[str]:

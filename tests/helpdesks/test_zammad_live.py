@@ -33,7 +33,7 @@ class Desk:
     def cases(self) -> list[Case]:
         """All cases, the oldest first."""
         store = self.world.bridge.store
-        rows = self.world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, id")
+        rows = self.world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, opened_at")
         store.keys_for({key for key, _ in rows})
         return [Case.model_validate_json(store.vault.open(key, doc)) for key, doc in rows]
 

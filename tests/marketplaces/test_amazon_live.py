@@ -49,7 +49,7 @@ def shop(tmp_path: Path, sink: Sink, sim: AmazonSim, **account: Any) -> dict[str
 def cases(world: World) -> list[Case]:
     """All cases, the oldest first."""
     store = world.bridge.store
-    rows = world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, id")
+    rows = world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, opened_at")
     store.keys_for({key for key, _ in rows})
     return [Case.model_validate_json(store.vault.open(key, doc)) for key, doc in rows]
 

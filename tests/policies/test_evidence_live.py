@@ -92,7 +92,7 @@ async def send(world: World, *events: dict[str, Any]) -> None:
 
 
 def cases(world: World) -> list[Case]:
-    rows = world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, id")
+    rows = world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, opened_at")
     world.bridge.store.keys_for({key for key, _ in rows})
     return [Case.model_validate_json(world.bridge.store.vault.open(key, doc)) for key, doc in rows]
 

@@ -96,7 +96,7 @@ async def here(tmp_path: Path, sink: Sink) -> AsyncIterator[World]:
 
 
 def case(world: World, number: int = 0) -> Case:
-    key, doc = world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, id")[number]
+    key, doc = world.rows("SELECT key_id, doc FROM cases ORDER BY created_at, opened_at")[number]
     world.bridge.store.keys_for({key})
     return Case.model_validate_json(world.bridge.store.vault.open(key, doc))
 
