@@ -97,4 +97,4 @@ async def test_a_wrong_app_secret_pauses_the_account_and_loses_no_message(tmp_pa
         ((told,),) = await world.until(lambda: world.rows("SELECT text FROM alerts WHERE key = 'unauthorised:fs'"))
         assert "app_secret" in told
         assert "changed" not in told
-        assert states(world) == ["due"]
+        await world.until(lambda: states(world) == ["due"])
