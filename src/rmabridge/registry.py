@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final, cast
 
 import pluggy
@@ -39,10 +39,19 @@ Caller = Callable[..., Any]
 
 
 class Manager(pluggy.PluginManager):
-    """Finds hook impls of account objects on their class, at hook names only: fields are never touched."""
+    """Finds hook impls of account objects on their class, at hook names only: fields are never touched.
+
+    Of a module it looks at the functions only: pluggy takes its time with every other name, too.
+    """
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        """Which functions of the specifications' module are hooks."""
+        return super().parse_hookspec_opts(module_or_class, name) if _is_function(module_or_class, name) else None
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         """Which methods of a plugin object are hooks."""
+        if isinstance(plugin, ModuleType) and not _is_function(plugin, name):
+            return None
         if not isinstance(plugin, BaseModel):
             return super().parse_hookimpl_opts(plugin, name)
         own = getattr(type(plugin), name, None) if name in (*PURE, "route") else None
@@ -51,6 +60,10 @@ class Manager(pluggy.PluginManager):
         return pluggy.HookimplOpts(
             wrapper=False, hookwrapper=False, optionalhook=False, tryfirst=False, trylast=False, specname=None
         )
+
+
+def _is_function(module: ModuleType, name: str) -> bool:
+    return isinstance(vars(module).get(name), FunctionType)
 
 
 @dataclass(slots=True)
@@ -106,6 +119,7 @@ def classes(module: ModuleType, kind: str) -> list[type[Plugin]]:
     for one in found:
         if hidden := _hidden(one):
             raise TypeError(f"the setting {hidden!r} of {one.__name__} hides the method of that name; rename it")
+        one.model_rebuild()  # a setting of a type that pydantic does not know is told now
     return found
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from types import FunctionType
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, PrivateAttr
@@ -46,7 +47,8 @@ class Plugin(BaseModel):
     ``SecretStr`` for what must not be shown.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, ignored_types=(Performs,))
+    # The abilities and the parts of a plugin that has several files are classes of which no object is ever made.
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, ignored_types=(Performs,), defer_build=True)
 
     # Shown by ``rmabridge plugins``; the module's docstring tells the rest.
     title: ClassVar[str] = ""
@@ -86,8 +88,8 @@ class Plugin(BaseModel):
         by_name: dict[str, type[Any]] = {}
         for base in reversed(cls.__mro__):
             for name, method in vars(base).items():
-                mark = getattr(method, "__performs__", None)
-                if not isinstance(mark, Performs):
+                mark = getattr(method, "__performs__", None) if isinstance(method, FunctionType) else None
+                if mark is None:
                     continue
                 action = mark.action or by_name.get(name)
                 if action is None:

@@ -1,4 +1,8 @@
-"""The schema, the same for SQLite and PostgreSQL. Times are microseconds since 1970 UTC; ``doc`` columns are sealed."""
+"""The schema, the same for SQLite and PostgreSQL. Times are microseconds since 1970 UTC; ``doc`` columns are sealed.
+
+The condition of a partial index stands here for SQLite only, and in the migrations for both: to name PostgreSQL's would
+import its dialect at every start.
+"""
 
 from __future__ import annotations
 
@@ -61,16 +65,14 @@ inbox = Table(
     Column("settled_at", BigInteger),
     UniqueConstraint("account", "dedupe", name="inbox_once"),
 )
-Index("inbox_new", inbox.c.id, sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'"))
-Index("inbox_lane", inbox.c.lane, inbox.c.id, postgresql_where=text("state = 'new'")).ddl_if(dialect="postgresql")
-_KNOWN = text("state = 'new' and case_id is not null")
-Index("inbox_known", inbox.c.id, sqlite_where=_KNOWN, postgresql_where=_KNOWN)
+Index("inbox_new", inbox.c.id, sqlite_where=text("state = 'new'"))
+Index("inbox_lane", inbox.c.lane, inbox.c.id).ddl_if(dialect="postgresql")  # where state = 'new'
+Index("inbox_known", inbox.c.id, sqlite_where=text("state = 'new' and case_id is not null"))
 Index(
     "inbox_stuck",
     inbox.c.state,
     inbox.c.received_at,
     sqlite_where=text("state in ('parked', 'unmatched')"),
-    postgresql_where=text("state in ('parked', 'unmatched')"),
 )
 
 # Keys that unmatched rows wait for.
@@ -133,7 +135,6 @@ Index(
     case_keys.c.k,
     unique=True,
     sqlite_where=text("strong"),
-    postgresql_where=text("strong"),
 )
 
 # Append-only; ``chain`` is the hash of the entry and of the chain before it.
@@ -221,24 +222,23 @@ Index(
     outbox.c.effect,
     unique=True,
     sqlite_where=text("effect is not null"),
-    postgresql_where=text("effect is not null"),
 )
-_MONEY = text("money")
-Index("outbox_money", outbox.c.created_at, sqlite_where=_MONEY, postgresql_where=_MONEY)
-_LIVE = text("state in ('due', 'sending', 'uncertain')")
-Index("outbox_stream", outbox.c.case_id, outbox.c.stream, outbox.c.id, sqlite_where=_LIVE, postgresql_where=_LIVE)
-_DUE = text("state = 'due'")
-Index("outbox_due", outbox.c.account, outbox.c.due_at, sqlite_where=_DUE, postgresql_where=_DUE)
-_URGENT = text("state = 'due' and urgent")
-Index("outbox_urgent", outbox.c.account, outbox.c.due_at, sqlite_where=_URGENT, postgresql_where=_URGENT)
-_PERISHES = text("state = 'due' and not_after is not null")
-Index("outbox_stale", outbox.c.not_after, sqlite_where=_PERISHES, postgresql_where=_PERISHES)
+Index("outbox_money", outbox.c.created_at, sqlite_where=text("money"))
+Index(
+    "outbox_stream",
+    outbox.c.case_id,
+    outbox.c.stream,
+    outbox.c.id,
+    sqlite_where=text("state in ('due', 'sending', 'uncertain')"),
+)
+Index("outbox_due", outbox.c.account, outbox.c.due_at, sqlite_where=text("state = 'due'"))
+Index("outbox_urgent", outbox.c.account, outbox.c.due_at, sqlite_where=text("state = 'due' and urgent"))
+Index("outbox_stale", outbox.c.not_after, sqlite_where=text("state = 'due' and not_after is not null"))
 Index(
     "outbox_open",
     outbox.c.state,
     outbox.c.due_at,
     sqlite_where=text("state in ('sending', 'uncertain', 'held', 'dead', 'waiting')"),
-    postgresql_where=text("state in ('sending', 'uncertain', 'held', 'dead', 'waiting')"),
 )
 
 attempts = Table(
