@@ -12,8 +12,9 @@ import pytest
 from aiohttp import web
 from rmabridge_http import Http
 
-from rmabridge.flow.client import MOST_ANSWER, Sessions
+from rmabridge.flow.client import Sessions
 from rmabridge.flow.gate import Gate
+from rmabridge.flow.line import MOST_ANSWER
 from rmabridge.testing.contexts import account
 
 CHUNK = b"x" * (1 << 16)

@@ -222,19 +222,16 @@ async def test_redirects_are_told_and_not_followed(sessions: Sessions, inside: I
 async def test_an_account_that_asks_to_follow_redirects_is_led_through_the_guard_again(
     sessions: Sessions, inside: Inside
 ) -> None:
-    guarded = client(sessions)
-    transport: Any = guarded._transport
-    answer = httpx.Response(302, headers={"Location": f"{inside.url}/secret"})
-    exchange, transport._exchange = transport._exchange, None
+    line: Any = sessions.get(private=False)
+    send = line.send
 
-    async def first(request: httpx.Request) -> httpx.Response:
-        transport._exchange = exchange
-        answer.request = request
-        return answer
+    async def first(request: httpx.Request, _: Any) -> httpx.Response:
+        line.send = send
+        return httpx.Response(302, headers={"Location": f"{inside.url}/secret"}, request=request)
 
-    transport._exchange = first
+    line.send = first
     with pytest.raises(Rejected):
-        await guarded.get(f"http://{PUBLIC}/", follow_redirects=True)
+        await client(sessions).get(f"http://{PUBLIC}/", follow_redirects=True)
     assert inside.asked == []
 
 

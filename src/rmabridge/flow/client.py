@@ -9,28 +9,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from time import monotonic
-from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
-from httpx_aiohttp.transport import map_aiohttp_exceptions
 
 from ..abilities import Plugin
 from ..errors import Rejected
 from .gate import Gate
+from .line import Line
+from .messages import question
 from .traces import OFF, Traces
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # ``extensions={"reads": True}`` says of a POST that it only asks.
 READS: Final = "reads"
-LEAVING: Final = "leaving"
 TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0, pool=5.0)
-AGENT: Final = "rmabridge"
-MOST_ANSWER: Final = 8 << 20
+LIMITS: Final = TIMEOUT.as_dict()
 
 
 @dataclass(slots=True)
@@ -58,28 +56,6 @@ def flying(flight: Flight) -> Iterator[Flight]:
         yield flight
     finally:
         FLIGHT.reset(token)
-
-
-@dataclass(slots=True)
-class Leaving:
-    """What a request waits for at the last moment: ``reads`` only asks; ``until`` is when its turn lapses."""
-
-    reads: bool
-    gate: Gate
-    until: float
-
-
-async def _connected(_: aiohttp.ClientSession, here: SimpleNamespace, __: object) -> None:
-    """The connection stands and the request leaves next; where that took longer than its turn, it takes another."""
-    leaving: Leaving = here.trace_request_ctx
-    while monotonic() > leaving.until:
-        leaving.until = await leaving.gate.turn()
-
-
-async def _left(_: aiohttp.ClientSession, here: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams) -> None:
-    flight = FLIGHT.get()
-    if flight is not None and params.method not in SAFE and not here.trace_request_ctx.reads:
-        flight.sent = True
 
 
 class PublicOnly(AbstractResolver):
@@ -131,36 +107,26 @@ def refuse_private(address: str, host: str) -> None:
 
 
 class Sessions:
-    """Two shared sessions: one that reaches the public net only, one that may reach private addresses."""
+    """Two shared pools of connections: one that reaches the public net only, one that may reach private addresses."""
 
     def __init__(self, traces: Traces = OFF) -> None:
         self._traces = traces
-        self._open: dict[bool, aiohttp.ClientSession] = {}
+        self._open: dict[bool, Line] = {}
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return httpx.create_ssl_context()
 
-    def get(self, *, private: bool) -> aiohttp.ClientSession:
-        """The session for accounts of this kind."""
+    def get(self, *, private: bool) -> Line:
+        """The connections of accounts of this kind."""
         if private not in self._open:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_create_end.append(_connected)
-            trace.on_connection_reuseconn.append(_connected)
-            trace.on_request_headers_sent.append(_left)
-            resolver = aiohttp.ThreadedResolver() if private else PublicOnly()
-            connector = aiohttp.TCPConnector(resolver=resolver, ssl=self._tls, limit=0, keepalive_timeout=30)
-            session = aiohttp.ClientSession(
-                connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-            )
-            session._retry_connection = False  # noqa: SLF001 - it would send PUT and DELETE twice, and past the gate
-            self._open[private] = session
+            self._open[private] = Line(aiohttp.ThreadedResolver() if private else PublicOnly(), self._tls)
         return self._open[private]
 
     def client(self, plugin: Plugin, gate: Gate) -> httpx.AsyncClient:
         """The account's own client."""
         transport = Guarded(lambda: self.get(private=plugin.allow_private), gate, plugin.allow_private, self._traces)
-        return Direct(transport=transport, timeout=TIMEOUT, headers={"User-Agent": AGENT}, trust_env=False)
+        return Direct(transport=transport, timeout=TIMEOUT, trust_env=False)
 
     async def close(self) -> None:
         """Close both."""
@@ -176,22 +142,19 @@ class Direct(httpx.AsyncClient):
         if parts.pop("cookies", None):
             raise TypeError("cookies are not kept; send them as a header")
         timeout, extensions = parts.pop("timeout", httpx.USE_CLIENT_DEFAULT), parts.pop("extensions", None) or {}
-        chosen = TIMEOUT if timeout is httpx.USE_CLIENT_DEFAULT else httpx.Timeout(timeout)
+        chosen = LIMITS if timeout is httpx.USE_CLIENT_DEFAULT else httpx.Timeout(timeout).as_dict()
         address = _address(url) if isinstance(url, str) else url
-        if parts.get("params") is None:
-            parts.pop("params", None)
-        headers = {"User-Agent": AGENT, **(parts.pop("headers", None) or {})}
-        return httpx.Request(
-            method, address, headers=headers, extensions={**extensions, "timeout": chosen.as_dict()}, **parts
-        )
+        named = {name: value for name, value in parts.items() if value is not None}
+        body, headers, told = named.pop("content", b""), named.pop("headers", {}), {**extensions, "timeout": chosen}
+        if named or not isinstance(body, bytes):
+            return httpx.Request(method, address, headers=headers, content=body or None, extensions=told, **named)
+        return question(method, address, headers, body, told)
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         """Send one request; its answer has been read."""
-        if _asked(options.get("auth")) or _asked(options.get("follow_redirects")):
+        if _asked(options.get("auth")) or _asked(options.get("follow_redirects")) or request.url.userinfo:
             return await super().send(request, stream=stream, **options)
-        response = await self._transport_for_url(request.url).handle_async_request(request)
-        response.request = request
-        return response
+        return await self._transport.handle_async_request(request)
 
 
 @lru_cache(maxsize=512)
@@ -206,66 +169,33 @@ def _asked(option: Any) -> bool:
 class Guarded(httpx.AsyncBaseTransport):
     """aiohttp under httpx: each request goes through the account's gate, and the exchange is noted."""
 
-    def __init__(
-        self, session: Callable[[], aiohttp.ClientSession], gate: Gate, private: bool, traces: Traces = OFF
-    ) -> None:
-        self._session, self._gate, self._private, self._traces = session, gate, private, traces
+    def __init__(self, line: Callable[[], Line], gate: Gate, private: bool, traces: Traces = OFF) -> None:
+        self._line, self._gate, self._private, self._traces = line, gate, private, traces
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and read its answer, up to ``MOST_ANSWER`` bytes."""
+        """Send one request and read its answer."""
         if not self._private:
             refuse_private(request.url.host, request.url.host)
         flight = FLIGHT.get()
         until = await self._gate.turn(flight is not None and flight.hurried and flight.request is None)
-        request.extensions[LEAVING] = Leaving(request.extensions.get(READS, False), self._gate, until)
         if flight is not None:
             flight.request, flight.response = request, None
-        try:
-            with self._traces.call(request) as note, map_aiohttp_exceptions():
-                response = await self._exchange(request)
-                note(status=response.status_code)
-        except httpx.ConnectTimeout as error:
-            raise _broken(error) from error.__cause__
+        with self._traces.call(request) as note:
+            response = await self._line().send(request, partial(self._leave, request, flight, until))
+            note(status=response.status_code)
         if flight is not None:
             flight.response = response
         return response
 
-    async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        limits = request.extensions.get("timeout", {})
-        timeout = aiohttp.ClientTimeout(sock_connect=limits.get("connect"), sock_read=limits.get("read"))
-        async with self._session().request(
-            request.method,
-            str(request.url),
-            headers=request.headers.multi_items(),
-            data=await request.aread() or None,
-            allow_redirects=False,
-            timeout=timeout,
-            trace_request_ctx=request.extensions[LEAVING],
-        ) as answer:
-            body = await _read(answer)
-            return httpx.Response(answer.status, headers=answer.raw_headers, content=body, request=request)
+    async def _leave(self, request: httpx.Request, flight: Flight | None, until: float) -> None:
+        """The request leaves next; where its connection took longer than its turn, it takes another."""
+        while monotonic() > until:
+            until = await self._gate.turn()
+        if flight is not None and request.method not in SAFE and not request.extensions.get(READS, False):
+            flight.sent = True
 
     async def aclose(self) -> None:
         """The sessions are shared; they are closed by ``Sessions``."""
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    if (answer.content_length or 0) <= MOST_ANSWER:
-        body = await answer.content.read(MOST_ANSWER + 1) if answer.content_length is None else await answer.read()
-        while answer.content_length is None and len(body) <= MOST_ANSWER and not answer.content.at_eof():
-            body += await answer.content.read(MOST_ANSWER + 1 - len(body))
-        if len(body) <= MOST_ANSWER:
-            return body
-    raise ValueError(f"the answer is larger than {MOST_ANSWER >> 20} MB: is the configured URL the right one?")
-
-
-def _broken(error: httpx.ConnectTimeout) -> httpx.TransportError:
-    """The transport calls every broken connection a timeout; a refused or reset one is none, and may be tried again."""
-    cause = error.__cause__
-    if cause is None or isinstance(cause, TimeoutError):
-        return error
-    kind = httpx.ConnectError if isinstance(cause, aiohttp.ClientConnectorError) else httpx.ReadError
-    return kind(str(cause) or type(cause).__name__)
 
 
 def exchange(flight: Flight, most: int = 4000) -> dict[str, Any]:
