@@ -7,7 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from rmabridge.config import read
-from rmabridge.flow.bridge import Running
+from rmabridge.flow.bridge import ROLES, Running
 from rmabridge.testing.simulators.sink import Sink
 from stores import POSTGRES, database, words
 
@@ -126,9 +126,11 @@ class World:
 
     async def until(self, check: Callable[[], Any], seconds: float = 10) -> Any:
         """Wait until the check holds; its value."""
+        pause = 0.01
         async with asyncio.timeout(seconds):
             while not (value := check()):
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(pause)
+                pause = min(1.2 * pause, 0.05)  # many that wait must not keep the loop busy with their questions
         return value
 
     async def settle(self, seconds: float = 15) -> None:
@@ -153,9 +155,9 @@ class World:
 
 
 @asynccontextmanager
-async def running(config: dict[str, Any], sink: Sink) -> AsyncIterator[World]:
+async def running(config: dict[str, Any], sink: Sink, roles: Collection[str] = ROLES) -> AsyncIterator[World]:
     """A bridge that serves this configuration."""
-    async with Running(read(config)) as bridge, aiohttp.ClientSession() as client:
+    async with Running(read(config), roles=roles) as bridge, aiohttp.ClientSession() as client:
         yield World(bridge, sink, client)
 
 

@@ -3,71 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
-from time import monotonic
 from typing import Any
 
 import pytest
-from aiohttp import web
 from bank import Bank, a_case, act, banking, message, reaches, refund, row
+from clocked import Clocked
 from toybox import alerts, command, requested, send, shift, toybox
 
-from rmabridge.testing.simulators.server import Simulator
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, running
-
-
-class Clocked(Simulator):
-    """A vendor that notes when each request came, and how many there are at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.came: list[float] = []
-        self.keys: set[str] = set()
-        self.here = self.most = 0
-
-    def routes(self) -> list[web.RouteDef]:
-        """Any path."""
-        return [web.post("/{path:.*}", self._take)]
-
-    async def _take(self, request: web.Request) -> web.Response:
-        self.came.append(monotonic())
-        self.keys.add(request.headers["Idempotency-Key"])
-        self.here += 1
-        self.most = max(self.most, self.here)
-        await asyncio.sleep(0.02)
-        self.here -= 1
-        return web.json_response({"id": "1"})
-
-    def most_within(self, span: float) -> int:
-        """The most requests in any span of this length."""
-        window: deque[float] = deque()
-        most = 0
-        for one in self.came:
-            window.append(one)
-            while one - window[0] >= span:
-                window.popleft()
-            most = max(most, len(window))
-        return most
-
-
-@pytest.fixture
-def vendor() -> Iterator[Clocked]:
-    """A vendor with a watch, on a loop of its own: it notes when a request comes, however busy the bridge's loop is."""
-    one, loop = Clocked(), asyncio.new_event_loop()
-    thread = Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(one.__aenter__(), loop).result()
-        yield one
-        asyncio.run_coroutine_threadsafe(one.__aexit__(None, None, None), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 def two_channels(tmp_path: Path, sink: str, other: str, **settings: Any) -> dict[str, Any]:

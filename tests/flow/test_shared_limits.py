@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any
 
 import pytest
 from bank import act, message
-from test_limits import Clocked, cases, two_channels
+from clocked import Clocked
+from test_limits import cases, two_channels
 from toybox import command, requested, send, shift
 
 from rmabridge.testing.simulators.sink import Sink
@@ -23,24 +22,6 @@ from worlds import World, running
 
 pytestmark = pytest.mark.skipif(not POSTGRES, reason="a SQLite file is served by one process")
 DONE = "SELECT count(*) FROM outbox WHERE state = 'done'"
-
-
-@pytest.fixture
-def vendor() -> Iterator[Clocked]:
-    """A vendor in a thread of its own: what keeps the bridges busy must not make it look at its watch too late."""
-    made, ready, over = Clocked(), threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with made:
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    ready.wait(10)
-    yield made
-    over.set()
-    thread.join()
 
 
 async def beside(stack: AsyncExitStack, config: dict[str, Any], sink: Sink) -> World:
@@ -130,6 +111,21 @@ async def test_a_breaker_that_opens_in_one_process_is_open_in_the_others_and_one
             await world.until(lambda: not world.rows("SELECT 1 FROM outbox WHERE state = 'sending'"))
             await asyncio.sleep(0.1)
         assert {one["times"] for one in bad.books["ids"].values()} == {1}
+
+
+async def test_two_processes_share_the_calls_that_may_be_under_way_and_one_that_sends_nothing_has_no_part(
+    tmp_path: Path, sink: Sink, vendor: Clocked
+) -> None:
+    config = two_channels(tmp_path, sink.url, vendor.url, in_flight=4)
+    async with AsyncExitStack() as stack:
+        worlds = [await beside(stack, config, sink) for _ in range(2)]
+        await stack.enter_async_context(running(config, sink, roles=("intake",)))
+        gates = [one.bridge.dispatcher.gates["other"] for one in worlds]
+        await worlds[0].until(lambda: [one.among for one in gates] == [2, 2])
+        await messages(worlds[0], await cases(worlds[0], 40), "other")
+        await worlds[0].until(lambda: worlds[0].rows(DONE) == [(40,)], 30)
+    assert vendor.most <= 4
+    assert len(vendor.keys) == len(vendor.came) == 40
 
 
 async def test_two_processes_together_take_no_more_webhooks_than_the_intake_rate(tmp_path: Path, sink: Sink) -> None:

@@ -75,7 +75,7 @@ async def command(world: World, name: str, case: str | None = None, **args: Any)
     await store.write(lambda conn: inbox_store.add(conn, [row]))
     router.wake.set()
     query = f"SELECT state, note FROM inbox WHERE dedupe = x'{row['dedupe'].hex()}' AND state != 'new'"
-    found: list[tuple[str, str | None]] = await world.until(lambda: world.rows(query))
+    found: list[tuple[str, str | None]] = await world.until(lambda: world.rows(query), 30)
     return found[0]
 
 

@@ -1,4 +1,5 @@
-"""Breakers that several processes share: who opens or closes one tells it by a row, and looks at the others' rows."""
+"""Gates that several processes share: who opens or closes a breaker tells it by a row, and looks at the others' rows;
+and as many as they are share the calls that may be under way."""
 
 from __future__ import annotations
 
@@ -34,7 +35,10 @@ class Breakers:
         for name in [*self._news]:
             self._news.discard(name)
             await self._tell(name)
-        for name, row in (await self.store.ask(rates.breakers)).items():
+        rows, among = await self.store.ask(lambda conn: (rates.breakers(conn), self.store.living(conn, "dispatcher")))
+        for gate in self.gates.values():
+            gate.among = among
+        for name, row in rows.items():
             if name in self.gates and name not in self._news:
                 self._hear(name, row)
 

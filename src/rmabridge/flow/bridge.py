@@ -72,7 +72,7 @@ class Running:
 
     async def __aenter__(self) -> Self:
         settings = self.config.bridge
-        self.store = make_store(settings).open()
+        self.store = make_store(settings, roles=self.roles).open()
         self.sessions = Sessions(self.traces)
         self.public_url = settings.public_url.rstrip("/")
         own = Catalogue(settings.templates_dir) if settings.templates_dir else None  # what is wrong there is told now

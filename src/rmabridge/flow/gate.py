@@ -24,7 +24,10 @@ def _nobody() -> None:
 
 @dataclass(slots=True)
 class Gate:
-    """In no span of time do more calls leave than the limit; failures in a row open the breaker."""
+    """In no span of time do more calls leave than the limit; failures in a row open the breaker.
+
+    ``among`` so many processes the calls that may be under way at once are shared out evenly, at least one to each.
+    """
 
     in_flight: int
     most: int
@@ -32,6 +35,7 @@ class Gate:
     threshold: int
     pause: timedelta
     now: Callable[[], datetime]
+    among: int = 1
     busy: int = 0
     queued: int = 0
     failures: int = 0
@@ -60,7 +64,7 @@ class Gate:
         """How many more deliveries the account takes now: none while the breaker is open, then one alone as probe."""
         if self.open_until is not None:
             return 0 if self.busy or self.now() < self.open_until else 1
-        room = self.in_flight - self.busy
+        room = max(1, self.in_flight // self.among) - self.busy
         if self.most:
             room = min(room, self._free(monotonic() + 1.0) - self.queued)
         return max(0, room)

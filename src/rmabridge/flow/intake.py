@@ -140,7 +140,7 @@ class Intake:
     async def _count(self) -> None:
         with suppress(OperationalError):
             self._backlog, self._living = await self.store.ask(
-                lambda conn: (inbox_store.backlog(conn), self.store.living(conn))
+                lambda conn: (inbox_store.backlog(conn), self.store.living(conn, "intake"))
             )
 
     async def accept(self, account: str, body: bytes, receipt: Receipt, now: datetime, kind: str = "hook") -> None:

@@ -29,7 +29,8 @@ from .vault import store_keys
 T = TypeVar("T")
 log = structlog.get_logger("store")
 CHANNEL: Final = "rmabridge"
-# The first half of the advisory locks by which processes show that they live; the second is the hash of their name.
+# The first half of the advisory locks by which processes show that they live, and in which roles (``mark`` of each);
+# the second is the hash of their name.
 LIVING: Final = 0x726D61
 OPENING: Final = 0x726D6162
 TOGETHER: Final = 0.02
@@ -164,9 +165,9 @@ class PgStore(Store):
         """Counts what others told."""
         return self._version
 
-    def living(self, conn: Connection) -> int:
-        """As many as hold a lock that says so; this one is just about to, at the least."""
-        return max(1, len(conn.exec_driver_sql(_LIVE, (LIVING,)).all()))
+    def living(self, conn: Connection, role: str) -> int:
+        """As many as hold a lock that says so, and this one, which is just about to."""
+        return len({mark(self.me), *conn.exec_driver_sql(_LIVE, (mark(role),)).scalars()})
 
     def orphaned(self, owners: Sequence[str]) -> set[str]:
         """Those whose lock is gone: their connection ended."""
@@ -198,7 +199,8 @@ class PgStore(Store):
     async def _take_part(self) -> None:
         conn = await asyncpg.connect(address(self._settings.database), timeout=5, command_timeout=PATIENCE)
         try:
-            await conn.execute("SELECT pg_advisory_lock($1, $2)", LIVING, mark(self.me))
+            for kind in (LIVING, *map(mark, self.roles)):
+                await conn.execute("SELECT pg_advisory_lock($1, $2)", kind, mark(self.me))
             await conn.add_listener(CHANNEL, self._heard)
             self._version += 1
             checked = -CHECKED_EVERY

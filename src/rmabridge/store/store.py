@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,8 +89,8 @@ class Store(ABC):
     shared: ClassVar[bool] = False
     writer: Writes
 
-    def __init__(self, settings: Bridge, clock: Clock | None = None) -> None:
-        self.path = settings.path
+    def __init__(self, settings: Bridge, clock: Clock | None = None, roles: Collection[str] = ()) -> None:
+        self.path, self.roles = settings.path, roles
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.clock = clock or Clock()
         self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], self.path))
@@ -139,8 +139,8 @@ class Store(ABC):
     def data_version(self) -> int:
         """Changes when another process commits."""
 
-    def living(self, conn: Connection) -> int:
-        """How many processes serve the database."""
+    def living(self, conn: Connection, role: str) -> int:
+        """How many processes serve the database in this role."""
         return 1
 
     @abstractmethod
@@ -197,8 +197,8 @@ class SqliteStore(Store):
 
     writer: Writer
 
-    def __init__(self, settings: Bridge, clock: Clock | None = None) -> None:
-        super().__init__(settings, clock)
+    def __init__(self, settings: Bridge, clock: Clock | None = None, roles: Collection[str] = ()) -> None:
+        super().__init__(settings, clock, roles)
         self._lock: IO[str] | None = None
 
     def open(self) -> Self:
@@ -286,13 +286,13 @@ class SqliteStore(Store):
             self._lock.close()
 
 
-def make(settings: Bridge, clock: Clock | None = None) -> Store:
-    """The store of these settings, not open yet."""
+def make(settings: Bridge, clock: Clock | None = None, roles: Collection[str] = ()) -> Store:
+    """The store of these settings, not open yet; ``roles`` are what this process does for all that share it."""
     if settings.shared:
         from .replicas import PgStore
 
-        return PgStore(settings, clock)
-    return SqliteStore(settings, clock)
+        return PgStore(settings, clock, roles)
+    return SqliteStore(settings, clock, roles)
 
 
 class Peek(ABC):
