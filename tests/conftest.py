@@ -6,15 +6,17 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
 from rmabridge import log
-from rmabridge.testing.simulators.sink import Sink
-from worlds import World, document, running
+
+if TYPE_CHECKING:  # the contract of a plugin needs no bridge
+    from rmabridge.testing.simulators.sink import Sink
+    from worlds import World
 
 # How fast examples are made is the machine's business. (In CI, hypothesis has settings of its own.)
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -74,6 +76,8 @@ def _teed(tee: Tee) -> None:
 @pytest.fixture
 async def sink() -> AsyncIterator[Sink]:
     """An integrator's endpoint that counts."""
+    from rmabridge.testing.simulators.sink import Sink
+
     async with Sink() as one:
         yield one
 
@@ -81,5 +85,7 @@ async def sink() -> AsyncIterator[Sink]:
 @pytest.fixture
 async def world(tmp_path: Path, sink: Sink) -> AsyncIterator[World]:
     """A small running bridge."""
+    from worlds import document, running
+
     async with running(document(tmp_path, sink.url), sink) as one:
         yield one

@@ -39,6 +39,7 @@ def serve(
 ) -> None:
     """Run the bridge; SIGTERM or Ctrl-C ends it after what is under way."""
     gc.disable()  # what is built until the start stays; the bridge turns it on again
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it looks for some in every installed package
     with _without("rich", "httpx._main"):
         from ..log import configure
 

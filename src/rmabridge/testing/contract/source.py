@@ -34,14 +34,19 @@ def _parsed(path: Path) -> dict[str, ast.Module]:
 
 
 @cache
+def _nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree))
+
+
+@cache
 def names(tree: ast.Module) -> frozenset[str]:
     """The dotted names that the code imports or uses, import aliases resolved."""
-    known, nodes = _aliases(tree), list(ast.walk(tree))
+    known, nodes = _aliases(tree), _nodes(tree)
     used = (_dotted(one) for one in nodes if isinstance(one, ast.Name | ast.Attribute))
     return frozenset({*_imports(nodes), *(one for dotted in used if (one := _resolved(dotted, known)))})
 
 
-def _imports(nodes: list[ast.AST]) -> Iterator[str]:
+def _imports(nodes: tuple[ast.AST, ...]) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names)
@@ -56,7 +61,7 @@ def _resolved(dotted: str, known: dict[str, str]) -> str | None:
 
 def _aliases(tree: ast.Module) -> dict[str, str]:
     known: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Import):
             known |= {one.asname or one.name.partition(".")[0]: one.name if one.asname else "" for one in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -80,7 +85,7 @@ def used(plugin: type, forbidden: re.Pattern[str]) -> list[str]:
 
 def imported(tree: ast.Module) -> Iterator[str]:
     """The modules that a file imports, but for its own package's."""
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -97,7 +102,7 @@ def _modules(module: str, taken: list[str]) -> Iterator[str]:
 def blocking(tree: ast.Module, forbidden: re.Pattern[str], methods: frozenset[str]) -> Iterator[str]:
     """Calls in async functions that make all other accounts wait, as ``line: name``; what runs in a thread may."""
     known = _aliases(tree)
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.AsyncFunctionDef):
             for call in _calls(node):
                 first, dot, rest = _dotted(call.func).partition(".")
@@ -116,7 +121,7 @@ def _calls(node: ast.AST) -> Iterator[ast.Call]:
 
 def swallowed(tree: ast.Module) -> Iterator[int]:
     """Lines of handlers that catch everything and do not raise again."""
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.ExceptHandler) and _broad(node.type) and not _raises(node):
             yield node.lineno
 
@@ -133,7 +138,7 @@ def _broad(caught: ast.expr | None) -> bool:
 
 def addresses(tree: ast.Module) -> Iterator[str]:
     """Addresses written into functions, where no setting reaches them; texts for people (errors) may name some."""
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in node.body:
                 yield from _addresses(statement)
