@@ -94,6 +94,7 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
+@lru_cache(maxsize=1024)
 def refuse_private(address: str, host: str) -> None:
     """Raise ``Rejected`` for an address that is not a public one."""
     try:
@@ -135,7 +136,7 @@ class Sessions:
 
 
 class Direct(httpx.AsyncClient):
-    """httpx without what the bridge never uses (redirects, auth flows, event hooks, cookies): half the CPU a call."""
+    """httpx without what the bridge never uses (event hooks, cookies, a session's state): most of its CPU is saved."""
 
     def build_request(self, method: str, url: httpx.URL | str, **parts: Any) -> httpx.Request:
         """The request, as httpx builds it for an absolute address."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from random import Random
 from time import monotonic, perf_counter
 from typing import Any, Final, Literal, cast
@@ -88,6 +88,7 @@ class Dispatcher:
         self.schedules = {name: schedule(one.tries, one.over) for name, one in registry.accounts.items()}
         self.on_written: list[Callable[[], None]] = []
         self.public_url, self._files = public_url, Files(store)
+        self._counter, self._seconds = cache(metrics.deliveries.labels), cache(metrics.delivery_seconds.labels)
         self._chance = Random()  # noqa: S311 - jitter, not a secret
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Ended] = []
@@ -220,8 +221,8 @@ class Dispatcher:
             outcome = failed(error, flight, repeatable=False)
         gate.leave(outcome.healthy if flight.sent or flight.response or outcome.kind != "dead" else None)
         took = perf_counter() - started
-        self.metrics.deliveries.labels(row.account, outcome.kind).inc()
-        self.metrics.delivery_seconds.labels(row.account).observe(took)
+        self._counter(row.account, outcome.kind).inc()
+        self._seconds(row.account).observe(took)
         if outcome.kind == "unauthorised":
             await self._pause_account(row.account, outcome)
         self.tap.went(row.account, action, flight, case=row.case_id, type=row.type, outcome=outcome.kind, took=took)

@@ -156,9 +156,9 @@ async def _heard(protocol: ResponseHandler) -> tuple[RawResponseMessage, bytes]:
 
 async def _read(payload: StreamReader) -> bytes:
     parts, size = [], 0
-    while size <= MOST_ANSWER and (part := await payload.readany()):
-        parts.append(part)
-        size += len(part)
+    while size <= MOST_ANSWER and not payload.at_eof():
+        parts.append(await payload.readany())
+        size += len(parts[-1])
     if size > MOST_ANSWER:
         raise ValueError(f"the answer is larger than {MOST_ANSWER >> 20} MB: is the configured URL the right one?")
     return b"".join(parts)
