@@ -258,3 +258,19 @@ async def test_nobody_there_is_a_connect_error(client: httpx.AsyncClient) -> Non
         port = one.getsockname()[1]
     with pytest.raises(httpx.ConnectError):
         await client.get(f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_an_answer_without_a_length_ends_with_its_connection(client: httpx.AsyncClient, version: str) -> None:
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for part in (f"HTTP/{version} 200 OK\r\n\r\n".encode(), b'{"id": ', b'"42"}'):
+            writer.write(part)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for _ in range(2):
+        assert (await client.get(url)).json() == {"id": "42"}
+    server.close()
