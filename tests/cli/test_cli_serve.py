@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from rmabridge.cli.serve import _without_certificates
 
 SECRETS = (
     "SHOPIFY_TOKEN SHOPIFY_SECRET OWNSHOP_SECRET ZENDESK_TOKEN ZENDESK_SECRET KDNIAO_KEY SMTP_PASSWORD".split()  # noqa: SIM905
@@ -101,15 +98,6 @@ async def test_a_second_bridge_on_the_same_database_is_refused(tmp_path: Path) -
 async def test_trigger_says_when_nothing_runs(tmp_path: Path) -> None:
     assert (await rmabridge(tmp_path, "init"))[0] == 0
     assert await rmabridge(tmp_path, "trigger", "ownshop", "sample", "--url", "http://127.0.0.1:9") == (4, "")
-
-
-def test_certificates_that_are_put_off_are_those_that_are_read_at_once_elsewhere() -> None:
-    with _without_certificates() as bare:
-        made = ssl.create_default_context()
-    assert bare == [made]
-    assert made.cert_store_stats()["x509"] == 0
-    made.set_default_verify_paths()
-    assert made.cert_store_stats() == ssl.create_default_context().cert_store_stats()
 
 
 def test_a_bridge_on_a_file_does_not_import_what_a_server_needs() -> None:

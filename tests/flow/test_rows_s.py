@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -291,7 +292,7 @@ async def test_where_is_my_order_is_answered_from_the_tracking(tmp_path: Path, s
             await world.until(lambda: texts(world, "answer:tracking"))
             (answer,) = texts(world, "answer:tracking")
             assert "离开【杭州转运中心】" in answer and "YT0000000000001" in answer
-            assert str(eta.day) in answer
+            assert str(eta.astimezone(ZoneInfo("Asia/Shanghai")).day) in answer
             await world.settle()
             settled = [
                 one for one in told(world, cases(world)[0].id, "action.settled") if one.action.startswith("answer:")

@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import signal
-import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -44,12 +43,10 @@ def serve(
         from ..log import configure
 
         config = _changed(app.config, dry_run, host, port)
-    with _without_certificates() as bare:
-        import aiohttp  # noqa: F401
     roles = _roles(config, only)
     configure(config.bridge.log_level)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, ready_file, roles, bare))
+        runner.run(_serve(config, ready_file, roles))
 
 
 @contextmanager
@@ -62,23 +59,6 @@ def _without(*names: str) -> Iterator[None]:
     finally:
         for one in missing:
             sys.modules.pop(one, None)
-
-
-@contextmanager
-def _without_certificates() -> Iterator[list[ssl.SSLContext]]:
-    """The TLS contexts that are made meanwhile, still without the system's certificates: aiohttp makes two when it is
-    imported, for clients that name none of their own, and each takes a twentieth of a second to read them."""
-    bare: list[ssl.SSLContext] = []
-    reads = ssl.SSLContext.set_default_verify_paths
-
-    def waits(context: ssl.SSLContext) -> None:
-        bare.append(context)
-
-    ssl.SSLContext.set_default_verify_paths = waits  # type: ignore[method-assign,assignment]
-    try:
-        yield bare
-    finally:
-        ssl.SSLContext.set_default_verify_paths = reads  # type: ignore[method-assign]
 
 
 def _roles(config: Config, only: str | None) -> tuple[str, ...]:
@@ -108,7 +88,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, ready_file: Path | None, roles: tuple[str, ...], bare: list[ssl.SSLContext]) -> None:
+async def _serve(config: Config, ready_file: Path | None, roles: tuple[str, ...]) -> None:
     from ..flow.bridge import Running
 
     stop = asyncio.Event()
@@ -120,8 +100,6 @@ async def _serve(config: Config, ready_file: Path | None, roles: tuple[str, ...]
             _announce(ready_file, line)
         click.echo(line)
         try:
-            for context in bare:
-                await asyncio.to_thread(context.set_default_verify_paths)
             await stop.wait()
         finally:
             _withdraw(ready_file)

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import product
@@ -295,12 +295,6 @@ class Catalogue:
             name = frames[-1].filename.rpartition(":")[2]
         line = (frames[-1].lineno or 1) if frames else 1
         return ConfigError(_place(text, locale, name, line, str(error)))
-
-
-@cache
-def shipped() -> Catalogue:
-    """The shipped templates alone, read when they are first needed."""
-    return Catalogue()
 
 
 def _three_parts(text: Text) -> None:

@@ -19,8 +19,7 @@ from sqlalchemy import Connection, select
 
 from ..abilities import Context
 from ..config import Config
-from ..core.templates import Catalogue, Rendered, shipped
-from ..model import Form
+from ..core.templates import Catalogue
 from ..registry import Registry, build
 from ..store import inbox as inbox_store
 from ..store import ops
@@ -75,13 +74,11 @@ class Running:
         self.store = make_store(settings, roles=self.roles).open()
         self.sessions = Sessions(self.traces)
         self.public_url = settings.public_url.rstrip("/")
-        own = Catalogue(settings.templates_dir) if settings.templates_dir else None  # what is wrong there is told now
+        render = Catalogue(settings.templates_dir).render
         self.intake = Intake(
             self.store, self.registry, settings, self.metrics, lambda one: self._lend(one, "learn"), self.traces
         )
-        self.router = Router(
-            self.store, self.registry, settings, own.render if own else _render, self.metrics, self.traces
-        )
+        self.router = Router(self.store, self.registry, settings, render, self.metrics, self.traces)
         self.dispatcher = Dispatcher(
             self.store, self.registry, self.sessions, self.metrics, self.public_url, self.traces
         )
@@ -122,8 +119,6 @@ class Running:
         ]
 
     def _warm(self) -> None:
-        if not self.config.bridge.templates_dir:
-            shipped()
         for one in self.registry.policies:
             one.policy.warm()
 
@@ -236,10 +231,6 @@ class Running:
         if live:
             self.store.write(lambda conn: ops.move_cursor(conn, account, "oauth", row.version, {"cursor": None}))
         return live
-
-
-def _render(id: str, locale: str, form: Form, **values: Any) -> Rendered:  # noqa: A002
-    return shipped().render(id, locale, form, **values)
 
 
 def _left(began: float) -> float:

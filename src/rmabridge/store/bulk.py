@@ -1,19 +1,23 @@
 """Many rows at once: a statement is compiled once for each set of columns, then the driver takes plain tuples.
 
-Measured: for the rows of one event, SQLAlchemy's own execute and executemany cost more than SQLite does. ``rows_of`` is
-for SELECTs that run with every batch; Booleans come as the driver has them.
+Measured: for the rows of one event, SQLAlchemy's own execute and executemany cost more than SQLite does, so that there
+the driver is asked itself. ``rows_of`` is for SELECTs that run with every batch; Booleans come as the driver has them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, Row, Table, insert
+from sqlalchemy import Connection, Executable, Table, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
 Ready = tuple[str, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]
@@ -65,7 +69,29 @@ def many(conn: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, An
     if conn.dialect.name == "postgresql":
         return _at_once(conn, text, [pick({**fixed, **row}) for row in rows])
     tuples = [pick({**fixed, **row}) for row in rows] if fixed else [pick(row) for row in rows]
-    return conn.exec_driver_sql(text, tuples).rowcount
+    if (driver := _sqlite(conn)) is None:
+        return conn.exec_driver_sql(text, tuples).rowcount
+    with _told(conn, text):
+        return driver.executemany(text, tuples).rowcount
+
+
+def _sqlite(conn: Connection) -> sqlite3.Connection | None:
+    """SQLite's own connection, within a transaction that has begun."""
+    if conn.dialect.name != "sqlite" or not conn.in_transaction():
+        return None
+    driver: sqlite3.Connection | None = conn.connection.driver_connection
+    return driver
+
+
+@contextmanager
+def _told(conn: Connection, text: str) -> Iterator[None]:
+    """An error of the driver's becomes SQLAlchemy's, without the values."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(
+            text, None, error, sqlite3.Error, hide_parameters=True, dialect=conn.dialect
+        ) from error
 
 
 def _compiled(conn: Connection, statement: UpdateBase, columns: tuple[str, ...]) -> Ready:
@@ -114,7 +140,7 @@ Place = tuple[str, int, Any]
 _SELECTS: dict[tuple[Executable, str, tuple[int, ...]], tuple[str, tuple[Place, ...]]] = {}
 
 
-def rows_of(conn: Connection, statement: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+def rows_of(conn: Connection, statement: Executable, values: Mapping[str, Any]) -> Sequence[Any]:
     """The rows of a SELECT. A list of values (``IN``) is filled to a power of two, so that few texts are compiled; an
     empty one is NULL, which nothing is in (nor, in SQL, not in)."""
     lists = {name: _filled(value) for name, value in values.items() if isinstance(value, list)}
@@ -124,9 +150,20 @@ def rows_of(conn: Connection, statement: Executable, values: Mapping[str, Any]) 
         ready = _SELECTS[key] = _selecting(conn, statement, {**values, **lists})
     text, places = ready
     bound = {**values, **lists}
-    return conn.exec_driver_sql(
-        text, tuple(bound.get(name, fixed) if at < 0 else bound[name][at] for name, at, fixed in places)
-    ).all()
+    given = tuple([bound.get(name, fixed) if at < 0 else bound[name][at] for name, at, fixed in places])
+    if (driver := _sqlite(conn)) is None:
+        return conn.exec_driver_sql(text, given).all()
+    with _told(conn, text):
+        found = driver.execute(text, given)
+        return [*map(_row(tuple([one[0] for one in found.description])), found)]
+
+
+@lru_cache(maxsize=256)
+def _row(columns: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any]:
+    """What makes a row with named values of a plain one."""
+    build: Any = namedtuple  # noqa: PYI024 - the columns are known at run time only
+    make: Callable[[tuple[Any, ...]], Any] = build("Row", columns, rename=True)._make
+    return make
 
 
 def _filled(values: list[Any]) -> list[Any]:
