@@ -70,7 +70,9 @@ def _teed(tee: Tee) -> None:
     if tee not in root.handlers:
         root.addHandler(tee)
     if not structlog.is_configured():
-        structlog.configure(processors=[tee, *structlog.get_config()["processors"]])
+        # An ornate traceback of a greenlet's depth takes seconds to draw, while the loop stands still.
+        plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+        structlog.configure(processors=[tee, *structlog.get_config()["processors"][:-1], plain])
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ async def mail_world(tmp_path: Path, sink: Sink, server: RealImap) -> AsyncItera
         config["channels"] = {"mail": out, "inbox": {**came, "allow_private": True, "poll_every": timedelta(hours=1)}}
         config["shops"]["one"] |= {"sources": ["inbox"]}
         async with running(config, sink) as world:
-            await world.until(lambda: world.rows("SELECT 1 FROM cursors WHERE account = 'inbox'"))
+            await world.until(lambda: world.rows("SELECT 1 FROM cursors WHERE kind = 'poll'"))
             yield world, relay
 
 
@@ -69,11 +69,7 @@ def answering(ours: dict[str, Any], text: str, **more: str) -> EmailMessage:
 def story(world: World, case: str) -> list[Event]:
     """The events of a case."""
     store = world.bridge.store
-    rows = store.read(
-        lambda conn: conn.exec_driver_sql(
-            "SELECT key_id, doc FROM timeline WHERE case_id = ? ORDER BY seq", (case,)
-        ).all()
-    )
+    rows = world.rows(f"SELECT key_id, doc FROM timeline WHERE case_id = '{case}' ORDER BY seq")
     store.keys_for({key for key, _ in rows})
     return [EVENTS.validate_json(store.vault.open(key, doc)) for key, doc in rows]
 

@@ -52,6 +52,7 @@ async def test_fifty_five_kills_under_load_lose_nothing_and_pay_nothing_twice(
             await child.spawn()
             if number % 7:  # every seventh is killed at some instant of its start
                 await child.listening()
+                await senders.reach(2 * number)  # however slow the machine is, each has something to lose
         await child.listening()
         senders.stopping = True
         await asyncio.wait_for(sending, 30)

@@ -51,6 +51,7 @@ from rmabridge.store import inbox as inbox_store
 from rmabridge.store.tables import moment
 from rmabridge.testing.simulators.server import Simulator
 from rmabridge.testing.simulators.sink import Sink
+from stores import POSTGRES
 from worlds import World, a_return, document, running
 
 # After these nobody can know whether it happened.
@@ -209,7 +210,7 @@ class Stage:
 
 
 async def _empty(tmp_path: Path, sink: Sink) -> bytes:
-    """The database of a bridge that has done nothing: to make one takes as long as a whole story."""
+    """The SQLite file of a bridge that has done nothing: to make one takes as long as a whole story."""
     if not EMPTY:
         folder = tmp_path / "empty"
         folder.mkdir()
@@ -228,7 +229,8 @@ async def staged(tale: Does | Tells, tmp_path: Path, sink: Sink) -> AsyncIterato
             sim.tries = 1  # a vendor waits before it sends a refused webhook again
         config = document(tmp_path, sink.url, policies=list(tale.policies), keys=[KEY])
         tale.configure(config, sim)
-        (tmp_path / "bridge.db").write_bytes(await _empty(tmp_path, sink))
+        if not POSTGRES:  # there a database is a copy already
+            (tmp_path / "bridge.db").write_bytes(await _empty(tmp_path, sink))
         async with running(config, sink) as world:
             stage = Stage(world, sim)
             if sim.hook:

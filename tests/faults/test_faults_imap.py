@@ -32,7 +32,7 @@ async def mailbox(tmp_path: Path, sink: Sink, server: RealImap) -> AsyncIterator
         config["channels"]["inbox"] = {**came, "allow_private": True, "poll_every": timedelta(days=1)}
         config["shops"]["one"]["sources"] = ["inbox"]
         async with running(config, sink) as world:
-            await world.until(lambda: world.rows("SELECT 1 FROM cursors WHERE account = 'inbox'"))
+            await world.until(lambda: world.rows("SELECT 1 FROM cursors WHERE kind = 'poll'"))
             yield world, proxy
 
 

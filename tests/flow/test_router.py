@@ -132,7 +132,7 @@ async def test_a_crash_between_compute_and_write_counts_nothing_twice(
         errors = [disk(), disk()]
         flaky(monkeypatch, world, lambda: errors.pop() if errors else None)
         assert await send(world, requested(), noted("say hello")) == 200
-        await world.until(lambda: ledger(world).get("say:hello") == "done")
+        await world.until(lambda: ledger(world).get("say:hello") == "done", 30)
         await world.settle()
         (case,) = cases(world)
         assert timeline(world, case.id) == ["case.requested", "noted", "action.settled"]

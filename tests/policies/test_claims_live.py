@@ -22,6 +22,7 @@ from rmabridge.testing.contract import PolicyContract
 from rmabridge.testing.simulators.kdniao import KdniaoSim
 from rmabridge.testing.simulators.mail import MailSim
 from rmabridge.testing.simulators.sink import Sink
+from stores import database
 from worlds import World, document, running
 
 pytestmark = pytest.mark.evidence("claims", "end_to_end")
@@ -268,7 +269,7 @@ async def test_two_cases_of_one_parcel_file_one_claim(
 
 @pytest.mark.row("S076")
 async def test_a_written_proof_is_asked_for_and_kept_and_only_it_makes_the_carrier_liable(
-    config: dict[str, Any], sink: Sink, mail: MailSim
+    config: dict[str, Any], tmp_path: Path, sink: Sink, mail: MailSim
 ) -> None:
     config["shops"]["one"]["carrier"] = "toy"
     config["carriers"]["toy"]["dry_run"] = True
@@ -280,7 +281,7 @@ async def test_a_written_proof_is_asked_for_and_kept_and_only_it_makes_the_carri
         )
         assert (the_case(world).liable, len(the_case(world).claims)) == (None, 1)
     config["carriers"]["toy"]["dry_run"] = False
-    config["bridge"]["database"] += "2"
+    config["bridge"]["database"] = database(tmp_path, "second")
     async with running(config, sink) as world:
         said = event(world, "case.classified", issue="damaged_in_transit")
         await send(world, says(world, "箱子破了"), shown(world, status="delivered", delivered_at=ago(hours=2)), said)

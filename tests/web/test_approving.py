@@ -16,6 +16,7 @@ from approvers import a_case, approving, command, give, given, later, link, stat
 from rmabridge.core.links import Link
 from rmabridge.testing.simulators.sink import Sink
 from rmabridge.web.approving import words
+from stores import words as as_store_writes
 from worlds import World, running
 
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9"}
@@ -157,9 +158,8 @@ def test_the_page_has_the_same_words_in_every_language() -> None:
 
 async def test_a_reworded_action_needs_another_link(asked: tuple[World, str, str]) -> None:
     world, case, url = asked
-    await world.bridge.store.write(
-        lambda conn: conn.exec_driver_sql("UPDATE outbox SET digest = x'00' WHERE state = 'held'")
-    )
+    change = as_store_writes("UPDATE outbox SET digest = x'00' WHERE state = 'held'")
+    await world.bridge.store.write(lambda conn: conn.exec_driver_sql(change))
     assert (await press(world, url))[0] == 409
     await world.settle()
     assert state(world, f"credit:coupon:{case}:all") == "held"

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from rmabridge.errors import ConfigError
+from rmabridge.errors import ConfigError, Overloaded
 from rmabridge.flow.bridge import Running
 from rmabridge.testing.simulators.sink import Sink
 from stores import POSTGRES, fill_disk, free_disk, writing_elsewhere
@@ -52,6 +52,16 @@ def signed(world: World, body: bytes, name: str = "msg_x", secret: str = SECRET,
 
 def count(world: World) -> int:
     return int(world.rows("SELECT count(*) FROM inbox")[0][0])
+
+
+async def recounted(world: World) -> None:
+    """Let the doors count what waits; where the database is a server's, nobody waits for that."""
+    intake = world.bridge.intake
+    intake._counted = 0.0
+    with suppress(Overloaded):
+        intake.admit()
+    if intake._counting is not None:
+        await intake._counting
 
 
 @pytest.mark.row("P01")
@@ -160,13 +170,14 @@ async def test_a_full_queue_is_refused_with_503_and_drains_later(tmp_path: Path,
         await asyncio.gather(router, return_exceptions=True)
         for number in range(3):
             assert (await world.post(a_return(number)))[0] == 200
+        await recounted(world)
         body = json.dumps(a_return(9)).encode()
         status, headers = await problem(world, "/hooks/shop", body, **signed(world, body))
         assert status == 503 and 0 < int(headers["Retry-After"]) <= 60
         assert count(world) == 3
         while await world.bridge.router.turn():
             pass
-        world.bridge.intake._counted = 0.0
+        await recounted(world)
         assert (await world.post(a_return(9)))[0] == 200
 
 

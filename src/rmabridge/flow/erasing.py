@@ -121,6 +121,8 @@ def _once(router: Router, whose: Person) -> Callable[[], None]:
         if clean in router.on_written:
             router.on_written = [one for one in router.on_written if one is not clean]
             if not store.read(lambda conn: buyers.person(conn, whose.cases)).keys:
+                for one in whose.cases:
+                    router.loader.cache.pop(one, None)
                 buyers.clean_up(store.blobs, whose.keys, None if store.shared else store.path, 1)
 
     return clean
