@@ -5,7 +5,6 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUNS := .venv/.runs
 READY := .venv/.ready
 ARGS ?= --once
-STORED := tests/flow tests/store tests/crash tests/cli/test_backup.py tests/cli/test_migrating.py
 
 .PHONY: demo world test test-postgresql replicas check bench chaos soak schema docs lock clean
 
@@ -29,8 +28,8 @@ world: $(RUNS)  ## the same, and the world keeps running
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest $(TESTS)
 
-test-postgresql: $(READY)  ## what touches the store, on a real PostgreSQL that the tests start
-	RMABRIDGE_TEST_STORE=postgresql $(BIN)/python -m pytest $(or $(TESTS),$(STORED))
+test-postgresql: $(READY)  ## the same, on a real PostgreSQL that the tests start
+	RMABRIDGE_TEST_STORE=postgresql $(BIN)/python -m pytest $(TESTS)
 
 replicas: $(READY)  ## three processes on one database, killed, stopped and cut off under load
 	RMABRIDGE_REPLICAS=1 $(BIN)/python -m pytest tests/crash/test_replicas.py

@@ -84,7 +84,7 @@ def test_every_name_that_plugins_build_on_is_documented():
 def test_every_action_that_an_account_carries_out_is_documented_with_its_method():
     told = reference()
     for one in vars(abilities).values():
-        for name, method in vars(one).items() if inspect.isclass(one) else ():
+        for name, method in list(vars(one).items()) if inspect.isclass(one) else ():
             if action := getattr(getattr(method, "__performs__", None), "action", None):
                 (row,) = [line for line in told.splitlines() if line.startswith(f"| `async {name}(")]
                 assert f"`{action.kind}`" in row
