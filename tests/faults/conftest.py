@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+import tomli
 
 from rmabridge.core import templates
 from rmabridge.testing.real_imap import imap_server
@@ -33,8 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _quick_starts() -> Iterator[None]:
     """Templates and the system's certificates are read once, not at every start of a bridge."""
-    quick = SimpleNamespace(loads=cache(tomllib.loads), TOMLDecodeError=tomllib.TOMLDecodeError)
+    quick = SimpleNamespace(loads=cache(tomli.loads), TOMLDecodeError=tomli.TOMLDecodeError)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(templates, "tomllib", quick)
+        patch.setattr(templates, "tomli", quick)
         patch.setattr(httpx, "create_ssl_context", cache(httpx.create_ssl_context))
         yield

@@ -11,7 +11,6 @@ beside the forms, and every form must put all three in.
 from __future__ import annotations
 
 import re
-import tomllib
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,8 @@ from importlib.resources.abc import Traversable
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import tomli  # compiled: these are read at every start
 
 from ..errors import ConfigError
 from ..model import Address, Form, Money, TemplateRef
@@ -214,8 +215,8 @@ class Catalogue:
 
     def _take(self, file: str, source: str, *, shipped: bool) -> None:
         try:
-            data = tomllib.loads(source)
-        except tomllib.TOMLDecodeError as error:
+            data = tomli.loads(source)
+        except tomli.TOMLDecodeError as error:
             raise ConfigError(f"[templates] {file}: {error}") from error
         for name, lines in data.get("parts", {}).items():
             self._parts[name] = {**self._parts.get(name, {}), **lines}

@@ -8,10 +8,13 @@ from pydantic import BaseModel, ConfigDict
 class Stored(BaseModel):
     """A frozen document; fields that a newer release added are kept, not dropped."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", ser_json_bytes="base64", val_json_bytes="base64")
+    # Each class's validator is built when the class is first used, not at every start of the program.
+    model_config = ConfigDict(
+        frozen=True, defer_build=True, extra="allow", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class Value(BaseModel):
     """A frozen part of a document."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
