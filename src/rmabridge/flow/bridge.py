@@ -85,7 +85,8 @@ class Running:
         self.lookup = Lookup(self.dispatcher)
         self.timers = Timers(self.store, settings, self.metrics)
         self.pollers = Pollers(self.store, self.registry, self.intake, self.dispatcher)
-        self.tap = self.intake.tap = self.router.tap = self.dispatcher.tap = tap_of(settings, self.store, self.metrics)
+        self.tap = tap_of(settings, self.store, self.metrics, self.sessions)
+        self.intake.tap = self.router.tap = self.dispatcher.tap = self.tap
         self._connect()
         await self.dispatcher.recover()
         await self._listen()
@@ -185,8 +186,8 @@ class Running:
         await self.dispatcher.drain(_left(began))
         for client in self.dispatcher.clients.values():
             await client.aclose()
-        await self.sessions.close()
         await self.tap.close()
+        await self.sessions.close()
         await self.store.close(_left(began))
         await asyncio.to_thread(self.traces.close)
 

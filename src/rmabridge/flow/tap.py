@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
-import aiohttp
+import httpx
 import structlog
 from pydantic_core import to_json
 
 from ..core.shapes import Mark, shape, shape_of
 from ..model import Action, Event
 from ..wire.signing import standard_sign
+from .messages import question
 
 if TYPE_CHECKING:
     from ..config import Bridge
     from ..store.store import Store
-    from .client import Flight
+    from .client import Flight, Sessions
     from .metrics import Metrics
 
 log = structlog.get_logger("tap")
@@ -152,31 +153,32 @@ class Rotated:
 class Posted:
     """An address that gets lines as a body of JSON lines, signed as Standard Webhooks are."""
 
-    def __init__(self, url: str, secret: str, now: Callable[[], datetime]) -> None:
-        self.url, self._secret, self._now = url, secret, now
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, url: str, secret: str, now: Callable[[], datetime], sessions: Sessions) -> None:
+        self.url, self._secret, self._now, self._sessions = httpx.URL(url), secret, now, sessions
 
     async def write(self, lines: Sequence[bytes]) -> None:
         """One request."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=AWAY))
         body = b"\n".join(lines) + b"\n"
         headers = standard_sign(self._secret, f"tap_{uuid4().hex}", self._now(), body)
         headers["Content-Type"] = "application/x-ndjson"
-        async with self._session.post(self.url, data=body, headers=headers, allow_redirects=False) as answer:
-            if answer.status >= 300:
-                raise ConnectionError(f"HTTP {answer.status}")
+        asked = question("POST", self.url, headers, body, {})
+        async with asyncio.timeout(AWAY):
+            answer = await self._sessions.get(private=True).send(asked, _at_once)
+        if answer.status_code >= 300:
+            raise ConnectionError(f"HTTP {answer.status_code}")
 
     async def close(self) -> None:
-        """Close the connection."""
-        if self._session is not None:
-            await self._session.close()
+        """The connections are shared."""
+
+
+async def _at_once() -> None:
+    """No turn is waited for."""
 
 
 NO_TAP: Final = Tap(None, str, datetime.now, lambda _: None)
 
 
-def tap_of(settings: Bridge, store: Store, metrics: Metrics) -> Tap:
+def tap_of(settings: Bridge, store: Store, metrics: Metrics, sessions: Sessions) -> Tap:
     """As the settings say."""
     if not settings.tap:
         return NO_TAP
@@ -188,7 +190,6 @@ def tap_of(settings: Bridge, store: Store, metrics: Metrics) -> Tap:
     if settings.tap.startswith(FILE):
         to = Rotated(settings.home / settings.tap.removeprefix(FILE), settings.tap_size, settings.tap_files)
     else:
-        to = Posted(
-            settings.tap, settings.tap_secret.get_secret_value() if settings.tap_secret else "", store.clock.now
-        )
+        secret = settings.tap_secret.get_secret_value() if settings.tap_secret else ""
+        to = Posted(settings.tap, secret, store.clock.now, sessions)
     return Tap(to, mark, store.clock.now, metrics.tap_dropped.inc)
