@@ -94,6 +94,6 @@ async def test_a_body_of_thousands_of_events_is_routed_whole(tmp_path: Path, sin
             event("parcel.seen", f"p{n}", n, {"return": "R1"}, parcel={"waybill": f"SF{n:06d}"}) for n in range(1_500)
         ]
         assert await send(world, requested(), *many) == 200
-        await world.settle(30)
+        await world.settle(120)
         assert len(timeline(world, cases(world)[0].id)) == 1_501
         assert [one[1] for one in inbox(world)] == ["done"]
