@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import random
@@ -577,3 +578,29 @@ def _in_order(told: list[dict[str, Any]]) -> dict[str, Any]:
     for one in told:
         case = reduce(case, as_event(one), "shop")
     return case.model_dump(exclude={"id"})
+
+
+async def test_between_the_events_of_one_body_others_have_their_turn(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rmabridge.flow.router.SLICE", 0.0)
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        router, turns, seen = world.bridge.router, 0, []
+        route = router._route_event
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        def routed(*given: Any) -> str | None:
+            seen.append(turns)
+            return route(*given)
+
+        monkeypatch.setattr(router, "_route_event", routed)
+        task = asyncio.create_task(others())
+        await send(world, *(requested(number) for number in range(20)))
+        await world.until(lambda: len(cases(world)) == 20)
+        task.cancel()
+        assert len(set(seen)) == 20

@@ -46,6 +46,19 @@ PARKED_FROM: Final = 8  # several of them alone: a process that is often killed 
 LOOKED_AGAIN: Final = 2_000_000
 
 
+class Pace:
+    """Lets the doors be heard between the events of a batch, however many of them one body holds."""
+
+    def __init__(self) -> None:
+        self._began = perf_counter()
+
+    async def turn(self) -> None:
+        """Give way where it has been long."""
+        if perf_counter() - self._began > SLICE:
+            await asyncio.sleep(0)
+            self._began = perf_counter()
+
+
 class Router:
     """Routes until it is stopped; ``wake`` it when something was put into the inbox."""
 
@@ -196,14 +209,10 @@ class Router:
         batch = Batch(self.store.clock.micros())
         self.facts.batch = batch
         rows = await self.store.using(lambda: self._loaded(batch, stored))
-        started = perf_counter()
-        by_id = {one.id: one for one in stored}
+        by_id, pace = {one.id: one for one in stored}, Pace()
         for row in rows:
             with self.traces.routed(row) as note:
-                note(case=await self.store.using(partial(self._route_row, batch, row, by_id[row.id])))
-            if perf_counter() - started > SLICE:
-                await asyncio.sleep(0)
-                started = perf_counter()
+                note(case=await self._route_row(batch, row, by_id[row.id], pace))
         await self.store.using(lambda: self._finish(batch))
         return batch
 
@@ -245,16 +254,18 @@ class Router:
 
     # -- route one row --------------------------------------------------------------------------------------------
 
-    def _route_row(self, batch: Batch, row: Row, stored: Any) -> str | None:
+    async def _route_row(self, batch: Batch, row: Row, stored: Any, pace: Pace) -> str | None:
         case_id: str | None = row.case_id
         note = None
         try:
             for event, marks in zip(row.events, row.marks, strict=True):
+                await pace.turn()
                 try:
                     if isinstance(event, Commanded):
-                        case_id, note = commands.carry_out(self, batch, row, event)
+                        case_id, note = await self.store.using(partial(commands.carry_out, self, batch, row, event))
                     else:
-                        case_id = self._route_event(batch, row, event, marks) or case_id
+                        routed = partial(self._route_event, batch, row, event, marks)
+                        case_id = await self.store.using(routed) or case_id
                 except Waiting as waiting:
                     if not event.waits:
                         continue
