@@ -575,7 +575,7 @@ async def test_a_refusal_that_is_no_json_is_told_by_its_status(sim):
 @pytest.mark.parametrize("how", ["hang", "break", 504])
 async def test_a_claim_whose_answer_was_lost_is_found_by_its_reference(how, sim):
     sim.do_ship(CODE)
-    async with shop(sim, timeout=0.3) as (ep, ctx):
+    async with shop(sim, timeout=1.5) as (ep, ctx):
         sim.do_lose_answer(how)
         with pytest.raises(httpx.HTTPError):
             await ep.file_claim(FILED, ctx)

@@ -95,7 +95,7 @@ async def later(world: World, sim: EasyPostSim, minutes: float) -> None:
 async def test_a_claim_whose_answer_never_came_is_looked_up_and_filed_once(
     how: str, tmp_path: Path, sink: Sink
 ) -> None:
-    async with insured(tmp_path, sink, timeout=0.3) as (world, sim):
+    async with insured(tmp_path, sink, timeout=1.5) as (world, sim):
         sim.do_lose_answer(how)
         await file(world)
         await world.until(lambda: row(world, CLAIM)[0] == "uncertain")

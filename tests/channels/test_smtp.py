@@ -181,7 +181,7 @@ async def test_a_wrong_password_stops_the_account(ctx):
 async def test_silence_after_data_stays_an_open_question(sim, ctx, left):
     sim.do_hang()
     with pytest.raises(aiosmtplib.SMTPReadTimeoutError):
-        await desk(sim, timeout=0.2).send(mail(), ctx)
+        await desk(sim, timeout=1.5).send(mail(), ctx)
     assert left == ["sent"]
     assert len(sim.books["mails"]) == 1
 

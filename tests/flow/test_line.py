@@ -160,7 +160,7 @@ async def test_an_interim_answer_is_passed_over_and_an_empty_one_is_read(client:
 async def test_silence_is_a_timeout_and_what_left_is_noted(client: httpx.AsyncClient) -> None:
     async with Rogue("hang") as server:
         with flying(Flight()) as flight, pytest.raises(httpx.ReadTimeout):
-            await client.post(server.url, content=b"1", timeout=0.05)
+            await client.post(server.url, content=b"1", timeout=httpx.Timeout(20, read=0.05))
     assert flight.sent
 
 
