@@ -192,9 +192,9 @@ def full(root: Path, sink: int, count: int, config: str, first: int) -> dict:
     }
 
 
-def latency(root: Path, sink: int, count: int, runs: int) -> dict:
+def latency(root: Path, sink: int, count: int, runs: int, policies: str = "") -> dict:
     """Webhook to second delivery at 100 events a second; the median of several runs."""
-    config = write_config(root, sink)
+    config = write_config(root, sink, policies)
     results = []
     with process(str(HERE / "servers.py"), "bridge", config) as (_, told):
         load(told["port"], 8_000_000, 200, 8)
@@ -351,6 +351,7 @@ def main() -> None:
             result["full_event_spine"] = full(root, sink["port"], 3000 // scale, config, 1)
         if "latency" in parts:
             result["latency_at_100_per_second"] = latency(root, sink["port"], 1000 // scale, 5)
+            result["latency_at_100_per_second_spine"] = latency(root, sink["port"], 1000 // scale, 5, SPINE)
         if "stored" in parts and options.stored:
             result["full_event_stored"] = stored(root, sink["port"], 3000 // scale, options.stored)
         if "help" in parts:

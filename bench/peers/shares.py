@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-EVENTS = 300
+EVENTS = 1500
 WARM_UP = 100
 # What a sample counts as: the first row of which a frame of its stack has the words.
 PARTS = (
