@@ -489,7 +489,7 @@ def test_the_challenge_is_answered_plain_and_enciphered():
         (app(verification_token=TOKEN, encrypt_key=KEY), web(asked, KEY)),
         (app(encrypt_key=KEY), web(asked, KEY)),
     ):
-        assert made.handshake(request).body == b'{"challenge":"ajls384kdjx98XX"}'
+        assert made.handshake(request, NOON).body == b'{"challenge":"ajls384kdjx98XX"}'
 
 
 def test_a_challenge_of_somebody_else_is_refused():
@@ -499,9 +499,24 @@ def test_a_challenge_of_somebody_else_is_refused():
         ({"verification_token": TOKEN, "encrypt_key": KEY}, KEY),
     ):
         with pytest.raises(Unverified):
-            app(**settings).handshake(web(asked, key))
-    assert app().handshake(web(asked)) is None
-    assert app(encrypt_key=KEY).handshake(web(asked)) is None
+            app(**settings).handshake(web(asked, key), NOON)
+    assert app().handshake(web(asked), NOON) is None
+    assert app(encrypt_key=KEY).handshake(web(asked), NOON) is None
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["token", "key"])
+def test_a_challenge_under_a_secret_that_was_replaced_gets_no_echo(key):
+    old = {"value": key or TOKEN, "until": NOON}
+    made = app(**{"encrypt_key" if key else "verification_token": ["new", old]})
+    asked = json.dumps({"challenge": "c1", "token": TOKEN, "type": "url_verification"}).encode()
+    assert made.handshake(web(asked, key), NOON - timedelta(seconds=1))
+    if key:
+        assert made.handshake(web(asked, key), NOON) is None
+        assert made.handshake(web(asked, "new"), NOON)
+    else:
+        with pytest.raises(Unverified):
+            made.handshake(web(asked), NOON)
+        assert made.handshake(web(asked.replace(TOKEN.encode(), b"new")), NOON)
 
 
 def test_without_key_and_token_the_door_stays_shut():
@@ -615,6 +630,10 @@ class TestApp(ChannelContract, WebhookContract):
         headers["X-Lark-Signature"] = event_signature("1767355200", "77", key, body)
         return [WebRequest("POST", "/hooks/acc", {}, {"Content-Type": "application/json", **headers}, body)]
 
+    def challenges(self, account, now):
+        asked = json.dumps({"challenge": "c1", "token": TOKEN, "type": "url_verification"}).encode()
+        return [web(asked, account.encrypt_key[0].value.get_secret_value())]
+
     def calls(self):
         errors = {
             "retry": ({"code": 99991400, "msg": "request trigger frequency limit"},),
@@ -645,6 +664,10 @@ class TestToken(WebhookContract):
 
     def unsigned(self, request):
         return WebRequest("POST", "/hooks/acc", {}, request.headers, request.body.replace(b'"token"', b'"taken"'))
+
+    def challenges(self, account, now):
+        token = account.verification_token[0].value.get_secret_value()
+        return [web(json.dumps({"challenge": "c1", "token": token, "type": "url_verification"}).encode())]
 
     def signed_part(self, request):
         start = request.body.index(b'"token":"') + len(b'"token":"')

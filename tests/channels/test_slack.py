@@ -116,7 +116,8 @@ def test_without_a_signing_secret_nothing_is_heard():
     shut = plugin(secret=None)
     with pytest.raises(Unverified):
         shut.verify(signed(b"{}"), NOON)
-    assert shut.handshake(signed(CHALLENGE)) is None
+    with pytest.raises(Unverified):
+        shut.handshake(signed(CHALLENGE), NOON)
     assert shut.samples() == ()
 
 
@@ -129,23 +130,36 @@ CHALLENGE = json.dumps({"token": "old", "challenge": "3eZbrw1aBm2rZgRN", "type":
 
 
 def test_a_signed_challenge_is_answered_in_plain_text():
-    answer = plugin().handshake(signed(CHALLENGE))
+    answer = plugin().handshake(signed(CHALLENGE), NOON)
     assert (answer.status, answer.body, answer.content_type) == (200, b"3eZbrw1aBm2rZgRN", "text/plain")
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        signed(CHALLENGE, secret="another"),
         signed(CHALLENGE, FORM),
         signed(b'{"type": "url_verification"}'),
         signed(b'{"type": "event_callback", "challenge": "url_verification"}'),
         signed(b"url_verification"),
     ],
-    ids=["forged", "form", "empty", "event", "no JSON"],
+    ids=["form", "empty", "event", "no JSON"],
 )
 def test_nothing_else_is_taken_for_a_challenge(request_):
-    assert plugin().handshake(request_) is None
+    assert plugin().handshake(request_, NOON) is None
+
+
+def test_a_challenge_that_is_forged_or_of_another_hour_gets_no_echo():
+    for request, now in ((signed(CHALLENGE, secret="another"), NOON), (signed(CHALLENGE), NOON + timedelta(hours=1))):
+        with pytest.raises(Unverified):
+            plugin().handshake(request, now)
+
+
+def test_a_challenge_under_a_secret_that_was_replaced_gets_no_echo():
+    made = plugin(secret=["new", {"value": SECRET, "until": NOON}])
+    assert made.handshake(signed(CHALLENGE, stamp=str(int(NOON.timestamp()) - 1)), NOON - timedelta(seconds=1))
+    with pytest.raises(Unverified):
+        made.handshake(signed(CHALLENGE), NOON)
+    assert made.handshake(signed(CHALLENGE, secret="new"), NOON)
 
 
 # Posting
@@ -430,6 +444,10 @@ class TestSlack(ChannelContract, WebhookContract, ConnectContract):
         secret = account.secret[0].value.get_secret_value()
         body = json.dumps({"type": "event_callback", "event_id": "Ev1", "event": reply()}).encode()
         return [signed(body, stamp=str(int(now.timestamp())), secret=secret)]
+
+    def challenges(self, account, now):
+        secret = account.secret[0].value.get_secret_value()
+        return [signed(CHALLENGE, stamp=str(int(now.timestamp())), secret=secret)]
 
 
 class TestSlackWebhook(ChannelContract):

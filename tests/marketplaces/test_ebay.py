@@ -283,7 +283,7 @@ class TestEbay(MarketplaceContract, CallContract, LearnContract):
 
 def test_the_challenge_is_answered_as_documented() -> None:
     asked = WebRequest("GET", "/hooks/acc", {"challenge_code": "demo-challenge"}, {}, b"")
-    reply = account(Ebay, **SETTINGS).handshake(asked)
+    reply = account(Ebay, **SETTINGS).handshake(asked, NOON)
     assert reply is not None and json.loads(reply.body) == {
         "challengeResponse": "e1021c03c79323e774c94bbb51500f97546431e607e82a2f05d81ff52460bea5"
     }
@@ -346,7 +346,7 @@ async def test_the_vendors_own_example_passes_and_one_flipped_byte_fails() -> No
 def test_without_its_settings_the_challenge_is_refused(missing: str) -> None:
     asked = WebRequest("GET", "/hooks/acc", {"challenge_code": "x"}, {}, b"")
     with pytest.raises(Unverified, match="not set"):
-        account(Ebay, **{**SETTINGS, missing: None}).handshake(asked)
+        account(Ebay, **{**SETTINGS, missing: None}).handshake(asked, NOON)
 
 
 @pytest.mark.parametrize("digest", ["SHA1", "SHA256"])

@@ -17,7 +17,7 @@ from rmabridge_webhook.handshakes import Lark, WeCom
 
 from rmabridge.abilities import WebRequest
 from rmabridge.errors import Refused, Unverified
-from rmabridge.testing.contexts import account
+from rmabridge.testing.contexts import NOON, account
 from rmabridge.wire.sealing import deciphered
 from worlds import document, running, shop_webhook
 
@@ -67,26 +67,26 @@ def sealed(told, key="test key"):
 
 
 def test_ebay_gets_the_hash_of_code_token_and_address():
-    answer = door(**EBAY).handshake(get(challenge_code="demo-challenge"))
+    answer = door(**EBAY).handshake(get(challenge_code="demo-challenge"), NOON)
     expected = "e1021c03c79323e774c94bbb51500f97546431e607e82a2f05d81ff52460bea5"
     assert (answer.status, json.loads(answer.body)) == (200, {"challengeResponse": expected})
     assert answer.content_type == "application/json"
 
 
 def test_wecom_gets_what_was_enciphered_as_plain_text():
-    answer = door(**WECOM).handshake(get(**ECHO))
+    answer = door(**WECOM).handshake(get(**ECHO), NOON)
     assert (answer.status, answer.body, answer.content_type) == (200, b"1616140317555161061", "text/plain")
 
 
 @pytest.mark.parametrize("wrong", ["msg_signature", "timestamp", "nonce", "echostr"])
 def test_wecoms_challenge_is_refused_where_anything_was_changed(wrong):
     with pytest.raises(Unverified):
-        door(**WECOM).handshake(get(**{**ECHO, wrong: ECHO[wrong] + "A"}))
+        door(**WECOM).handshake(get(**{**ECHO, wrong: ECHO[wrong] + "A"}), NOON)
 
 
 def test_wecoms_challenge_for_another_receiver_is_refused():
     with pytest.raises(Unverified, match="another receiver"):
-        door(**{**WECOM, "receiver": "wx0000000000000000"}).handshake(get(**ECHO))
+        door(**{**WECOM, "receiver": "wx0000000000000000"}).handshake(get(**ECHO), NOON)
 
 
 def test_a_wecom_key_that_is_none_is_told_when_the_configuration_is_read():
@@ -102,17 +102,17 @@ def test_the_published_words_of_lark_are_deciphered():
 @pytest.mark.parametrize("wrap", [lambda told: told, sealed], ids=["plain", "enciphered"])
 def test_lark_gets_its_challenge_back(wrap):
     asked = {"challenge": "ajls384kdjx98XX", "token": "v-token", "type": "url_verification"}
-    answer = door(**LARK).handshake(post(wrap(asked)))
+    answer = door(**LARK).handshake(post(wrap(asked)), NOON)
     assert json.loads(answer.body) == {"challenge": "ajls384kdjx98XX"}
     with pytest.raises(Unverified):
-        door(**LARK).handshake(post(wrap({**asked, "token": "another"})))
-    assert door(**LARK).handshake(post(wrap({**asked, "type": "event_callback"}))) is None
+        door(**LARK).handshake(post(wrap({**asked, "token": "another"})), NOON)
+    assert door(**LARK).handshake(post(wrap({**asked, "type": "event_callback"})), NOON) is None
 
 
 @pytest.mark.parametrize("challenge", [EBAY, WECOM, LARK, {}], ids=["ebay", "wecom", "lark", "none"])
 def test_an_ordinary_webhook_is_no_handshake(challenge):
     for request in (post({"id": "1", "text": "x"}), post(b"\xff"), get(), get(page="1")):
-        assert door(**challenge).handshake(request) is None
+        assert door(**challenge).handshake(request, NOON) is None
 
 
 @pytest.mark.row("P04")
@@ -154,7 +154,7 @@ def test_any_bytes_are_answered_refused_or_passed_on(body, text):
             post({"encrypt": base64.b64encode(body).decode()}),
         ):
             try:
-                door(**one).handshake(request)
+                door(**one).handshake(request, NOON)
             except Refused:
                 continue
 
@@ -166,7 +166,7 @@ def test_a_length_beyond_the_words_is_refused():
     echo = base64.b64encode(cipher.update(plain) + cipher.finalize()).decode()
     mark = sha1("".join(sorted(["QDG6eK", echo, "1", "2"])).encode()).hexdigest()
     with pytest.raises(Unverified):
-        door(**WECOM).handshake(get(echostr=echo, timestamp="1", nonce="2", msg_signature=mark))
+        door(**WECOM).handshake(get(echostr=echo, timestamp="1", nonce="2", msg_signature=mark), NOON)
 
 
 def test_secrets_of_a_handshake_are_not_shown():

@@ -154,10 +154,10 @@ def test_a_webhook_without_topic_or_signature_is_refused(missing):
 def test_a_ping_is_answered_and_everything_else_must_be_signed():
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     ping = WebRequest("POST", "/hooks/woo", {}, form, b"webhook_id=123")
-    assert shop().handshake(ping).status == 200
+    assert shop().handshake(ping, NOON).status == 200
     for body in (b"webhook_id=123&x=1", b"webhook_id=", b"id=1"):
         other = WebRequest("POST", "/hooks/woo", {}, form, body)
-        assert shop().handshake(other) is None
+        assert shop().handshake(other, NOON) is None
         with pytest.raises(WrongType):
             shop().verify(other, NOON)
 

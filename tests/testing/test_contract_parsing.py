@@ -137,6 +137,13 @@ DOOR = Toy(
             raise Unverified("X-Toy-Signature does not fit the body")
         return Receipt(id=request.headers.get("X-Toy-Delivery"))
 
+    def handshake(self, request, now):
+        if not request.body.startswith(b"echo"):
+            return None
+        keys = live(self.secret, now)
+        expected = [hmac_hex(one, b"echo") for one in keys]
+        return Reply() if any_matches(request.headers.get("X-Toy-Echo", ""), expected) else None
+
     def samples(self):
         return ("approved",)
 
@@ -162,6 +169,11 @@ class TestToy(WebhookContract):
         headers = {"Content-Type": "application/json", "X-Toy-Signature": mark}
         headers |= {"X-Toy-Start": start, "X-Toy-Delivery": "d-1"}
         return [WebRequest("POST", "/hooks/acc", {}, headers, BODY)]
+
+    def challenges(self, account, now):
+        secret = account.secret[0].value.get_secret_value().encode()
+        mark = hmac.new(secret, b"echo", hashlib.sha256).hexdigest()
+        return [WebRequest("POST", "/hooks/acc", {}, {"X-Toy-Echo": mark}, b"echo")]
 """,
 )
 VERIFY, FIRST = "        secrets = live(self.secret, now)\n", "    def samples"
@@ -217,6 +229,9 @@ DOOR_FAULTS = {
         (VERIFY, "        secrets = [one.value.get_secret_value() for one in self.secret]\n")
     ],
     "test_the_new_secret_counts_at_once_and_after": [(VERIFY, "        secrets = live(self.secret, now)[-1:]\n")],
+    "test_the_old_secret_gets_no_echo_after_its_end": [
+        ("keys = live(self.secret, now)", "keys = [one.value.get_secret_value() for one in self.secret]")
+    ],
     "test_a_webhook_of_another_hour_is_refused_where_the_time_is_signed": [
         (
             VERIFY,
@@ -226,7 +241,7 @@ DOOR_FAULTS = {
     ],
     "test_the_reply_is_a_success": [(FIRST, "    def reply(self, request):\n        return Reply(500)\n\n" + FIRST)],
     "test_an_ordinary_webhook_is_no_handshake": [
-        (FIRST, "    def handshake(self, request):\n        return Reply()\n\n" + FIRST)
+        ("            return None\n        keys =", "            return Reply()\n        keys =")
     ],
     "test_the_samples_are_accepted_and_mean_something": [('{"X-Toy-Signature": mark}', "{}")],
 }

@@ -146,13 +146,13 @@ class Feishu(Calls, SendsMessages, ReceivesWebhooks):
         who = (*self.mention_users, *(["all"] if self.mention_all else ())) if alert else ()
         return Post(action.subject or "", action.text, links, who, self.keyword)
 
-    def handshake(self, request: WebRequest) -> Reply | None:
+    def handshake(self, request: WebRequest, now: datetime) -> Reply | None:
         """The challenge, to who knows the token or the key; other bodies are no business of the handshake."""
-        tokens = _all(self.verification_token)
+        keys, tokens = live(self.encrypt_key or (), now), live(self.verification_token or (), now)
         if request.method != "POST":
             return None
         try:
-            asked, known = opened(request.body, _all(self.encrypt_key)), tokens or enciphered(request.body)
+            asked, known = opened(request.body, keys), tokens or enciphered(request.body)
         except Malformed:
             return None
         if not known or asked.get("type") != "url_verification" or not isinstance(asked.get("challenge"), str):

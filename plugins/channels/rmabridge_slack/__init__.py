@@ -55,14 +55,13 @@ class Slack(Posting, ReceivesWebhooks):
         description="user id of the bot: only replies to its messages are heard; `rmabridge check` shows it",
     )
 
-    def handshake(self, request: WebRequest) -> Reply | None:
-        """The challenge with which Slack tries the address, where Slack signed it."""
+    def handshake(self, request: WebRequest, now: datetime) -> Reply | None:
+        """The challenge with which Slack tries the address, where Slack signed it just now."""
         if request.content_type != JSON or b"url_verification" not in request.body:
             return None
-        secrets = [one.value.get_secret_value() for one in self.secret or ()]
-        challenge = _challenge(request.body)
-        if challenge is None or not any_matches(request.headers.get(SIGNATURE, ""), _signatures(request, secrets)):
+        if (challenge := _challenge(request.body)) is None:
             return None
+        self.verify(request, now)
         return Reply(body=challenge.encode(), content_type="text/plain")
 
     def verify(self, request: WebRequest, now: datetime) -> Receipt:

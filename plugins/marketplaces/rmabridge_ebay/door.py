@@ -69,7 +69,7 @@ class Door(Calls, ReceivesWebhooks):
 
     _keys: PublicKeys[Key] = PrivateAttr(default_factory=lambda: PublicKeys(timedelta(hours=1)))
 
-    def handshake(self, request: WebRequest) -> Reply | None:
+    def handshake(self, request: WebRequest, now: datetime) -> Reply | None:
         """SHA-256 of code, token and address, in this order."""
         code = request.query.get("challenge_code")
         if request.method != "GET" or not code:

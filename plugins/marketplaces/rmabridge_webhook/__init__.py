@@ -91,7 +91,7 @@ class Webhook(Plugin, ReceivesWebhooks):
                 self.signature.seal(parts, one.value.get_secret_value(), datetime.fromtimestamp(0, UTC))
         return self
 
-    def handshake(self, request: WebRequest) -> Reply | None:
+    def handshake(self, request: WebRequest, now: datetime) -> Reply | None:
         """The answer to the sender's challenge."""
         return self.challenge.answer(request) if self.challenge else None
 

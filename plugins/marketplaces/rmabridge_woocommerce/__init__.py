@@ -86,7 +86,7 @@ class WooCommerce(Paying, Talking, Connecting, ReceivesWebhooks, Reconciles, Fet
     def _reader(self) -> Reader:
         return Reader(self.statuses, self.whole_order, self.locale)
 
-    def handshake(self, request: WebRequest) -> Reply | None:
+    def handshake(self, request: WebRequest, now: datetime) -> Reply | None:
         """Answer the unsigned ping with which a webhook is made or made active."""
         if request.content_type != "application/x-www-form-urlencoded" or not _PING.fullmatch(request.body):
             return None

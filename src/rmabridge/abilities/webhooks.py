@@ -76,10 +76,10 @@ class Parses(ABC):
 class ReceivesWebhooks(Parses):
     """The account has a door at ``POST /hooks/{account}``."""
 
-    def handshake(self, request: WebRequest) -> Reply | None:
+    def handshake(self, request: WebRequest, now: datetime) -> Reply | None:
         """Answer a vendor's challenge (a GET echo, a challenge code) without storing anything.
 
-        It is not told the time: an answer must do no harm when an old challenge is sent again.
+        A secret counts as it does for ``verify``: one that was replaced gets no echo after its end.
         """
         return None
 

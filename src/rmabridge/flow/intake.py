@@ -82,9 +82,9 @@ class Intake:
         self.admit()
         if len(request.body) > plugin.max_body:
             raise TooLarge(f"more than {plugin.max_body} bytes")
-        if (answer := plugin.handshake(request)) is not None:
-            return answer
         now = self.store.clock.now()
+        if (answer := plugin.handshake(request, now)) is not None:
+            return answer
         try:
             receipt = plugin.verify(request, now)
         except KeyNeeded as needed:

@@ -41,6 +41,10 @@ class WebhookContract(ParseContract):
         kept = {name: value for name, value in request.headers.items() if name.lower() == "content-type"}
         return replace(request, headers=kept, query={})
 
+    def challenges(self, account: Any, now: datetime) -> list[WebRequest]:
+        """The vendor's challenges under the account's secret, where it knows any."""
+        return []
+
     def signed_part(self, request: WebRequest) -> range:
         """Which bytes of the body the vendor signs: all, as a rule."""
         return range(len(request.body))
@@ -158,6 +162,13 @@ class WebhookContract(ParseContract):
             for one in self.accepted(sender, now):
                 assert not self.refused(account, one, now), "the new secret must count"
 
+    def test_the_old_secret_gets_no_echo_after_its_end(self) -> None:
+        end = NOON + AN_HOUR
+        for one in self.challenges(self.account(), NOON):
+            assert echoed(self.rotated(end), one, NOON), "a challenge of the vendor's is not answered"
+        for one in self.challenges(self.account(), end):
+            assert not echoed(self.rotated(end), one, end), "a challenge under the old secret is answered after its end"
+
     def counting(self, account: Any, request: WebRequest) -> set[str]:
         """The headers without whose right value the door stays shut; a content type only helps to read."""
         altered = {
@@ -201,7 +212,7 @@ class WebhookContract(ParseContract):
     def test_an_ordinary_webhook_is_no_handshake(self) -> None:
         account = self.account()
         for one in self.accepted(account):
-            assert account.handshake(one) is None, "the webhook would be answered and not be stored"
+            assert account.handshake(one, NOON) is None, "the webhook would be answered and not be stored"
 
     def test_the_samples_are_accepted_and_mean_something(self) -> None:
         account = self.account()
@@ -229,6 +240,14 @@ class Watched(str):  # noqa: SLOT000 - it notes something
 
     def __hash__(self) -> int:
         return str.__hash__(self)
+
+
+def echoed(account: Any, challenge: WebRequest, now: datetime) -> bool:
+    """Whether the account answers a challenge."""
+    try:
+        return account.handshake(challenge, now) is not None
+    except Refused:
+        return False
 
 
 def flipped(request: WebRequest, part: range) -> Iterator[WebRequest]:
