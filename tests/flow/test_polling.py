@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from toybox import alerts, cases, event, requested, send, shift, stop_loop, timeline, toybox
 
+from rmabridge.flow.bridge import ROLES
 from rmabridge.store import ops
 from rmabridge.store.inbox import Conflict
 from rmabridge.testing.simulators.server import Simulator
@@ -163,3 +164,12 @@ async def test_a_comparison_finds_a_dropped_webhook_as_the_same_case_and_nothing
         await send(world, changed)
         await world.settle()
         assert timeline(world, first.id) == ["case.requested", "request.changed"]
+
+
+async def test_two_turns_of_one_account_at_once_follow_each_other(tmp_path: Path, sink: Sink, feed: Feed) -> None:
+    feed.listed = [item("list-1", requested(1))]
+    async with running(polled(tmp_path, sink, feed), sink, [one for one in ROLES if one != "pollers"]) as world:
+        pollers, plugin = world.bridge.pollers, world.bridge.registry.accounts["shop"]
+        await asyncio.gather(pollers.turn("shop", "reconcile"), pollers._visit("shop", plugin, "reconcile"))
+        await world.until(lambda: len(cases(world)) == 1)
+        assert alerts(world) == {} and world.rows("SELECT count(*) FROM inbox") == [(1,)]

@@ -95,11 +95,8 @@ class Pollers:
     async def _visit(self, name: str, plugin: Plugin, kind: Kind) -> None:
         if not await self._mine(name, kind):
             return
-        row = await self.store.ask(lambda conn: ops.cursor(conn, name, kind))
         try:
-            if row is None and kind == "reconcile":
-                await self._later(name, kind, 0, plugin.reconcile_every or timedelta(hours=6))
-            else:
+            if kind == "poll" or await self._compares(name, plugin):
                 await self.turn(name, kind)
         except Exception as error:  # noqa: BLE001 - told, and tried again later
             try:
@@ -162,9 +159,14 @@ class Pollers:
         if kind == "poll" and isinstance(plugin, Polls):
             await plugin.confirm(self.dispatcher.context(name, f"confirm:{name}", None), page)
 
-    async def _later(self, name: str, kind: Kind, version: int, pause: timedelta) -> None:
-        due = self.store.clock.micros() + _micros(pause)
-        await self.store.write(lambda conn: ops.move_cursor(conn, name, kind, version, {"due_at": due}))
+    async def _compares(self, name: str, plugin: Plugin) -> bool:
+        """Whether a comparison is due; the first one is a while after the account was set up."""
+        async with self._turns.setdefault((name, "reconcile"), asyncio.Lock()):
+            if await self.store.ask(lambda conn: ops.cursor(conn, name, "reconcile")):
+                return True
+            due = self.store.clock.micros() + _micros(plugin.reconcile_every or timedelta(hours=6))
+            await self.store.write(lambda conn: ops.move_cursor(conn, name, "reconcile", 0, {"due_at": due}))
+        return False
 
     async def _failed(self, name: str, kind: Kind, error: Exception) -> None:
         outcome = failed(error, Flight(), repeatable=True)
