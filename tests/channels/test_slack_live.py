@@ -75,7 +75,7 @@ async def test_a_redelivered_reply_counts_once(tmp_path: Path, sink: Sink) -> No
 
 async def test_the_challenge_is_answered_without_storing_anything(tmp_path: Path, sink: Sink) -> None:
     async with SlackSim() as sim, slack_world(tmp_path, sink, sim) as world:
-        body, stamp = b'{"type":"url_verification","challenge":"3eZbrw1aBm2rZgRN"}', "1767355200"
+        body, stamp = b'{"type":"url_verification","challenge":"3eZbrw1aBm2rZgRN"}', str(int(sim.now().timestamp()))
         headers = {"Content-Type": "application/json", "X-Slack-Request-Timestamp": stamp}
         headers["X-Slack-Signature"] = signature(sim.secret, stamp, body)
         async with world.client.post(sim.hook or "", data=body, headers=headers) as answer:
