@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
+import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from ..abilities import Context, Plugin
+from ..flow.client import TIMEOUT, Direct
+from ..flow.line import Line
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 P = TypeVar("P", bound=Plugin)
@@ -39,6 +43,52 @@ class MemoryTokens:
         self.token, self.expires = token, expires
 
 
+class Seen(httpx.AsyncBaseTransport):
+    """Lets requests pass through httpx's own client, which is where respx looks for them."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._client = httpx.AsyncClient(transport=transport, trust_env=False)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The transport's answer, read."""
+        return await self._client.send(request)
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._client.aclose()
+
+
+class Connections(httpx.AsyncBaseTransport):
+    """The bridge's connections, without the gate of an account; there are none before the first request."""
+
+    _line: Line | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request and read its answer."""
+        if self._line is None:
+            self._line = Line(aiohttp.ThreadedResolver(), _tls())
+        return await self._line.send(request, _at_once)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._line is not None:
+            await self._line.close()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+async def _at_once() -> None:
+    """Nothing is waited for."""
+
+
+def client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """The client that the bridge lends to accounts, on its own connections or on those of a test."""
+    return Direct(transport=Seen(transport or Connections()), timeout=TIMEOUT, trust_env=False)
+
+
 def context(
     name: str = "acc",
     *,
@@ -53,11 +103,9 @@ def context(
 ) -> Context:
     """What the bridge would lend to the account for one call; ``files`` are those of the case, by hash.
 
-    The default client is httpx on its aiohttp transport as in production; respx sees it with
-    ``respx.mock(using="httpx")``.
+    The default client is the bridge's own, as in production; respx sees it with ``respx.mock(using="httpx")``.
     """
-    client = http or httpx.AsyncClient(transport=AiohttpTransport(), timeout=5)
-    made = Context(name, client, key, now, tokens or MemoryTokens(), sent, case, public_url)
+    made = Context(name, http or client(), key, now, tokens or MemoryTokens(), sent, case, public_url)
     kept = {} if files is None else files
 
     async def blob(sha256: str) -> bytes:

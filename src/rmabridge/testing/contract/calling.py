@@ -16,7 +16,7 @@ from ...flow import attempt as flow
 from ...flow.attempt import Outcome
 from ...flow.client import READS, SAFE, Flight
 from ...model import Action
-from ..contexts import MemoryTokens, context
+from ..contexts import MemoryTokens, client, context
 from .settings import Contract
 
 KEY: Final = "7d7f5d62-93ac-5b56-9d7b-4a4f8e0b1c11"
@@ -75,7 +75,7 @@ def lent(vendor: Vendor, token: dict[str, str] | None, use: Callable[[Context], 
     """What comes of using a context whose client talks to the vendor."""
 
     async def run() -> T:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(vendor), trust_env=False) as http:
+        async with client(httpx.MockTransport(vendor)) as http:
             return await use(context(http=http, key=KEY, tokens=MemoryTokens(token)))
 
     return asyncio.run(run())
