@@ -33,6 +33,7 @@ SETTINGS = {
     "sign": "示例商城",
     "push_token": TOKEN,
     "templates": {"first_reply.return": RETURN},
+    "resuming_replies": ["恢复"],
 }
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -512,6 +513,10 @@ class TestAliyunSms(ReceiptContract):
     def opt_outs(self, account):
         up = {"phone_number": "13800138000", "send_time": "2026-01-02 19:59:30", "sequence_id": 7}
         return [self.pushed(account, up | {"content": words}) for words in ("TD", "退订")]
+
+    def opt_ins(self, account):
+        up = {"phone_number": "13800138000", "send_time": "2026-01-02 19:59:30", "sequence_id": 8}
+        return [self.pushed(account, up | {"content": "恢复"})]
 
     def pushed(self, account, entry):
         return replace(account.sample("receipt", NOON), body=json.dumps([entry]).encode())

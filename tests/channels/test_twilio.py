@@ -467,6 +467,14 @@ def test_who_opts_out_opens_no_case_and_closes_the_way(body, sender, form):
     assert event.refs[0].value == BUYER
 
 
+@pytest.mark.parametrize(("sender", "form"), [(BUYER, "sms"), (WHATSAPP, "chat")])
+def test_who_wants_messages_again_opens_no_case_and_an_answer_stays_one(sender, form):
+    (event,) = parsed(words(sender, body="Start"), None)
+    assert (event.type, event.opener, event.form, event.refs[0].value) == ("buyer.opted_in", False, form, BUYER)
+    (event,) = parsed(words(sender, body="YES"), None)
+    assert event.type == "message.received"
+
+
 def test_the_words_that_opt_out_are_a_setting():
     twilio = plugin(ignored_replies=["退订", "ARRET"])
     bodies = [urlencode(words(body=body)).encode() for body in ("退订", "arret", "STOP")]
@@ -517,6 +525,9 @@ class TestTwilio(ReceiptContract, ConnectContract):
 
     def opt_outs(self, account):
         return [self.posted(account, {}, DOOR, words(sender, body="Stop")) for sender in (BUYER, WHATSAPP)]
+
+    def opt_ins(self, account):
+        return [self.posted(account, {}, DOOR, words(sender, body="Start")) for sender in (BUYER, WHATSAPP)]
 
     def posted(self, account, query, address, fields):
         token = account.auth_token[0].value.get_secret_value()

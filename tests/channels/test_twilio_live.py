@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from approvers import command
 from rmabridge.core.reach import ways
 from rmabridge.model import Case
+from rmabridge.store import ops
 from rmabridge.testing.simulators.sink import Sink
 from rmabridge.testing.simulators.twilio import TwilioSim
-from worlds import World, a_return, document, running
+from worlds import World, a_return, ago, document, running
 
 DOOR = "https://bridge.example/hooks/twilio"
 BUYER = "+8613812345678"
@@ -31,12 +33,13 @@ class Proxied(TwilioSim):
 
 
 @asynccontextmanager
-async def twilio_world(tmp_path: Path, sink: Sink, sim: Proxied, **more: Any) -> AsyncIterator[World]:
-    """A bridge whose shop reaches its buyers through Twilio."""
+async def twilio_world(tmp_path: Path, sink: Sink, sim: Proxied, *others: str, **more: Any) -> AsyncIterator[World]:
+    """A bridge whose shop reaches its buyers through Twilio, and by ``others`` where that fails."""
     config = document(tmp_path, sink.url, policies=["first_reply"])
     given = {"plugin": "twilio", "webhook_url": DOOR, **sim.account_settings(), **more}
-    config["channels"] = {"twilio": given}
-    config["shops"]["one"] |= {"channels": ["twilio"], "sources": ["twilio"], "prefer": ["chat", "sms"]}
+    config["channels"] = {"twilio": given, **{one: config["channels"][one] for one in others}}
+    config["shops"]["one"] |= {"channels": ["twilio", *others], "sources": ["twilio"]}
+    config["shops"]["one"]["prefer"] = ["chat", "sms", *others]
     async with running(config, sink) as world:
         sim.hook, sim.inner = DOOR, f"{world.bridge.url}/hooks/twilio"
         yield world
@@ -164,3 +167,64 @@ async def test_an_answer_that_opts_out_closes_the_way_and_opens_no_case(tmp_path
         assert ("twilio/sms", "the buyer opted out of it") in fallen
         # A stranger who opts out of somebody else's messages is nobody's work.
         assert world.rows("SELECT count(*) FROM inbox WHERE state != 'done'") == [(0,)]
+
+
+async def asks(world: World, number: int) -> str:
+    """The same buyer returns something else; the account by which the bridge answered, and how that went."""
+    await world.post(a_return(number, buyer=a_return(1)["data"]["buyer"]))
+    await world.until(lambda: world.rows(f"SELECT 1 FROM cases LIMIT 1 OFFSET {number - 1}"))
+    await world.settle()
+    newest = "SELECT account, state FROM outbox WHERE key = 'reply:first:1' ORDER BY id DESC LIMIT 1"
+    return " ".join(*world.rows(newest))
+
+
+async def test_who_opted_out_is_written_to_another_way_in_later_cases_until_they_opt_in_again(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim, "mail") as world:
+        assert await asks(world, 1) == "twilio done"
+        await sim.do_status("delivered")
+        await sim.do_write(BUYER, "STOP")
+        await world.settle()
+        assert [await asks(world, 2), await asks(world, 3)] == ["mail done", "mail done"]
+        assert sim.books["refusals"] == [] and len(sim.books["messages"]) == 1
+        assert await sim.do_write(BUYER, "start") == 200
+        await world.settle()
+        assert await asks(world, 4) == "twilio done"
+        assert len(sim.books["messages"]) == 2 and len(entries(world, "buyer.opted_in")) == 1
+
+
+async def test_what_waits_for_a_buyer_who_opts_out_is_not_sent_that_way(tmp_path: Path, sink: Sink) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim, "mail") as world:
+        assert await asks(world, 1) == "twilio done"
+        await sim.do_status("delivered")
+        await world.settle()
+        write = world.bridge.store.write
+        await write(lambda conn: ops.set_paused(conn, "twilio", on=True, reason="holiday", now=1))
+        await world.post(a_return(2, buyer=a_return(1)["data"]["buyer"]))
+        await world.until(lambda: world.rows("SELECT 1 FROM outbox WHERE state = 'due'"))
+        await sim.do_write(BUYER, "STOP")
+        await world.until(lambda: entries(world, "buyer.opted_out"))
+        # The other case learns of it by whatever is heard of it next.
+        asked = {"text": "?", "order": "O2", "buyer": a_return(1)["data"]["buyer"]}
+        await world.post({"id": "m1", "type": "message", "time": ago(), "data": asked})
+        await world.until(lambda: not world.rows("SELECT 1 FROM outbox WHERE state = 'due'"))
+        await write(lambda conn: ops.set_paused(conn, "twilio", on=False, reason="", now=2))
+        await world.settle()
+        assert len(sim.books["messages"]) == 1 and sim.books["refusals"] == []
+        (why,) = world.rows("SELECT state, cause FROM outbox WHERE cause IS NOT NULL")
+        assert why == ("cancelled", "bridge.opted_out: the buyer opted out of twilio/sms")
+
+
+async def test_with_a_buyer_who_is_erased_goes_what_they_closed(tmp_path: Path, sink: Sink) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim, "mail") as world:
+        assert await asks(world, 1) == "twilio done"
+        await sim.do_status("delivered")
+        await sim.do_write(BUYER, "STOP")
+        await world.settle()
+        kept = "SELECT count(*) FROM buyer_keys WHERE ways IS NOT NULL"
+        assert world.rows(kept) == [(1,)]
+        ((case,),) = world.rows("SELECT id FROM cases")
+        assert (await command(world, "erase", cases=[case], force=True))[0] == "done"
+        assert world.rows(kept) == [(0,)]
+        assert (await asks(world, 2)).startswith("twilio"), "nothing is left that would tell"

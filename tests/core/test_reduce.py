@@ -25,6 +25,8 @@ from rmabridge.model import (
     Message,
     MessageReceived,
     Money,
+    OptedIn,
+    OptedOut,
     Order,
     OrderSeen,
     Parcel,
@@ -134,6 +136,8 @@ makers = st.one_of(
         ok=st.booleans(),
         reason=st.sampled_from([None, "unknown user"]),
     ),
+    _event(OptedOut, form=st.sampled_from([Form.SMS, Form.CHAT])),
+    _event(OptedIn, form=st.sampled_from([Form.SMS, Form.CHAT])),
     messages.map(lambda facts: lambda key, at: _said(key, at, facts)),
 )
 histories = st.lists(st.tuples(makers, minutes), min_size=1, max_size=12).map(

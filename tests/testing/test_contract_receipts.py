@@ -40,6 +40,9 @@ CHANNEL = Toy(
         if body.get("words") == "STOP":
             buyer = Ref(kind=RefKind.BUYER, value=body["from"] or None)
             return OptedOut(key=str(body["id"]), at=at, refs=(buyer,), form=Form.SMS)
+        if body.get("words") == "START":
+            refs = (Ref(kind=RefKind.BUYER, value=body["from"] or None),)
+            return OptedIn(key=str(body["id"]), at=at, refs=refs, form=Form.SMS)
         case, key = body["mark"]
         return Delivered(
             key=f"{body['id']}:{body['state']}",
@@ -87,6 +90,9 @@ class TestToy(ReceiptContract):
 
     def opt_outs(self, account):
         return [self.webhook(account, {"id": "i-1", "words": "STOP", "from": "+491700000000"})]
+
+    def opt_ins(self, account):
+        return [self.webhook(account, {"id": "i-2", "words": "START", "from": "+491700000000"})]
 """,
 )
 FAULTS = {
@@ -95,6 +101,7 @@ FAULTS = {
     "test_a_receipt_finds_its_case": [("RefKind.CASE, value=case or", "RefKind.BUYER, value=case or")],
     "test_a_message_whose_answer_was_lost_is_known_by_its_receipt": [("            delivery=key,\n", "")],
     "test_who_opts_out_opens_no_case_and_closes_the_way": [("refs=(buyer,), form", "form")],
+    "test_who_opts_in_again_opens_no_case_and_reopens_the_way": [("refs=refs, form", "form")],
 }
 PLANTED = [(CHANNEL, FAULTS)]
 

@@ -12,8 +12,8 @@ Reference: https://help.aliyun.com/zh/sms/developer-reference/api-dysmsapi-2017-
 
 Not verified, and therefore settings: how long a value may be (``longest_value``), how long a text may be
 (``longest_text``), how soon a message shows in the query (``settles_after``), the words by which a buyer opts out
-(``ignored_replies``), what a code means (``codes``). The shape of SmsUp and of the query's answer is from the vendor's
-SDK and pages, not from a live account.
+(``ignored_replies``) or in again (``resuming_replies``), what a code means (``codes``). The shape of SmsUp and of the
+query's answer is from the vendor's SDK and pages, not from a live account.
 """
 
 from __future__ import annotations
@@ -107,6 +107,11 @@ class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
         ("R", "T", "TD", "N", "退订"),
         description="replies by which a buyer opts out of messages; they open no case, and close the way",
     )
+    resuming_replies: tuple[str, ...] = Field(
+        (),
+        description="replies by which a buyer who had opted out wants messages again; they open no case, and reopen "
+        "the way. The vendor names none",
+    )
     codes: dict[str, Means] = Field(
         default_factory=dict, description="what an answer's code means: 'retry', 'stop', 'reject' or 'unclear'"
     )
@@ -193,7 +198,7 @@ class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
 
     def parse(self, inbound: Inbound) -> Iterable[Event]:
         """Receipts of our messages, buyers' replies, and who wants no more messages."""
-        return events(inbound.body, inbound.received_at, self.ignored_replies)
+        return events(inbound.body, inbound.received_at, self.ignored_replies, self.resuming_replies)
 
     def samples(self) -> tuple[str, ...]:
         """The pushes that ``sample`` knows."""

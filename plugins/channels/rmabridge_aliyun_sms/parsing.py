@@ -8,7 +8,19 @@ from datetime import datetime
 from typing import Any, Final
 
 from rmabridge.errors import Malformed
-from rmabridge.model import Author, Buyer, Delivered, Event, Form, Message, MessageReceived, OptedOut, Ref, RefKind
+from rmabridge.model import (
+    Author,
+    Buyer,
+    Delivered,
+    Event,
+    Form,
+    Message,
+    MessageReceived,
+    OptedIn,
+    OptedOut,
+    Ref,
+    RefKind,
+)
 from rmabridge.wire.bodies import read_json, text
 from rmabridge.wire.signing import digest_hex
 from rmabridge.wire.times import CHINA, maybe_instant
@@ -32,13 +44,15 @@ def items(body: bytes) -> list[dict[str, Any]]:
     return [one for one in pushed if isinstance(one, dict)]
 
 
-def events(body: bytes, received_at: datetime, ignored: Iterable[str]) -> Iterator[Event]:
-    """A ``Delivered`` for each receipt of ours, a ``MessageReceived`` or an ``OptedOut`` for each reply."""
-    deaf = {one.casefold() for one in ignored}
+def events(body: bytes, received_at: datetime, ignored: Iterable[str], resuming: Iterable[str] = ()) -> Iterator[Event]:
+    """A ``Delivered`` for each receipt of ours, a ``MessageReceived``, ``OptedOut`` or ``OptedIn`` for each reply."""
+    deaf, keen = ({one.casefold() for one in words} for words in (ignored, resuming))
     for one in items(body):
         words = (text(one.get("content")) or "").strip()
         if words and words.casefold() in deaf:
-            yield _opted_out(one, words, received_at)
+            yield _opted(OptedOut, one, words, received_at)
+        elif words and words.casefold() in keen:
+            yield _opted(OptedIn, one, words, received_at)
         elif words:
             yield _reply(one, words, received_at)
         elif not words and (mine := OURS.fullmatch(text(one.get("out_id")) or "")):
@@ -67,9 +81,11 @@ def _id(one: dict[str, Any], words: str) -> str:
     return id_ if 0 < len(id_) <= 64 else digest_hex(f"{phone}:{sent}:{words}:{id_}".encode())
 
 
-def _opted_out(one: dict[str, Any], words: str, received_at: datetime) -> OptedOut:
+def _opted(
+    kind: type[OptedOut | OptedIn], one: dict[str, Any], words: str, received_at: datetime
+) -> OptedOut | OptedIn:
     at, key = _at(one, ("send_time",)) or received_at, f"aliyun:up:{_id(one, words)}"
-    return OptedOut(key=key, at=at, refs=_number(one), form=Form.SMS, words=words[:100])
+    return kind(key=key, at=at, refs=_number(one), form=Form.SMS, words=words[:100])
 
 
 def _reply(one: dict[str, Any], words: str, received_at: datetime) -> MessageReceived:

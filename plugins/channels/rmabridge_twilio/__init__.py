@@ -8,8 +8,8 @@ to call it, and enter the same address for incoming messages in Twilio's console
 Name the account among the shop's ``sources`` as well as its ``channels``: then buyers' messages belong to that shop.
 
 A buyer who answers STOP is opted out by Twilio itself: such words (``ignored_replies``) open no case, and close this
-way to the buyer in the case that is open. A message of a later case is refused with 21610 and lies among the dead
-letters.
+way to the buyer in all cases of the shop. START (``resuming_replies``) opens it again. What is sent to a buyer who is
+not known to have opted out, Twilio refuses with 21610, and it lies among the dead letters.
 
 API reference: https://www.twilio.com/docs/messaging/api
 
@@ -61,7 +61,13 @@ class Twilio(Sending, ReceivesWebhooks):
         description="replies by which a buyer opts out of messages; they open no case, and close the way",
     )
 
-    @field_validator("ignored_replies")
+    resuming_replies: frozenset[str] = Field(
+        frozenset({"start", "unstop"}),
+        description="replies by which a buyer who had opted out wants messages again; they open no case, and reopen "
+        "the way. Twilio takes YES as one, too; to the bridge it is an answer like any other",
+    )
+
+    @field_validator("ignored_replies", "resuming_replies")
     @classmethod
     def _in_one_case(cls, words: frozenset[str]) -> frozenset[str]:
         return frozenset(one.strip().casefold() for one in words)
@@ -86,7 +92,10 @@ class Twilio(Sending, ReceivesWebhooks):
     def parse(self, inbound: Inbound) -> Iterable[Event]:
         """Receipts of our messages, buyers' messages, and who wants no more of ours."""
         fields = read_form(inbound.body)
-        return list(events(fields, inbound.meta.get("rma", ""), inbound.received_at, self.ignored_replies))
+        return list(events(fields, inbound.meta.get("rma", ""), inbound.received_at, *self._keywords()))
+
+    def _keywords(self) -> tuple[frozenset[str], frozenset[str]]:
+        return self.ignored_replies, self.resuming_replies
 
     def samples(self) -> tuple[str, ...]:
         """The webhooks that ``sample`` knows."""

@@ -16,6 +16,7 @@ from rmabridge.model import (
     Form,
     Message,
     MessageReceived,
+    OptedIn,
     OptedOut,
     Ref,
     RefKind,
@@ -36,16 +37,23 @@ def mark_of(case: str | None, key: str) -> str:
     return f"{case or ''}.{key}"
 
 
-def events(fields: dict[str, str], mark: str, received_at: datetime, ignored: frozenset[str]) -> Iterator[Event]:
+Words = frozenset[str]
+
+
+def events(
+    fields: dict[str, str], mark: str, received_at: datetime, ignored: Words, resuming: Words = frozenset()
+) -> Iterator[Event]:
     """A ``Delivered`` for the end of a message of ours, a ``MessageReceived`` for a buyer's words,
-    an ``OptedOut`` for those that mean it."""
+    an ``OptedOut`` or ``OptedIn`` for those that mean it."""
     sid = fields.get("MessageSid", "")
     if not _SID.fullmatch(sid):
         return
     if "MessageStatus" in fields:
         yield from _receipt(sid, fields, mark, received_at)
-    elif fields.get("Body", "").strip().casefold() in ignored:
-        yield _opted_out(sid, fields, received_at)
+    elif (words := fields.get("Body", "").strip().casefold()) in ignored:
+        yield _opted(OptedOut, sid, fields, received_at)
+    elif words in resuming:
+        yield _opted(OptedIn, sid, fields, received_at)
     else:
         yield from _words(sid, fields, received_at)
 
@@ -67,11 +75,13 @@ def _receipt(sid: str, fields: dict[str, str], mark: str, received_at: datetime)
     )
 
 
-def _opted_out(sid: str, fields: dict[str, str], received_at: datetime) -> OptedOut:
+def _opted(
+    kind: type[OptedOut | OptedIn], sid: str, fields: dict[str, str], received_at: datetime
+) -> OptedOut | OptedIn:
     sender = fields.get("From", "")
     form = Form.CHAT if sender.startswith(WHATSAPP) else Form.SMS
     words = fields["Body"].strip()[:100]
-    return OptedOut(key=f"twilio:in:{sid}", at=received_at, refs=_buyer(sender), form=form, words=words)
+    return kind(key=f"twilio:in:{sid}", at=received_at, refs=_buyer(sender), form=form, words=words)
 
 
 def _words(sid: str, fields: dict[str, str], received_at: datetime) -> Iterator[MessageReceived]:

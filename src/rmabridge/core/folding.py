@@ -24,6 +24,11 @@ def stamp(event: Event) -> str:
     return f"{micros:014x}{blake2b(event.key.encode(), digest_size=4).hexdigest()}"
 
 
+def stamped_at(stamped: str) -> int:
+    """The vendor time in a stamp, in microseconds since 1970."""
+    return int(stamped[:14], 16)
+
+
 class Fold:
     """The changes of one event to one case."""
 

@@ -21,6 +21,7 @@ from ..model import (
     Given,
     IdentityChecked,
     IncidentOpened,
+    OptedIn,
     OptedOut,
     Play,
     PlayMoved,
@@ -42,6 +43,7 @@ MOST_REASONS = 12
 MOST_EVIDENCE = 60
 MOST_GIVEN = 60
 GIVING = frozenset({"refund.pay", "credit.give", "goods.reship"})
+OPTED = "opted."  # of the stamps that say when the buyer last spoke of a way
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -223,9 +225,11 @@ def _arrived(fold: Fold, event: Delivered) -> None:
     fold.changes["talk"] = fold.case.talk.model_copy(update={"arrivals": tuple(newest.values())[-MOST_LINES:]})
 
 
-def _opted_out(fold: Fold, event: OptedOut) -> None:
-    closed = {*fold.case.talk.closed, f"{fold.account}/{event.form}"}
-    fold.changes["talk"] = fold.case.talk.model_copy(update={"closed": tuple(sorted(closed))[:MOST_LINES]})
+def _opted(fold: Fold, event: OptedOut | OptedIn) -> None:
+    way = f"{fold.account}/{event.form}"
+    if fold.newer(f"{OPTED}{way}"):
+        closed = {*fold.case.talk.closed, way} - ({way} if isinstance(event, OptedIn) else set())
+        fold.changes["talk"] = fold.case.talk.model_copy(update={"closed": tuple(sorted(closed))[:MOST_LINES]})
 
 
 def _deadline(fold: Fold, event: DeadlineReached) -> None:
@@ -242,7 +246,8 @@ def _missing(fold: Fold, event: FactMissing) -> None:
 
 STEPS: dict[type[Any], Callable[[Fold, Any], None]] = {
     Delivered: _arrived,
-    OptedOut: _opted_out,
+    OptedIn: _opted,
+    OptedOut: _opted,
     Classified: _classified,
     RemedyOffered: _offered,
     RemedyAccepted: _accepted,

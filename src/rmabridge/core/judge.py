@@ -13,7 +13,19 @@ from time import perf_counter
 from typing import Any, Final
 
 from ..abilities import Policy, Proposal, View
-from ..model import Action, Case, Classified, Event, PlayMoved, RemedyOffered, Routed, Ruling, Settled, Verdict
+from ..model import (
+    Action,
+    Case,
+    Classified,
+    Event,
+    PlayMoved,
+    RemedyOffered,
+    Routed,
+    Ruling,
+    SendMessage,
+    Settled,
+    Verdict,
+)
 from .masking import mask
 
 Caller = Callable[..., Any]
@@ -177,6 +189,8 @@ class Judge:
                 verdicts.append(
                     _granted(said, granted).model_copy(update={"policy": asked.name, "version": asked.policy.version})
                 )
+        if said := _closed(action, case):
+            verdicts.append(said)
         return Weighed(action, tuple(verdicts), strictest(verdicts), tuple(amended))
 
 
@@ -189,6 +203,15 @@ def _granted(said: Verdict, granted: frozenset[str]) -> Verdict:
     if said.ruling is Ruling.HOLD and said.rule in granted:
         return said.model_copy(update={"ruling": Ruling.ALLOW, "reason": f"{said.reason}; approved"})
     return said
+
+
+def _closed(action: Action, case: Case) -> Verdict | None:
+    """Nobody writes to a buyer by a way that the buyer has closed."""
+    if not isinstance(action, SendMessage) or action.audience != "buyer":
+        return None
+    if (way := f"{action.account}/{action.form}") not in case.talk.closed:
+        return None
+    return Verdict(ruling=Ruling.DENY, rule="bridge.opted_out", reason=f"the buyer opted out of {way}", policy="bridge")
 
 
 def _failed(asked: Asked, what: str, error: Exception) -> Verdict:

@@ -15,6 +15,7 @@ from ..config import explain
 from ..core.masking import mask
 from ..model import Event
 from ..store import inbox as inbox_store
+from ..store.buyers import Words
 from ..store.vault import Vault
 from .work import Work
 from .world import Changes
@@ -56,6 +57,7 @@ class Batch:
     works: dict[str, Work] = field(default_factory=dict)
     by_mark: dict[bytes, list[str]] = field(default_factory=dict)
     buyers: dict[bytes, str] = field(default_factory=dict)
+    words: dict[bytes, Words] = field(default_factory=dict)
     earlier: dict[bytes, list[str]] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
     told: list[tuple[Event, str, str]] = field(default_factory=list)

@@ -35,6 +35,7 @@ from ..store import outbox as outbox_store
 from ..store.outbox import PENDING
 from ..store.tables import approvals, moment
 from . import claiming, erasing, keys
+from .opting import learn
 from .snapshots import decided
 from .work import Work
 from .world import BAD
@@ -80,6 +81,7 @@ def _work(router: Router, batch: Batch, row: Row, case_id: str | None) -> Work:
     if work is None:
         raise CommandError(f"{case_id}: no such case")
     work.begin(batch.changes, moment(batch.now), row.depth, row.id)
+    learn(batch, work)
     return work
 
 

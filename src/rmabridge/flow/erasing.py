@@ -57,6 +57,7 @@ def _erase(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     for work in works:
         _close(work, batch, row, command)
     batch.buyers = {mark: key for mark, key in batch.buyers.items() if key not in found.keys}
+    batch.words = {mark: words for mark, words in batch.words.items() if mark in batch.buyers}
     now, row_id = batch.now, row.id
     batch.extra.append(lambda conn: buyers.erase(conn, found, now, row_id))
     router.on_written.append(_once(router, found))

@@ -331,7 +331,7 @@ class Books:
                 else:
                     self.cancel(other, f"{key}, which it needs, is {state}")
 
-    def _review_pending(self) -> None:
+    def review_pending(self) -> None:
         """A case change may have removed the condition of what is still pending: what is now denied is cancelled."""
         for key, entry in list(self.entries.items()):
             if entry.state not in PENDING or (action := self.action_of(key)) is None:

@@ -19,9 +19,11 @@ from ..model import (
     Settled,
 )
 from ..registry import Registry
+from ..store import buyers as buyer_store
 from ..store import cases as case_store
 from ..store import inbox as inbox_store
 from ..store import outbox as outbox_store
+from ..store.buyers import newest, words
 from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
@@ -81,9 +83,13 @@ class Loader:
 
     def _load_buyers(self, batch: Batch, marks: list[bytes]) -> None:
         if marks:
-            batch.buyers, batch.earlier = self.store.read(
-                lambda conn: (case_store.keys_of_buyers(conn, marks), case_store.history(conn, marks))
+            keys, batch.earlier = self.store.read(
+                lambda conn: (buyer_store.keys(conn, marks), case_store.history(conn, marks))
             )
+            batch.buyers = {one.buyer: one.id for one in keys}
+            for one in keys:
+                if one.ways:
+                    batch.words[one.buyer] = newest(batch.words.get(one.buyer, {}), words(one.ways))
             self.store.keys_for(set(batch.buyers.values()))
 
     def cases(self, batch: Batch, ids: set[str]) -> None:

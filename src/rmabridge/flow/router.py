@@ -25,7 +25,7 @@ from ..store import inbox as inbox_store
 from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
-from . import commands
+from . import commands, opting
 from .batch import Batch, Row, RowFailed, Waiting, event_row, told
 from .facts import Facts
 from .forgetting import Forgetting
@@ -316,8 +316,10 @@ class Router:
             work = self.matcher.open(batch, row, event)
         work.begin(batch.changes, moment(batch.now), row.depth, row.id)
         self.matcher.know_buyer(batch, work, event)
+        opting.learn(batch, work)
         keys_before = len(batch.changes.keys)
         work.apply(event, row.account)
+        opting.tell(batch, work, event)
         for one in batch.changes.keys[keys_before:]:
             if one["strong"] and self.matcher.names_another(batch, work, one["k"]):
                 batch.changes.keys.remove(one)

@@ -108,8 +108,8 @@ class Work(Books):
             self._receipt(event, account)
         elif isinstance(event, DeadlineReached) and self._timer(event, queue):
             return False
-        if before.status is not self.case.status:
-            self._review_pending()
+        if before.status is not self.case.status or before.talk.closed != self.case.talk.closed:
+            self.review_pending()
         return True
 
     def _ask_policies(self, event: Event, queue: Queue, seen: frozenset[str] = frozenset()) -> None:

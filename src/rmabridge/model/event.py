@@ -158,6 +158,15 @@ class OptedOut(Base):
     words: str | None = None
 
 
+class OptedIn(Base):
+    """A buyer who had opted out wants messages of this ``form`` again; dropped where no case is known."""
+
+    waits: ClassVar[bool] = False
+    type: Literal["buyer.opted_in"] = "buyer.opted_in"
+    form: Form
+    words: str | None = None
+
+
 class Classified(Base):
     """A policy's or a person's word on what the case is about; ``why`` are the phrases or facts that it rests on."""
 
@@ -397,6 +406,7 @@ Event = (
     | RefundSeen
     | TicketSeen
     | Delivered
+    | OptedIn
     | OptedOut
     | Classified
     | RemedyOffered

@@ -6,18 +6,20 @@ what the chain is made of. What accounting needs stays: which action, what amoun
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, case, delete, or_, select, update
+from sqlalchemy import Connection, Table, bindparam, case, delete, or_, select, update
 
 from ..core.identity import scope
 from ..model import Ref, RefKind
 from . import erasures
 from .blobs import Blobs
+from .bulk import rows_of
 from .inbox import STUCK, Conflict
 from .tables import (
     alerts,
@@ -38,6 +40,8 @@ from .vault import Vault
 
 ERASED: Final = "erased"  # stands where the name of a key stood
 CHUNK: Final = 400
+# account/form → when the buyer last spoke of this way (microseconds), and whether it is closed since.
+Words = Mapping[str, tuple[int, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,38 @@ class Person:
     cases: frozenset[str]
     keys: frozenset[str]
     held: bool
+
+
+_KEYS = select(buyer_keys.c.buyer, buyer_keys.c.id, buyer_keys.c.ways).where(
+    buyer_keys.c.buyer.in_(bindparam("marks", expanding=True))
+)
+
+
+def keys(conn: Connection, marks: Sequence[bytes]) -> Sequence[Any]:
+    """(buyer, id, ways) of the keys of the buyers with these marks."""
+    return rows_of(conn, _KEYS, {"marks": list(marks)})
+
+
+def words(stored: str | None) -> Words:
+    """What was kept of a buyer's words."""
+    return {way: (at, closed) for way, (at, closed) in json.loads(stored or "{}").items()}
+
+
+def newest(*told: Words) -> Words:
+    """The last word on each way; of two at once the one that closes it."""
+    found: dict[str, tuple[int, bool]] = {}
+    for one in told:
+        for way, word in one.items():
+            found[way] = max(found.get(way, word), word)
+    return found
+
+
+def note_words(conn: Connection, mark: bytes, told: Words) -> None:
+    """Keep what the buyer of this mark said of ways, with each of the buyer's keys."""
+    theirs = select(buyer_keys.c.id, buyer_keys.c.ways).where(buyer_keys.c.buyer == mark).order_by(buyer_keys.c.id)
+    for one in conn.execute(theirs.with_for_update()).all():
+        ways = json.dumps(newest(words(one.ways), told))
+        conn.execute(update(buyer_keys).where(buyer_keys.c.id == one.id).values(ways=ways))
 
 
 def _chunks(values: Iterable[str]) -> Iterator[list[str]]:

@@ -34,7 +34,6 @@ _BY_KEYS = (
 )
 _ROWS = select(cases).where(cases.c.id.in_(_among("ids")))
 _VERSIONS = select(cases.c.id, cases.c.version).where(cases.c.id.in_(_among("ids")))
-_BUYERS = select(buyer_keys.c.buyer, buyer_keys.c.id).where(buyer_keys.c.buyer.in_(_among("marks")))
 _HISTORY = (
     select(cases.c.buyer, cases.c.id)
     .where(cases.c.buyer.in_(_among("marks")))
@@ -74,13 +73,6 @@ def versions(conn: Connection, ids: Sequence[str]) -> dict[str, int]:
     if not ids:
         return {}
     return {one.id: one.version for one in rows_of(conn, _VERSIONS, {"ids": list(ids)})}
-
-
-def keys_of_buyers(conn: Connection, marks: Sequence[bytes]) -> dict[bytes, str]:
-    """Buyer mark → id of the buyer's encryption key."""
-    if not marks:
-        return {}
-    return {one.buyer: one.id for one in rows_of(conn, _BUYERS, {"marks": list(marks)})}
 
 
 def history(conn: Connection, marks: Sequence[bytes], most: int = 20) -> dict[bytes, list[str]]:

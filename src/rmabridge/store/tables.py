@@ -339,6 +339,7 @@ buyer_keys = Table(
     Column("wrapped", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("held", Boolean, nullable=False, server_default="0"),
+    Column("ways", Text),  # which ways the buyer closed or opened again, and when, as JSON
 )
 
 audit = Table(

@@ -25,6 +25,9 @@ from .tables import buyer_keys
 NONCE: Final = 12
 CACHED: Final = 20_000
 INDEX: Final = "index"
+_KEYS: Final = select(
+    buyer_keys.c.id, buyer_keys.c.buyer, buyer_keys.c.ring, buyer_keys.c.wrapped, buyer_keys.c.created_at
+)
 
 
 class Erased(LookupError):
@@ -99,7 +102,7 @@ class Vault:
 
     def start(self, conn: Connection) -> list[dict[str, Any]]:
         """Load (or make) the index key; rows to store, if it was made."""
-        row = conn.execute(select(buyer_keys).where(buyer_keys.c.id == INDEX)).mappings().first()
+        row = conn.execute(_KEYS.where(buyer_keys.c.id == INDEX)).mappings().first()
         made: list[dict[str, Any]] = []
         if row is None:
             made = [self.wrap(INDEX, os.urandom(32), None, 0)]
@@ -159,7 +162,7 @@ class Vault:
         """Load the keys that are not at hand; erased ones stay unknown."""
         missing = [one for one in key_ids if one not in self._open]
         if missing:
-            for row in conn.execute(select(buyer_keys).where(buyer_keys.c.id.in_(missing))).mappings():
+            for row in conn.execute(_KEYS.where(buyer_keys.c.id.in_(missing))).mappings():
                 self._keep(row["id"], AESGCM(self._unwrap(dict(row))))
 
     @property
@@ -198,7 +201,7 @@ def wrapped_by(conn: Connection) -> dict[str, int]:
 
 def rewrap(conn: Connection, vault: Vault, most: int) -> int:
     """Wrap some data keys with the newest master key; how many there were. One that was erased meanwhile stays so."""
-    query = select(buyer_keys).where(buyer_keys.c.ring != vault.ring[0]).order_by(buyer_keys.c.id).limit(most)
+    query = _KEYS.where(buyer_keys.c.ring != vault.ring[0]).order_by(buyer_keys.c.id).limit(most)
     rows = [dict(one) for one in conn.execute(query).mappings()]
     for row in rows:
         same = (buyer_keys.c.id == row["id"], buyer_keys.c.ring == row["ring"])

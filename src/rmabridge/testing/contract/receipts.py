@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from ...abilities import Inbound, WebRequest
-from ...model import Delivered, Event, OptedOut, RefKind, SendMessage
+from ...model import Delivered, Event, OptedIn, OptedOut, RefKind, SendMessage
 from ..contexts import NOON
 from .calling import KEY
 from .kinds import ChannelContract
@@ -21,7 +21,8 @@ class ReceiptContract(ChannelContract, WebhookContract):
     """A channel with receipts.
 
     ``receipt`` is the webhook by which the vendor reports on the message that this request sent; take what the vendor
-    would bring back out of the request. ``opt_outs`` are buyers' answers that they want no more messages.
+    would bring back out of the request. ``opt_outs`` are buyers' answers that they want no more messages, ``opt_ins``
+    those that they want them again, where the vendor has such.
     """
 
     def receipt(self, account: Any, sent: httpx.Request, *, ok: bool) -> WebRequest:
@@ -31,6 +32,10 @@ class ReceiptContract(ChannelContract, WebhookContract):
     def opt_outs(self, account: Any) -> list[WebRequest]:
         """Answers of buyers who opt out, each as the vendor signs it."""
         raise NotImplementedError
+
+    def opt_ins(self, account: Any) -> list[WebRequest]:
+        """Answers of buyers who had opted out and want messages again, each as the vendor signs it."""
+        return []
 
     def told(self, account: Any, request: WebRequest) -> list[Event]:
         """The events of a webhook."""
@@ -72,3 +77,10 @@ class ReceiptContract(ChannelContract, WebhookContract):
             events = self.told(account, request)
             assert [type(one) for one in events] == [OptedOut], f"opting out is {[one.type for one in events]}"
             assert [one for one in events if one.refs], "nobody knows who opted out: name the buyer in refs"
+
+    def test_who_opts_in_again_opens_no_case_and_reopens_the_way(self) -> None:
+        account = self.account()
+        for request in self.opt_ins(account):
+            events = self.told(account, request)
+            assert [type(one) for one in events] == [OptedIn], f"opting in is {[one.type for one in events]}"
+            assert [one for one in events if one.refs], "nobody knows who opted in again: name the buyer in refs"

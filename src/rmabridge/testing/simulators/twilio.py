@@ -31,6 +31,7 @@ REFUSALS = {
     21611: (429, "This 'From' number has exceeded the maximum number of queued messages"),
 }
 STOPS = {"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"}
+STARTS = {"START", "UNSTOP", "YES"}
 
 
 class Refusal(Exception):
@@ -174,9 +175,11 @@ class TwilioSim(Simulator):
         return await self._push(told, message["callback"]) if message["callback"] else 0
 
     async def do_write(self, sender: str, body: str, media: list[str] | None = None, tries: int = 1) -> int:
-        """A buyer writes to our number; STOP and its like opt out. The door's status."""
+        """A buyer writes to our number; STOP and its like opt out, START and its like in again. The door's status."""
         if body.strip().upper() in STOPS:
             self.books["stopped"].append(sender)
+        elif body.strip().upper() in STARTS:
+            self.books["stopped"] = [one for one in self.books["stopped"] if one != sender]
         self.books.setdefault("incoming", []).append(body)
         sid = f"SM{0xF000 + len(self.books['incoming']):032x}"
         to = next(one for one in self.senders if one.startswith("whatsapp:") is sender.startswith("whatsapp:"))
