@@ -110,11 +110,11 @@ async def test_what_a_full_queue_refuses_is_told_when_to_come_again_and_nothing_
         wanted = range(1, 301)
         refused = await asyncio.gather(*(insist(world, requested(one)) for one in wanted))
         assert sum(refused) > 0
-        world.bridge.intake._backlog, world.bridge.intake._counted = 20, float("inf")
+        world.bridge.intake._backlog, world.bridge.intake._count_at = 20, float("inf")
         async with world.client.post(f"{world.bridge.url}/hooks/shop", json={"events": []}) as answer:
             assert answer.status == 503
             assert 0 < int(answer.headers["Retry-After"]) <= 60
-        world.bridge.intake._counted = 0.0
+        world.bridge.intake._count_at = 0.0
         await world.until(lambda: len(clerk.served) == len(wanted), 60)
         assert world.rows("SELECT count(*) FROM cases") == [(len(wanted),)]
         assert len(set(clerk.served)) == len(wanted)

@@ -57,7 +57,7 @@ def count(world: World) -> int:
 async def recounted(world: World) -> None:
     """Let the doors count what waits; where the database is a server's, nobody waits for that."""
     intake = world.bridge.intake
-    intake._counted = 0.0
+    intake._count_at = 0.0
     with suppress(Overloaded):
         intake.admit()
     if intake._counting is not None:

@@ -105,13 +105,9 @@ class Webhook(Plugin, ReceivesWebhooks):
             raise Unverified("no secret is live")
         seal = self.signature.check(parts, secrets, now)
         kept = {_field(name): value for name in self.keep_headers if (value := parts.headers.get(name.lower()))}
-        return Receipt(
-            id=self._id(parts) or seal.id,
-            lane=self._look(self.lane, parts, kept),
-            meta={f"h_{name}": value for name, value in kept.items()}
-            | {"content_type": parts.headers.get("content-type", "")},
-            nonce=seal.nonce,
-        )
+        meta = {f"h_{name}": value for name, value in kept.items()}
+        meta["content_type"] = parts.headers.get("content-type", "")
+        return Receipt(self._id(parts) or seal.id, self._look(self.lane, parts, kept), meta, seal.nonce)
 
     def parse(self, inbound: Inbound) -> Iterable[Event]:
         """The events that the mappings find."""

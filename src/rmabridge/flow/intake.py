@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from time import monotonic
@@ -20,6 +20,7 @@ from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store import ops
 from ..store.store import Store
+from ..store.tables import micros
 from .metrics import Metrics
 from .tap import NO_TAP
 from .traces import OFF, Traces
@@ -35,6 +36,7 @@ Add = Callable[[Connection, dict[str, Any]], None]
 MOST_AT_ONCE: Final = 2_000
 RETRY_AFTER: Final = 5
 COUNTED_EVERY: Final = 0.5
+COUNTING: Final = 50  # times as long as it took passes before the backlog is counted again
 LEARNS_PER_SECOND: Final = 2.0  # made-up key names must not make the bridge call the vendor as often as they come
 LEARNING: Final = 10.0
 FULL: Final = "full"
@@ -60,7 +62,7 @@ class Intake:
         self.on_written: list[Callable[[], None]] = []
         self._rows: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._backlog, self._counted, self._told, self._living = 0, 0.0, -TOLD_EVERY, 1
+        self._backlog, self._count_at, self._told, self._living = 0, 0.0, -TOLD_EVERY, 1
         self._counting: asyncio.Task[None] | None = None
         self._doors = {
             name: cast("Door", one) for name, one in registry.accounts.items() if isinstance(one, ReceivesWebhooks)
@@ -129,12 +131,14 @@ class Intake:
             self.store.write(lambda conn: ops.alert(conn, FULL, text, now)).add_done_callback(_seen)
 
     def _waiting(self) -> int:
-        if monotonic() - self._counted > COUNTED_EVERY:
-            self._counted = monotonic()
+        began = monotonic()
+        if began > self._count_at:
+            self._count_at = began + COUNTED_EVERY
             if self.store.shared:  # a database that is slow to answer must not hold up the doors
                 self._counting = asyncio.create_task(self._count())
-            else:
+            else:  # each row is looked at: a backlog of a million must not keep the doors busy
                 self._backlog = self.store.read(inbox_store.backlog)
+                self._count_at += COUNTING * (monotonic() - began)
         return self._backlog
 
     async def _count(self) -> None:
@@ -161,18 +165,17 @@ class Intake:
         nonce = receipt.nonce if isinstance(receipt, Receipt) else None
         name = receipt.id or nonce
         dedupe = inbox_store.digest(f"id:{name}".encode(errors="surrogatepass")) if name else digest
-        at = self.store.clock.micros()
         return {
             "account": account,
             "dedupe": dedupe,
             "digest": digest,
             "lane": inbox_store.lane_of(account, receipt.lane),
             "kind": kind,
-            "received_at": at,
+            "received_at": micros(now),
             "due_at": 0,
             "depth": 0,
             "key_id": key_id,
-            "body": self.store.vault.seal(key_id, inbox_store.pack(_whole(receipt.meta), body, self.traces.here())),
+            "body": self.store.vault.seal(key_id, inbox_store.pack(receipt.meta, body, self.traces.here())),
             "case_id": None,
             "_nonce": nonce is not None,
         }
@@ -238,11 +241,6 @@ def _verified(plugin: Door, request: WebRequest, now: datetime) -> Receipt:
         return plugin.verify(request, now)
     except KeyNeeded as needed:
         raise Unverified(f"the key {needed.name!r} is not known") from needed
-
-
-def _whole(meta: Mapping[str, str]) -> dict[str, str]:
-    """Header bytes that were no UTF-8 arrive as lone surrogates, which no JSON can hold."""
-    return {name: value.encode(errors="replace").decode() for name, value in meta.items()}
 
 
 class _Rate:

@@ -71,7 +71,7 @@ def many(conn: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, An
     tuples = [pick({**fixed, **row}) for row in rows] if fixed else [pick(row) for row in rows]
     if (driver := _sqlite(conn)) is None:
         return conn.exec_driver_sql(text, tuples).rowcount
-    with _told(conn, text):
+    with told(conn, text):
         return driver.executemany(text, tuples).rowcount
 
 
@@ -84,7 +84,7 @@ def _sqlite(conn: Connection) -> sqlite3.Connection | None:
 
 
 @contextmanager
-def _told(conn: Connection, text: str) -> Iterator[None]:
+def told(conn: Connection, text: str) -> Iterator[None]:
     """An error of the driver's becomes SQLAlchemy's, without the values."""
     try:
         yield
@@ -153,7 +153,7 @@ def rows_of(conn: Connection, statement: Executable, values: Mapping[str, Any]) 
     given = tuple([bound.get(name, fixed) if at < 0 else bound[name][at] for name, at, fixed in places])
     if (driver := _sqlite(conn)) is None:
         return conn.exec_driver_sql(text, given).all()
-    with _told(conn, text):
+    with told(conn, text):
         found = driver.execute(text, given)
         return [*map(_row(tuple([one[0] for one in found.description])), found)]
 

@@ -19,11 +19,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from ..errors import CommandError
+from .bulk import told
 
 T = TypeVar("T")
 Job = Callable[[Connection], Any]
 TOGETHER: Final = 16
 BUSY: Final = 15_000
+BEGIN: Final = "BEGIN IMMEDIATE"
 
 
 def sqlite_engine(path: Path, *, writes: bool = True) -> Engine:
@@ -52,7 +54,9 @@ def sqlite_engine(path: Path, *, writes: bool = True) -> Engine:
     @event.listens_for(made, "begin")
     def _begin(conn: Connection) -> None:
         if writes:
-            conn.exec_driver_sql("BEGIN IMMEDIATE")
+            raw: Any = conn.connection.dbapi_connection
+            with told(conn, BEGIN):
+                raw.execute(BEGIN)
 
     return made
 
@@ -67,6 +71,7 @@ class Writer:
 
     def __init__(self, engine: Engine) -> None:
         self._conn = engine.connect()
+        _patience(self._conn, 0)
         self._first: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         self._later: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
@@ -131,12 +136,14 @@ class Writer:
 
     async def _begin(self) -> RootTransaction:
         """At once where nobody else writes; else wait for the lock beside the loop."""
-        _patience(self._conn, 0)
         try:
             return self._conn.begin()
         except OperationalError:
             _patience(self._conn, BUSY)
-            return await self._loop.run_in_executor(self._disk, self._conn.begin)
+            try:
+                return await self._loop.run_in_executor(self._disk, self._conn.begin)
+            finally:
+                _patience(self._conn, 0)
 
 
 def _patience(conn: Connection, milliseconds: int) -> None:

@@ -32,9 +32,16 @@ def digest(text: bytes) -> bytes:
 
 def pack(meta: Mapping[str, str], body: bytes, trace: str | None = None) -> bytes:
     """Meta, the trace it belongs to, and raw body in one piece, the body byte for byte."""
-    told = {**meta, TRACE: trace} if trace else dict(meta)
-    head = to_json(told) if told else b""
+    told = {**meta, TRACE: trace} if trace else meta
+    head = _head(told) if told else b""
     return struct.pack(">I", len(head)) + head + body
+
+
+def _head(told: Mapping[str, str]) -> bytes:
+    try:
+        return to_json(told)
+    except ValueError:  # header bytes that were no UTF-8 arrive as lone surrogates, which no JSON can hold
+        return to_json({name: value.encode(errors="replace").decode() for name, value in told.items()})
 
 
 def unpack(packed: bytes) -> tuple[dict[str, str], bytes]:

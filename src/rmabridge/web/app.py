@@ -45,7 +45,7 @@ async def hook(request: web.Request) -> web.StreamResponse:
         guards = request.app[GUARD]
         guards.admit(request, plugin)
         body = await _body(request, plugin.max_body)
-        peer = str(guards.peer(request) or "")
+        peer = guards.shown(request)
         given = WebRequest(request.method, request.path, request.query, request.headers, body, peer)
         reply = await running.intake.webhook(name, given)
     except Refused as error:
@@ -79,8 +79,10 @@ async def _body(request: web.Request, most: int) -> bytes:
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong is a problem body; a fault of ours asks the sender to come back."""
+    """Doors that are not listed stay closed; whatever goes wrong is a problem body, and a fault of ours asks the sender
+    to come back."""
     try:
+        request.app[GUARD].enter(request)
         return await handler(request)
     except Refused as error:
         return problem(error)
@@ -141,7 +143,7 @@ async def oauth(request: web.Request) -> web.Response:
 def make(running: Running) -> web.Application:
     """The application of a running bridge."""
     guards = Guard(running.config.bridge)
-    app = web.Application(middlewares=[guard, guards.middleware], client_max_size=64 << 20)
+    app = web.Application(middlewares=[guard], client_max_size=64 << 20)
     app[RUNNING], app[GUARD] = running, guards
     app.add_routes(
         [

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
-
-from aiohttp import web
 
 from ..errors import Refused
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import Middleware
+    from aiohttp import web
 
     from ..abilities import Plugin
     from ..config import Bridge
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Whoever may open these proves it to their handlers; what is not listed here is closed.
 OPEN: Final = frozenset({"/hooks/{account}", "/oauth/{account}", "/l/{token}{rest}", "/healthz"})
@@ -54,6 +52,10 @@ class Guard:
     def __init__(self, settings: Bridge) -> None:
         self._proxies, self._header = settings.proxies, settings.proxy_header
         self._token = settings.door_token.get_secret_value().encode() if settings.door_token else b""
+
+    def shown(self, request: web.Request) -> str:
+        """The sender's address as text."""
+        return str(self.peer(request) or "") if self._proxies else _shown(request.remote or "")
 
     def peer(self, request: web.Request) -> Address | None:
         """The sender's address: that of the connection, or what trusted proxies say; None where nobody knows it."""
@@ -98,21 +100,15 @@ class Guard:
         peer = self.peer(request)
         return peer is not None and peer.is_loopback and _is_local(request.url.host or "")
 
-    @property
-    def middleware(self) -> Middleware:
-        """Closes every door that is not listed."""
-
-        @web.middleware
-        async def closed(request: web.Request, handler: Handler) -> web.StreamResponse:
-            resource = request.match_info.route.resource
-            path = resource.canonical if resource is not None else None
-            if path is None or path in OPEN or path == ASKED or self.trusted(request):
-                return await handler(request)
+    def enter(self, request: web.Request) -> None:
+        """Raise ``Closed`` at every door that is not listed."""
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else None
+        if not (path is None or path in OPEN or path == ASKED or self.trusted(request)):
             raise Closed("this door answers on this machine only, or with [bridge] door_token as a bearer token")
 
-        return closed
 
-
+@lru_cache(maxsize=1024)
 def address(text: str) -> Address | None:
     """An address, its port and zone left out; an IPv4 one that is dressed as IPv6 is undressed."""
     found = _PORT.match(text)
@@ -123,6 +119,11 @@ def address(text: str) -> Address | None:
             continue
         return made.ipv4_mapped or made if isinstance(made, IPv6Address) else made
     return None
+
+
+@lru_cache(maxsize=1024)
+def _shown(text: str) -> str:
+    return str(address(text) or "")
 
 
 def within(one: Address, networks: Sequence[Network]) -> bool:
