@@ -14,6 +14,7 @@ from toybox import alerts, command, said, shift, timeline, toybox
 
 from rmabridge.flow.attempt import schedule
 from rmabridge.flow.dispatcher import Dispatcher
+from rmabridge.store import ops
 from rmabridge.store.tables import outbox
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, running
@@ -306,6 +307,26 @@ async def test_a_claim_that_a_stop_overtakes_is_given_back(toys: dict[str, Any],
         assert sink.books["posts"] == []
         await world.bridge.dispatcher.turn()
         await reaches(world, "m1", "done")
+
+
+async def test_what_was_due_by_a_clock_that_was_ahead_goes_when_it_is_set_back_and_a_wished_pause_holds(
+    toys: dict[str, Any], sink: Sink
+) -> None:
+    sink.do_answer(503, headers={"Retry-After": "7200"})
+    async with running(toys, sink) as world:
+        store = world.bridge.store
+        await act(world, await a_case(world, 1), message("patient"))
+        await world.until(lambda: row(world, "patient")["tries"] == 1 and row(world, "patient")["state"] == "due")
+        await store.write(lambda conn: ops.set_paused(conn, "mail", on=True, reason="", now=1))
+        shift(world, hours=1)
+        await act(world, await a_case(world, 2), message("ahead"))
+        await reaches(world, "ahead", "due")
+        wished, ahead = row(world, "patient")["due_at"], row(world, "ahead")["due_at"]
+        shift(world, hours=-1)
+        assert ahead > store.clock.micros() + 3_000_000_000
+        await store.write(lambda conn: ops.set_paused(conn, "mail", on=False, reason="", now=2))
+        await reaches(world, "ahead", "done")
+        assert (row(world, "patient")["due_at"], row(world, "patient")["tries"]) == (wished, 1)
 
 
 async def a_case_without_dispatch(world: World) -> str:

@@ -173,3 +173,14 @@ async def test_two_turns_of_one_account_at_once_follow_each_other(tmp_path: Path
         await asyncio.gather(pollers.turn("shop", "reconcile"), pollers._visit("shop", plugin, "reconcile"))
         await world.until(lambda: len(cases(world)) == 1)
         assert alerts(world) == {} and world.rows("SELECT count(*) FROM inbox") == [(1,)]
+
+
+async def test_an_account_is_polled_on_when_a_clock_that_was_ahead_is_set_back(
+    tmp_path: Path, sink: Sink, feed: Feed
+) -> None:
+    async with running(polled(tmp_path, sink, feed), sink) as world:
+        shift(world, hours=1)
+        await world.until(lambda: cursor(world) and cursor(world).due_at > world.bridge.store.clock.micros())
+        feed.pages = [[item("a", requested(1))]]
+        shift(world, hours=-1)
+        await world.until(lambda: len(cases(world)) == 1)

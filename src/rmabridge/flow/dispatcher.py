@@ -45,6 +45,7 @@ SWEPT_EVERY: Final = 1.0
 TOGETHER: Final = 0.003
 ABREAST: Final = 4
 RECORDED: Final = 5.0
+AHEAD: Final = 5_000_000  # no two clocks of processes that share a database are so far apart
 GRACE: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
 OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
@@ -162,6 +163,7 @@ class Dispatcher:
         if self.store.shared:
             await self.recover()
             await self.breakers.exchange()
+        await self._bring_forward(now)
         stale = await self.store.ask(lambda conn: outbox_store.stale(conn, now))
         if not stale:
             return 0
@@ -179,6 +181,13 @@ class Dispatcher:
         await self.store.write(expire)
         self.tell()
         return len(stale)
+
+    async def _bring_forward(self, now: int) -> None:
+        """What was to go at once while the clock was ahead goes now that it was set back."""
+        accounts = list(self.registry.accounts)
+        if ids := await self.store.ask(lambda conn: outbox_store.ahead(conn, now + AHEAD, accounts)):
+            await self.store.write(lambda conn: outbox_store.bring_forward(conn, ids, now))
+            log.warning("the clock was set back", deliveries=len(ids))
 
     def tell(self) -> None:
         """Results are in the inbox."""

@@ -70,7 +70,10 @@ class Pollers:
 
     async def _due(self, name: str, kind: Kind) -> bool:
         row, paused = await self.store.ask(lambda conn: (ops.cursor(conn, name, kind), ops.paused(conn)))
-        return (row.due_at if row else 0) <= self.store.clock.micros() and name not in paused
+        now, due = self.store.clock.micros(), row.due_at if row else 0
+        if row and row.cause is None and due > now + _micros(_every(self.registry.accounts[name], kind)):
+            due = now  # it was put off by a clock that was ahead, or by a setting that is shorter now
+        return due <= now and name not in paused
 
     async def _mine(self, name: str, kind: str) -> bool:
         """Whether this process polls the account: one of all that serve the database does, and keeps to it."""
@@ -142,9 +145,9 @@ class Pollers:
         ]
         for row_ in items:
             row_.pop("_nonce")
-        pause = timedelta() if page.more else plugin.poll_every if kind == "poll" else plugin.reconcile_every
+        pause = timedelta() if page.more else _every(plugin, kind)
         ended = kind == "reconcile" and not page.more
-        values = {"cursor": None if ended else page.cursor, "due_at": at + _micros(pause or timedelta()), "cause": None}
+        values = {"cursor": None if ended else page.cursor, "due_at": at + _micros(pause), "cause": None}
 
         def commit(conn: Connection) -> None:
             inbox_store.add(conn, items)
@@ -164,7 +167,7 @@ class Pollers:
         async with self._turns.setdefault((name, "reconcile"), asyncio.Lock()):
             if await self.store.ask(lambda conn: ops.cursor(conn, name, "reconcile")):
                 return True
-            due = self.store.clock.micros() + _micros(plugin.reconcile_every or timedelta(hours=6))
+            due = self.store.clock.micros() + _micros(_every(plugin, "reconcile"))
             await self.store.write(lambda conn: ops.move_cursor(conn, name, "reconcile", 0, {"due_at": due}))
         return False
 
@@ -230,6 +233,10 @@ class Pollers:
             when = "is dead" if left < timedelta() else f"dies in {left.days} days"
             text = f"the token of {name} {when}: rmabridge accounts connect {name}"
             await self.store.write(lambda conn: ops.alert(conn, f"token:{name}", text, now, account=name))
+
+
+def _every(plugin: Plugin, kind: Kind) -> timedelta:
+    return plugin.poll_every if kind == "poll" else plugin.reconcile_every or timedelta(hours=6)
 
 
 def _micros(span: timedelta) -> int:

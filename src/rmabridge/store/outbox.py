@@ -278,6 +278,27 @@ def stale(conn: Connection, now: int, most: int = 200) -> Sequence[Any]:
     return conn.execute(query.limit(most)).all()
 
 
+_AHEAD = select(outbox.c.id).where(
+    DUE,
+    outbox.c.account.in_(bindparam("accounts", expanding=True)),
+    outbox.c.due_at > bindparam("later"),
+    outbox.c.attempt == 0,
+)
+
+
+def ahead(conn: Connection, later: int, accounts: Collection[str]) -> list[int]:
+    """Rows never tried that are due only after this time. A first try is never put off: the clock was wrong then."""
+    return [one[0] for one in rows_of(conn, _AHEAD, {"accounts": list(accounts), "later": later})]
+
+
+def bring_forward(conn: Connection, ids: Sequence[int], now: int) -> None:
+    """These rows are due now, if nobody has tried them meanwhile."""
+    many(conn, _FORWARD, [{"row": one, "now": now} for one in ids])
+
+
+_FORWARD = update(outbox).where(outbox.c.id == bindparam("row"), DUE, outbox.c.attempt == 0)
+_FORWARD = _FORWARD.values(due_at=bindparam("now"))
+
 _FINISH = (
     update(outbox)
     .where(outbox.c.id == bindparam("row"), outbox.c.attempt == bindparam("n"), outbox.c.owner == bindparam("me"))
