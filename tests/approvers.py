@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -81,5 +80,6 @@ async def later(world: World, **span: float) -> None:
     bridge.store.clock.offset += timedelta(**span)
     for loop in (bridge.timers, bridge.router, bridge.dispatcher):
         loop.wake.set()
-    await asyncio.sleep(0.05)
+    now = bridge.store.clock.micros()
+    await world.until(lambda: not world.rows(f"SELECT 1 FROM deadlines WHERE due_at <= {now}"))
     await world.settle()

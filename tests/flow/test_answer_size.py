@@ -39,6 +39,18 @@ class Flood:
         return response
 
 
+class Promise(Flood):
+    """Tells the length, and sends nothing of it."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = self.size
+        await response.prepare(request)
+        if request.method != "HEAD":
+            await asyncio.Event().wait()
+        return response
+
+
 @asynccontextmanager
 async def asked(flood: Flood) -> AsyncIterator[httpx.AsyncClient]:
     app = web.Application()
@@ -63,6 +75,18 @@ async def test_nine_megabytes_are_refused(told: bool) -> None:
     async with asked(flood) as client, asyncio.timeout(20):
         with pytest.raises(ValueError, match="larger than 8 MB: is the configured URL the right one"):
             await client.get(client.base)
+
+
+async def test_what_is_told_to_be_too_large_is_refused_before_any_of_it_came() -> None:
+    async with asked(Promise(9 << 20, told=True)) as client, asyncio.timeout(10):
+        with pytest.raises(ValueError, match="larger than 8 MB: is the configured URL the right one"):
+            await client.get(client.base)
+
+
+async def test_an_answer_without_a_body_may_tell_any_length() -> None:
+    async with asked(Promise(9 << 20, told=True)) as client, asyncio.timeout(10):
+        answer = await client.head(client.base)
+        assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", str(9 << 20))
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["with its length", "in chunks"])

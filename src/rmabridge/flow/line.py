@@ -151,15 +151,18 @@ async def _heard(protocol: ResponseHandler) -> tuple[RawResponseMessage, bytes]:
     while True:
         message, payload = await protocol.read()
         if message.code >= 200 or message.code == 101:
-            return message, await _read(payload)
+            return message, await _read(payload, int(message.headers.get("Content-Length", 0)))
 
 
-async def _read(payload: StreamReader) -> bytes:
+async def _read(payload: StreamReader, told: int) -> bytes:
+    """The body; one that is told to be too large is not begun."""
     parts, size = [], 0
-    while size <= MOST_ANSWER and not payload.at_eof():
+    too_large = told > MOST_ANSWER and not payload.at_eof()
+    while not too_large and not payload.at_eof():
         parts.append(await payload.readany())
         size += len(parts[-1])
-    if size > MOST_ANSWER:
+        too_large = size > MOST_ANSWER
+    if too_large:
         raise ValueError(f"the answer is larger than {MOST_ANSWER >> 20} MB: is the configured URL the right one?")
     return b"".join(parts)
 

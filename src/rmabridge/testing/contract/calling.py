@@ -94,7 +94,7 @@ class Calling(Contract):
 
     def calls(self) -> list[Call]:
         """One entry for each action that the account carries out."""
-        raise NotImplementedError
+        self.unwritten("calls(): one Call for each action that the account carries out")
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run each check that takes a ``call`` for each of them."""

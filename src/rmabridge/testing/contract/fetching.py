@@ -34,7 +34,7 @@ class FetchContract(ParseContract, Calling):
 
     def fetches(self) -> list[Fetch]:
         """One entry for ``poll``, one for ``listing``, as far as the account has them."""
-        raise NotImplementedError
+        self.unwritten("fetches(): one Fetch for poll, one for listing, as far as the account has them")
 
     def inbound(self, account: Any) -> list[Inbound]:
         """The fetched items, as they are stored."""

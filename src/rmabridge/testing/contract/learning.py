@@ -30,7 +30,7 @@ class LearnContract(WebhookContract, Calling):
 
     def published(self) -> tuple[Any, ...]:
         """The answers by which the vendor gives the key that the webhooks of ``signed`` name."""
-        raise NotImplementedError
+        self.unwritten("published(): the answers by which the vendor gives the key that signed() names")
 
     def stranger(self) -> Any:
         """An account that has learnt nothing."""

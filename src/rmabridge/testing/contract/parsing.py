@@ -53,7 +53,7 @@ class ParseContract(Contract):
 
     def inbound(self, account: Any) -> list[Inbound]:
         """Stored bodies, each of which gives at least one event."""
-        raise NotImplementedError
+        self.unwritten("inbound(account): stored bodies, each of which gives at least one event")
 
     def parse(self, account: Parses, inbound: Inbound) -> list[Event] | None:
         """The events, or None where the body is malformed; any other failure is a fault of the plugin."""

@@ -27,11 +27,11 @@ class ReceiptContract(ChannelContract, WebhookContract):
 
     def receipt(self, account: Any, sent: httpx.Request, *, ok: bool) -> WebRequest:
         """The vendor's report: the message arrived, or it did not."""
-        raise NotImplementedError
+        self.unwritten("receipt(account, sent, ok): the vendor's report on the message that was sent")
 
     def opt_outs(self, account: Any) -> list[WebRequest]:
         """Answers of buyers who opt out, each as the vendor signs it."""
-        raise NotImplementedError
+        self.unwritten("opt_outs(account): answers of buyers who opt out, or [] where the vendor has no such")
 
     def opt_ins(self, account: Any) -> list[WebRequest]:
         """Answers of buyers who had opted out and want messages again, each as the vendor signs it."""

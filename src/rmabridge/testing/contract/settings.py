@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -47,6 +47,10 @@ class Contract:
     def account(self, name: str = "acc", **changes: Any) -> Any:
         """An account with the settings, and these changes."""
         return contexts.account(self.plugin, name, **{**self.settings, **changes})
+
+    def unwritten(self, sample: str) -> NoReturn:
+        """Say which sample is missing: nobody but the plugin's author knows what the vendor says."""
+        raise AssertionError(f"{type(self).__name__} lacks a sample: write {sample}")
 
     def own_fields(self) -> dict[str, Any]:
         """The settings that the plugin adds to those of every account."""
