@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import rmabridge
-from rmabridge import hookspecs
+from rmabridge import hookspecs, model
+from rmabridge.abilities import Plugin
 from rmabridge.model import Case
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -223,3 +224,8 @@ def test_no_unfinished_business_is_left_in_the_code():
     marks = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     files = [one for one in tracked() if one.suffix in {".py", ".txt", ".toml"} and one.is_file()]
     assert not [str(one.relative_to(ROOT)) for one in files if marks.search(one.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("kind", [Plugin, model.event.Base, model.acting.Base])
+def test_what_many_models_inherit_is_not_annotated_by_text(kind):
+    assert not [name for name, one in vars(kind)["__annotations__"].items() if isinstance(one, str)]

@@ -72,7 +72,7 @@ Word = Annotated[str | None, BeforeValidator(text)]
 class Loose(BaseModel):
     """A document whose field names come in any case: ``Callback`` and ``CallBack``, ``Location`` and ``location``."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=lambda name: name.replace("_", ""))
+    model_config = ConfigDict(frozen=True, alias_generator=lambda name: name.replace("_", ""), defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -54,7 +54,7 @@ RELEASE: Final = "release:"
 class Approver(BaseModel):
     """Somebody who may decide, and where they are told."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: str = Field(min_length=1, description="under which the decision is recorded")
     channel: str = Field(description="an account that carries messages to colleagues")

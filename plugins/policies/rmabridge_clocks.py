@@ -8,12 +8,12 @@ had shortened stays short. Amazon's 24 hours are a setting.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from importlib import resources
 from typing import Any, ClassVar
 
+import tomli
 from pydantic import Field
 
 from rmabridge import hookimpl
@@ -46,7 +46,7 @@ from rmabridge.model import (
 
 def _phrases() -> tuple[str, ...]:
     text = (resources.files("rmabridge") / "templates" / "phrases.toml").read_text(encoding="utf-8")
-    return tuple(tomllib.loads(text)["phrases"]["tracking"])
+    return tuple(tomli.loads(text)["phrases"]["tracking"])
 
 
 class Clocks(Policy, Terms):

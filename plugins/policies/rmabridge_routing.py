@@ -35,7 +35,7 @@ Values = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(str(one)
 class When(BaseModel):
     """What a case must be like: all fields named, each with one of its values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     shop: Values | None = None
     level: Values | None = None
@@ -76,7 +76,7 @@ class When(BaseModel):
 class Then(BaseModel):
     """Where a matching case goes, and who else hears of it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     group: str | None = None
     priority: str | None = None
@@ -87,7 +87,7 @@ class Then(BaseModel):
 class Rule(BaseModel):
     """One line of the routing table."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: str | None = None
     when: When = When()

@@ -9,12 +9,12 @@ data: ``templates/phrases.toml``.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from datetime import timedelta
 from importlib import resources
 from typing import Any, ClassVar, Final
 
+import tomli
 from pydantic import Field
 
 from rmabridge import hookimpl
@@ -45,7 +45,7 @@ MOST: Final = 3
 
 def _phrases() -> tuple[str, ...]:
     text = (resources.files("rmabridge") / "templates" / "phrases.toml").read_text(encoding="utf-8")
-    return tuple(tomllib.loads(text)["phrases"]["tracking"])
+    return tuple(tomli.loads(text)["phrases"]["tracking"])
 
 
 class Tracking(Policy):

@@ -1,15 +1,13 @@
 """``rmabridge.toml`` and the environment, checked: every error reads ``[section] field: reason``."""
 
-from __future__ import annotations
-
 import os
-import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Self, Union, get_args, get_origin
 
+import tomli
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -200,10 +198,10 @@ class Config:
 def load(path: Path) -> Config:
     """Read and check the file; raises ``ConfigError`` with every problem found."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomli.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; 'rmabridge init' writes one") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return read(document, path)
 

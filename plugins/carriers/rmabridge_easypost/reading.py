@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
+import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rmabridge.model import (
@@ -44,7 +44,7 @@ Name = Annotated[str, BeforeValidator(text), Field(min_length=1, max_length=200)
 
 @cache
 def _terms() -> dict[str, dict[str, str]]:
-    return tomllib.loads((files(__package__) / "terms.toml").read_text("utf-8"))
+    return tomli.loads((files(__package__) / "terms.toml").read_text("utf-8"))
 
 
 def carrier_names() -> dict[str, str]:
@@ -61,7 +61,7 @@ def claim_status(word: str | None, more: Mapping[str, ClaimStatus]) -> ClaimStat
 class Told(BaseModel):
     """A document of EasyPost's; what is not named here is left alone."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Place(Told):

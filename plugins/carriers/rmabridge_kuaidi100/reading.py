@@ -24,7 +24,7 @@ Word = Annotated[str | None, BeforeValidator(text)]
 class Told(BaseModel):
     """A document of Kuaidi100's; what is not named here is left alone."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Row(Told):

@@ -23,7 +23,7 @@ Number = Annotated[str, BeforeValidator(text), Field(min_length=1, max_length=10
 class Told(BaseModel):
     """A document of 17TRACK's; what is not named here is left alone."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class RawTime(Told):

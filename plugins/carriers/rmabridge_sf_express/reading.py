@@ -30,7 +30,7 @@ Word = Annotated[str | None, BeforeValidator(text)]
 class Route(BaseModel):
     """One node of a parcel's way; pushes name the waybill in each, and know no status codes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     mailno: Word = None
     acceptTime: Word = None  # noqa: N815 - SF's own names
@@ -52,7 +52,7 @@ class Route(BaseModel):
 class Routes(BaseModel):
     """All nodes of a waybill so far."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     mailNo: Word = None  # noqa: N815
     routes: Annotated[tuple[Route, ...], BeforeValidator(lambda given: given or ())] = ()

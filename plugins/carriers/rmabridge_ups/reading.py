@@ -29,7 +29,7 @@ def _words(given: Any) -> Any:
 class Told(BaseModel):
     """A document of UPS's; what is not named here is left alone."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Place(Told):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
 
 import httpx
+import tomli
 from pydantic import BaseModel, ConfigDict
 
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable
@@ -20,7 +20,7 @@ LIMITED: Final = "isv.BUSINESS_LIMIT_CONTROL"
 class Meaning(BaseModel):
     """What one code means; ``pause`` is in seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     means: Means
     pause: float | None = None
@@ -29,7 +29,7 @@ class Meaning(BaseModel):
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((files(__package__) / "answers.toml").read_text("utf-8"))
+    return tomli.loads((files(__package__) / "answers.toml").read_text("utf-8"))
 
 
 def meaning(code: str, own: dict[str, Means]) -> Meaning | None:

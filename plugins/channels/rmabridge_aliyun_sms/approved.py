@@ -17,7 +17,7 @@ def _named(given: Any) -> Any:
 class Approved(BaseModel):
     """One approved template: its code, and the parameters in their order."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     code: str = Field(min_length=1, description="TemplateCode (模板CODE), such as SMS_123456789")
     params: Annotated[dict[str, str], BeforeValidator(_named)] = Field(

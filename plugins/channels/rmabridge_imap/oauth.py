@@ -11,7 +11,7 @@ from rmabridge.errors import Unauthorised
 class OAuth(BaseModel):
     """Where tokens come from (RFC 6749); without a refresh token the application asks for itself."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     token_url: str = Field(description="the provider's token endpoint", pattern=r"^https://|^http://(127|localhost)")
     client_id: str = Field(description="the application's id")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
 import httpx
+import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from rmabridge.errors import DeliveryError, Malformed, Rejected, Unauthorised, Unavailable
@@ -19,7 +19,7 @@ Means = Literal["retry", "stop", "reject"]
 class Meaning(BaseModel):
     """What one code means, and what an operator can do."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     means: Means
     hint: str = ""
@@ -51,7 +51,7 @@ class Listing(BaseModel):
 @cache
 def codes() -> dict[str, Meaning]:
     """The codes that are known."""
-    rows = tomllib.loads((files(__package__) / "answers.toml").read_text("utf-8"))["codes"]
+    rows = tomli.loads((files(__package__) / "answers.toml").read_text("utf-8"))["codes"]
     return {code: Meaning.model_validate(row) for code, row in rows.items()}
 
 

@@ -36,7 +36,7 @@ PAGE_SIZE, MOST_PAGES = 100, 4
 class Content(BaseModel):
     """One content template of Twilio's: its id, and which of our values stand for its variables."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     sid: str = Field(pattern=r"^HX[0-9a-fA-F]{32}$", description="ContentSid")
     variables: dict[str, str] = Field(default_factory=dict, description="our value by Twilio's variable, {'1': 'case'}")

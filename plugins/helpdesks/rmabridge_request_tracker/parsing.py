@@ -17,7 +17,7 @@ SYSTEM: Final = "RT_System"
 class Posted(BaseModel):
     """One transaction with what belongs to it, as ``poll`` stores it and ``parse`` reads it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: int = Field(gt=0, lt=1 << 63)
     type: str

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 class Answer(BaseModel):
     """A part of an answer; custom attributes of tickets are kept beside the known ones."""
 
-    model_config = ConfigDict(coerce_numbers_to_str=True, extra="allow")
+    model_config = ConfigDict(coerce_numbers_to_str=True, extra="allow", defer_build=True)
 
 
 class Ticket(Answer):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+
+import tomli
 
 from rmabridge.model import (
     Buyer,
@@ -48,7 +49,7 @@ OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED})
 @cache
 def table(name: str) -> dict[str, str]:
     """One table of the data file."""
-    found: dict[str, str] = tomllib.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
+    found: dict[str, str] = tomli.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
     return found
 
 

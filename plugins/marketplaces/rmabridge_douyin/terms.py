@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+
+import tomli
 
 from rmabridge.model import Issue, Money, RequestStatus
 from rmabridge.wire.amounts import minor
@@ -22,7 +23,7 @@ OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED, Reques
 @cache
 def table(name: str) -> dict[str, Any]:
     """One table of the data file."""
-    found: dict[str, Any] = tomllib.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
+    found: dict[str, Any] = tomli.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
     return found
 
 

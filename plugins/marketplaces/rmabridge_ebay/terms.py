@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+
+import tomli
 
 from rmabridge.model import Issue, Money, RequestStatus
 from rmabridge.wire.amounts import maybe_major
@@ -24,7 +25,7 @@ _ID = re.compile(r"[A-Za-z0-9!._-]{1,80}", re.ASCII)
 @cache
 def table(name: str) -> dict[str, str]:
     """One table of the data file."""
-    found: dict[str, str] = tomllib.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
+    found: dict[str, str] = tomli.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
     return found
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
+
+import tomli
 
 from rmabridge.errors import Rejected
 from rmabridge.model import CaseKind, Issue, Money, RequestStatus
@@ -26,7 +27,7 @@ _ORDER = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
 @cache
 def table(name: str) -> dict[str, Any]:
     """One table of the data file."""
-    found: dict[str, Any] = tomllib.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
+    found: dict[str, Any] = tomli.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
     return found
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+import tomli
 
 from rmabridge.model import CaseKind, Issue, Money, RequestStatus
 from rmabridge.wire.amounts import maybe_major
@@ -25,7 +26,7 @@ OURS: Final = frozenset({"WAIT_SELLER_AGREE", "WAIT_SELLER_CONFIRM_GOODS"})
 @cache
 def table(name: str) -> dict[str, Any]:
     """One table of the data file."""
-    found: dict[str, Any] = tomllib.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
+    found: dict[str, Any] = tomli.loads((files(__package__) / "terms.toml").read_text("utf-8"))[name]
     return found
 
 

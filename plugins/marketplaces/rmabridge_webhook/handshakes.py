@@ -22,7 +22,7 @@ from rmabridge.wire.signing import same
 class Kind(BaseModel):
     """What all families have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Ebay(Kind):

@@ -80,7 +80,7 @@ class Rule(BaseModel):
     the list, and the whole body is ``_.body``. Headers that the account keeps are ``_.headers.x_name``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     type: Literal[
         "case.classified",

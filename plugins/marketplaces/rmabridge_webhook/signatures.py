@@ -41,7 +41,7 @@ class Seal:
 class Family(BaseModel):
     """What all families have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @property
     def samples(self) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Literal
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from rmabridge.abilities import Shop
@@ -19,7 +19,7 @@ from rmabridge.wire import carriers
 class Rule(BaseModel):
     """One rule of ``claims.toml``, or of an operator's own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     carriers: tuple[str, ...] = Field((), description="codes or names; none: all")
     kinds: tuple[ClaimKind, ...] = Field((), description="kinds of claims; none: all")
@@ -64,7 +64,7 @@ class Rule(BaseModel):
 def shipped_rules() -> tuple[Rule, ...]:
     """The rules that come with the policy."""
     text = (resources.files(__package__) / "claims.toml").read_text(encoding="utf-8")
-    return tuple(Rule.model_validate(one) for one in tomllib.loads(text)["rules"])
+    return tuple(Rule.model_validate(one) for one in tomli.loads(text)["rules"])
 
 
 def rule_for(own: Iterable[Rule], case: Case, shop: Shop, parcel: Parcel, kind: ClaimKind) -> Rule:

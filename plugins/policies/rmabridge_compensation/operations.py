@@ -18,7 +18,7 @@ Goods = Literal["ordered", "same", "other", "missing"]
 class Step(BaseModel):
     """One thing that an operation does."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     do: Literal["approve", "await", "refund", "credit", "reship", "tag", "close"]
     credit: Literal["coupon", "gift_card", "store_credit"] = "coupon"
@@ -54,7 +54,7 @@ class Step(BaseModel):
 class Operation(BaseModel):
     """A remedy as a sequence of steps."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     remedy: RemedyKind
     steps: tuple[Step, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,6 +9,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from rmabridge.model import Case, CaseKind, ClaimStatus, Direction, EvidenceKind, Issue, Money, ParcelStatus
@@ -24,7 +24,7 @@ SHOWING: Final = frozenset({EvidenceKind.PHOTO, EvidenceKind.VIDEO})
 class Offer(BaseModel):
     """One remedy that may be offered: an operation, and how much of the goods' worth it may cost."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     operation: str
     share: Decimal | None = Field(None, gt=0, le=1, description="share of what the goods are worth")
@@ -36,7 +36,7 @@ class Offer(BaseModel):
 class Wanted(BaseModel):
     """What a case must be for a rule to fit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: str
     issues: frozenset[Issue] = frozenset()
@@ -124,7 +124,7 @@ def wrong_sku(case: Case) -> tuple[str, str] | None:
 @lru_cache(maxsize=4)
 def shipped(name: str) -> dict[str, Any]:
     """A data file of this package."""
-    return tomllib.loads((resources.files("rmabridge_compensation") / name).read_text(encoding="utf-8"))
+    return tomli.loads((resources.files("rmabridge_compensation") / name).read_text(encoding="utf-8"))
 
 
 def first(rules: Iterable[Rule], case: Case, *, over: bool) -> Rule | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Final, Literal, Self, TypeVar
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rmabridge.model import Case, EvidenceKind, Issue
@@ -29,7 +29,7 @@ PICTURES: Final = (EvidenceKind.PHOTO, EvidenceKind.VIDEO)
 class Piece(BaseModel):
     """One thing to hand in; its words are the templates' ``need_NAME``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: str = Field(pattern="^[a-z][a-z_]*$")
     kinds: tuple[EvidenceKind, ...] = PICTURES
@@ -39,7 +39,7 @@ class Piece(BaseModel):
 class Ask(BaseModel):
     """What a case of these issues (and sub-causes, where named) is to be proven with."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: str = Field(pattern="^[a-z][a-z_]*$")
     issues: frozenset[Issue]
@@ -57,7 +57,7 @@ class Ask(BaseModel):
 class Rule(BaseModel):
     """Who answers for it when all these facts hold, and what is done next."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: str
     issues: frozenset[Issue] = frozenset()
@@ -83,7 +83,7 @@ T = TypeVar("T", bound="Ask | Rule")
 
 @lru_cache(maxsize=1)
 def _data() -> dict[str, Any]:
-    return tomllib.loads((resources.files("rmabridge_evidence") / "evidence.toml").read_text(encoding="utf-8"))
+    return tomli.loads((resources.files("rmabridge_evidence") / "evidence.toml").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,6 +9,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from rmabridge.core.clocks import written
@@ -46,7 +46,7 @@ LOST: Final = ParcelStatus.LOST
 class Limit(BaseModel):
     """How long a parcel may rest on a leg."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     leg: Leg
     hours: float = Field(gt=0)
@@ -56,7 +56,7 @@ class Limit(BaseModel):
 class Silence(BaseModel):
     """How long a carrier may say nothing before its parcel is presumed lost."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     days: float = Field(gt=0)
     carriers: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Trouble(NamedTuple):
 @cache
 def shipped() -> dict[str, Any]:
     """The times that come with the policy."""
-    data = tomllib.loads((resources.files(__package__) / "legs.toml").read_text(encoding="utf-8"))
+    data = tomli.loads((resources.files(__package__) / "legs.toml").read_text(encoding="utf-8"))
     return {
         "limits": tuple(Limit.model_validate(one) for one in data["limits"]),
         "silences": tuple(Silence.model_validate(one) for one in data["silences"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
@@ -10,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+import tomli
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from rmabridge.model import Address
@@ -18,7 +18,7 @@ from rmabridge.model import Address
 class Region(BaseModel):
     """Days from dispatch to the door: the fewest and the most; ``notice``: buyers there are told at dispatch."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     names: tuple[str, ...] = ()
     countries: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Region(BaseModel):
 class Notice(BaseModel):
     """What holds parcels up in a region, from when until when."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     names: tuple[str, ...] = ()
     start: AwareDatetime
@@ -66,13 +66,13 @@ def shipped_regions() -> tuple[Region, ...]:
 
 def regions_of(text: str) -> tuple[Region, ...]:
     """The regions of a file."""
-    return tuple(Region.model_validate(one) for one in tomllib.loads(text).get("regions", []))
+    return tuple(Region.model_validate(one) for one in tomli.loads(text).get("regions", []))
 
 
 def notices_of(path: Path | None) -> tuple[Notice, ...]:
     """The notices of a file; none where there is no file."""
     text = path.read_text(encoding="utf-8") if path else ""
-    return tuple(Notice.model_validate(one) for one in tomllib.loads(text).get("weather", []))
+    return tuple(Notice.model_validate(one) for one in tomli.loads(text).get("weather", []))
 
 
 def journey(to: Address | None, now: datetime, regions: Iterable[Region], notices: Iterable[Notice]) -> Journey:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, Final, NamedTuple
+
+import tomli
 
 from rmabridge.wire import carriers
 
@@ -50,7 +51,7 @@ def asks_for_help(text: str | None) -> bool:
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((resources.files(__package__) / "requests.toml").read_text(encoding="utf-8"))
+    return tomli.loads((resources.files(__package__) / "requests.toml").read_text(encoding="utf-8"))
 
 
 @cache

@@ -34,7 +34,7 @@ CRISIS: Final = 3
 class Page(BaseModel):
     """Where a role is paged."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     account: str = Field(description="the account of a channel")
     to: str = Field("staff", description="an address, a group, a number")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterator
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from rmabridge.core.plays import Flow, has, problems
@@ -21,7 +21,7 @@ ROLES: Final = ("legal", "pr")
 class Solution(BaseModel):
     """A solution that agents are shown: the template ``solution.ID``, by the buyer's words or the case's issue."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: str
     issues: frozenset[Issue] = frozenset()
@@ -35,7 +35,7 @@ class Solution(BaseModel):
 class IncidentRule(BaseModel):
     """What makes an incident: similar cases, words of the buyer, or a level; ``topic`` is the issue where left out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: str
     topic: str | None = None
@@ -49,7 +49,7 @@ class IncidentRule(BaseModel):
 class Grant(BaseModel):
     """A tier of customers, and the operations that may be offered to them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     words: tuple[str, ...] = ()
     most_orders: int | None = None
@@ -67,7 +67,7 @@ class Grant(BaseModel):
 @cache
 def shipped(name: str) -> dict[str, Any]:
     """A data file of this package."""
-    return tomllib.loads((files(__package__) / name).read_text(encoding="utf-8"))
+    return tomli.loads((files(__package__) / name).read_text(encoding="utf-8"))
 
 
 def flows(own: Path | None) -> tuple[Flow, ...]:
@@ -79,7 +79,7 @@ def flows(own: Path | None) -> tuple[Flow, ...]:
 
 
 def _flow(text: str) -> Flow:
-    return Flow.model_validate(tomllib.loads(text))
+    return Flow.model_validate(tomli.loads(text))
 
 
 def _texts(own: Path | None) -> Iterator[str]:

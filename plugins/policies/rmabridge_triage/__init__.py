@@ -8,12 +8,12 @@ function of the text.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from datetime import timedelta
 from math import exp
 from typing import Any, ClassVar, Final
 
+import tomli
 from pydantic import Field, FilePath, PrivateAttr
 
 from rmabridge import hookimpl
@@ -74,7 +74,7 @@ class TriagePolicy(Policy):
         self._extra = (self.lexicon.read_text("utf-8"),) if self.lexicon else ()
         if self._extra:
             classify("", extra=self._extra)
-        self._solutions = tomllib.loads(self.solutions.read_text("utf-8") if self.solutions else read("solutions.toml"))
+        self._solutions = tomli.loads(self.solutions.read_text("utf-8") if self.solutions else read("solutions.toml"))
 
     def warm(self) -> None:
         """The shipped phrases and weights."""

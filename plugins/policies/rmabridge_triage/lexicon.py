@@ -23,8 +23,8 @@ _LATIN_KEY: Final = 4
 MOST_PARTS: Final = 20_000
 _LONG_PART: Final = 40
 # Where a Latin phrase may begin; what it may begin within; and what of it stands in there.
-_WORD: Final = re.compile(r"(?<![a-z0-9])[a-z0-9]|[^a-z0-9 \u0080-\U0010ffff]")
-_PART: Final = re.compile(r"[^ \u0080-\U0010ffff]+")
+_WORD: Final = re.compile(r"(?<![a-z0-9])[a-z0-9]|[\x00-\x1f!-/:-`{-\x7f]")
+_PART: Final = re.compile(r"[\x00-\x1f!-\x7f]+")
 _CHINESE: Final = re.compile(r"[^\0-\x7f]+.?")
 _NOT_LATIN: Final = re.compile(r"[^\0-\x7f]+")
 _ENDING: Final = re.compile(r"(?:'?s|e?d|ing|es|er|n't)?(?![a-z0-9])")

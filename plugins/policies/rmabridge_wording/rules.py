@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SCRIPTS: Final = ("zh-Hans", "zh-Hant", "en")
@@ -28,7 +28,7 @@ class Severity(StrEnum):
 class Words(BaseModel):
     """A rule in one script: what is not said, and what is said instead."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     phrases: tuple[str, ...] = ()
     say: str = ""
@@ -37,7 +37,7 @@ class Words(BaseModel):
 class Rule(BaseModel):
     """One rule; its id is ``group.name``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
     id: str
     severity: Severity
@@ -71,7 +71,7 @@ class Rule(BaseModel):
 class Lists(BaseModel):
     """Everything that the linter goes by."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     rules: dict[str, Rule]
     whitelist: tuple[str, ...]
@@ -82,7 +82,7 @@ class Lists(BaseModel):
 
 def shipped(name: str) -> dict[str, Any]:
     """One of the data files beside this module."""
-    return tomllib.loads((resources.files(__package__) / name).read_text(encoding="utf-8"))
+    return tomli.loads((resources.files(__package__) / name).read_text(encoding="utf-8"))
 
 
 def load(own: Path | None = None) -> Lists:
@@ -90,7 +90,7 @@ def load(own: Path | None = None) -> Lists:
 
     A rule of the same id is changed field by field; ``remove = true`` takes it out.
     """
-    mine = tomllib.loads(own.read_text(encoding="utf-8")) if own else {}
+    mine = tomli.loads(own.read_text(encoding="utf-8")) if own else {}
     extra, glossary, polite = mine.pop("whitelist", {}), shipped("glossary.toml"), shipped("polite.toml")
     terms, known = mine.pop("terms", {}), mine.pop("known", {})
     whitelist = [

@@ -42,7 +42,7 @@ class Query(RootModel[str]):
 class Lookup(BaseModel):
     """How to find out whether a call whose answer was lost did its work."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     path: str = Field(description="address below the account's url; may hold {placeholders}")
     found: Query = Field(description="expression that is truthy where the work was done")
@@ -64,7 +64,7 @@ class Lookup(BaseModel):
 class Call(BaseModel):
     """One HTTP request, and how to read its answer; everything left out is the default call."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     path: str = Field("", description="below the account's url, or a whole address; may hold {placeholders}")

@@ -1,7 +1,5 @@
 """What an account can do: one small ABC each. An author writes only the methods."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import ClassVar

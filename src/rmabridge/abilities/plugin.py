@@ -1,7 +1,7 @@
 """The base of every plugin: a pydantic model; its fields are its settings, its async methods its abilities."""
 
-from __future__ import annotations
-
+# Here and where else many models inherit from, annotations are no text (no ``from __future__ import annotations``):
+# pydantic would read it again for every class that inherits it, at every start. Quoted is what the reference names.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Performs:
     facts: dict[str, Any]
 
 
-def performs(action: type[Any] | None = None, **facts: Any) -> Callable[[F], F]:
+def performs(action: type[Any] | None = None, **facts: Any) -> "Callable[[F], F]":
     """Mark an async method as the one that carries out ``action``.
 
     An ability marks its abstract method; a plugin that knows more of its vendor marks its own again with the facts
@@ -103,7 +103,7 @@ class Plugin(BaseModel):
         """The actions that accounts of this plugin can carry out."""
         return frozenset(cls._table)
 
-    def route(self, action: Action) -> Handler | None:
+    def route(self, action: "Action") -> Handler | None:
         """The handler for an action, or None. (A hook: a plugin may also answer for itself.)"""
         entry = self._table.get(type(action))
         if entry is None:

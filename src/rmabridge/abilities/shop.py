@@ -1,7 +1,5 @@
 """A shop: which accounts serve it, its hours, and what it grants its customers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta

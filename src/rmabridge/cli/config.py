@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+import tomli
 
 from .app import App, command
 from .output import dumped, plain
@@ -30,7 +30,7 @@ def config() -> None:
 def show(app: App) -> None:
     """Every setting as it counts, with its default where it is left out; secrets are never shown."""
     found = shown(app.config, app.registry)
-    raw = tomllib.loads(app.path.read_text(encoding="utf-8"))
+    raw = tomli.loads(app.path.read_text(encoding="utf-8"))
     told = _mask_sourced(found, raw)
     if app.as_json:
         click.echo(dumped(told))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
+
+import tomli
 
 from .exporting import messages
 from .output import dumped, plain, stamp, when
@@ -249,4 +250,4 @@ def _word(code: str, locale: str) -> str:
 @cache
 def _words() -> dict[str, dict[str, str]]:
     text = (resources.files("rmabridge.wire") / "data" / "record.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return tomli.loads(text)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from typing import Final
+
+import tomli
 
 LONGEST: Final = 40
 _NUMBER: Final = re.compile(
@@ -38,7 +39,7 @@ class Answered:
 def _words() -> tuple[tuple[str, str], ...]:
     """(phrase, what it says), the longest first: "no problem" is looked for before "no"."""
     text = (resources.files("rmabridge") / "templates" / "phrases.toml").read_text(encoding="utf-8")
-    lists = tomllib.loads(text)["phrases"]
+    lists = tomli.loads(text)["phrases"]
     found = {_plain(one): name for name in ("accept", "decline", "doubt") for one in lists[name]}
     return tuple(sorted(found.items(), key=lambda one: -len(one[0])))
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
+
+import tomli
 
 WEEKEND: Final = frozenset({5, 6})
 
@@ -141,7 +142,7 @@ def read(path: Path) -> Own:
 
 
 def _table(text: str) -> Own:
-    data = tomllib.loads(text)
+    data = tomli.loads(text)
     if unknown := data.keys() - {"off", "work", "years"}:
         raise ValueError(f"{', '.join(sorted(unknown))}: not known here; there are off, work and years")
     off, work = (frozenset(_dates(data.get(name, ()))) for name in ("off", "work"))

@@ -39,7 +39,7 @@ CRISIS: Final = 3
 class State(BaseModel):
     """One state: its name for people, and what may follow."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     next: tuple[str, ...] = ()
     title: dict[str, str] = Field(default_factory=dict)
@@ -48,7 +48,7 @@ class State(BaseModel):
 class Sub(BaseModel):
     """One cause inside a problem type: the evidence that it needs and the operations that mend it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     issue: Issue
     sub: str | None = None
@@ -63,7 +63,7 @@ class Flow(BaseModel):
     type must have passed.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: str
     title: dict[str, str] = Field(default_factory=dict)

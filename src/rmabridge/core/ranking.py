@@ -35,7 +35,7 @@ class Looks(NamedTuple):
 class Sign(BaseModel):
     """What a case is like: everything named must hold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     level: int | None = Field(None, description="at least this level")
     anger: int | None = Field(None, description="at least this angry")
@@ -63,7 +63,7 @@ class Sign(BaseModel):
 class Queue(BaseModel):
     """Cases like this go to a queue of their own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     queue: str
     when: Sign
@@ -72,7 +72,7 @@ class Queue(BaseModel):
 class Ranking(BaseModel):
     """The tables by which cases are ranked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     urgency: dict[Grade, tuple[Sign, ...]]
     importance: dict[Grade, tuple[Sign, ...]]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache
 from importlib import resources
 from typing import Final
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..abilities.effects import Limit
@@ -27,7 +27,7 @@ EXTENSION: Final = re.compile(r"^1\d{10}-\d{1,6}$")
 class Rules(BaseModel):
     """The rules of one marketplace; an empty field forbids nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     forms: frozenset[Form] = frozenset()
     mail: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ FREE: Final = Rules()
 def tables() -> dict[str, Rules]:
     """The rules by marketplace."""
     text = (resources.files("rmabridge.core") / "data" / "reach.toml").read_text(encoding="utf-8")
-    return {name: Rules.model_validate(one) for name, one in tomllib.loads(text).items()}
+    return {name: Rules.model_validate(one) for name, one in tomli.loads(text).items()}
 
 
 def rules(platform: str) -> Rules:

@@ -137,8 +137,8 @@ class Catalogue:
         self._load(resources.files("rmabridge") / "templates", shipped=True)
         if own is not None:
             self._load(own, shipped=False)
-        trusted = own is None
-        self._environments = {one: _environment(one, self._words.get(one, {}), trusted) for one in LOCALES}
+        self._environments: dict[str, Environment] = {}
+        self._trusted = own is None
         if own is not None:
             self._compile_own()
 
@@ -264,17 +264,22 @@ class Catalogue:
         return ready
 
     def _one(self, text: Text, locale: str, name: str) -> Template:
-        from jinja2 import TemplateSyntaxError
+        from jinja2 import TemplateSyntaxError  # here and below: who reaches nobody in words never loads it
 
         body = text.bodies[locale]
         where = f"{body.file}:{text.id}:{locale}:{name}"
         source = _SNIPPET.sub(lambda found: self._snippet(text, locale, where, found), body.fields[name])
-        environment = self._environments[locale]
+        environment = self._environment(locale)
         try:
             code = environment.compile(source, where, where)
         except TemplateSyntaxError as error:
             raise ConfigError(_place(text, locale, name, error.lineno, error.message or "syntax error")) from error
         return environment.template_class.from_code(environment, code, environment.make_globals(None))
+
+    def _environment(self, locale: str) -> Environment:
+        if locale not in self._environments:
+            self._environments[locale] = _environment(locale, self._words.get(locale, {}), self._trusted)
+        return self._environments[locale]
 
     def _snippet(self, text: Text, locale: str, where: str, found: re.Match[str]) -> str:
         if found[1] in text.labels and where.rpartition(":")[2] not in text.labels:

@@ -26,7 +26,7 @@ MARKETPLACE: Final = "marketplace"
 class Tier(BaseModel):
     """A group of customers with deadlines of their own; what is left out is as for everybody."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     words: tuple[str, ...] = Field((), description="what the buyer's tier or a tag of the order says, any of these")
     most_orders: int | None = Field(None, description="buyers with no more orders than this belong to it")

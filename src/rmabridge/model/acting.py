@@ -1,7 +1,5 @@
 """What all actions have in common."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from pydantic import AwareDatetime, Field

@@ -5,8 +5,6 @@ is a no-op. ``stream`` keeps effects on one object in order; ``effect`` makes a 
 account across all cases.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter

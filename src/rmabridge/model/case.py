@@ -4,8 +4,6 @@ A case is a summary: messages, verdicts, attempts and files are rows of their ow
 one. ``docs/case.schema.json`` is its published JSON Schema.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any

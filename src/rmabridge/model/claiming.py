@@ -1,7 +1,5 @@
 """Actions towards carriers and insurers: claims, proof, questions, coverage."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from .acting import Base

@@ -6,12 +6,10 @@ Classes with ``opener = True`` may create a case; any other event without a matc
 ``waits = False`` are dropped.
 """
 
-from __future__ import annotations
-
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
 
 from .message import Message
 from .money import Money
@@ -430,7 +428,10 @@ Event = (
     | Noted
     | Erased
 )
-EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+# Built when it is first used: what comes in and what is stored is read by ``flow.batch``, many at once.
+EVENTS: TypeAdapter[Event] = TypeAdapter(
+    Annotated[Event, Field(discriminator="type")], config=ConfigDict(defer_build=True)
+)
 # What changes what a case is about; the rest tells how our own actions, clocks and talks with staff went.
 NEWS: Final[frozenset[type[Any]]] = frozenset(
     {

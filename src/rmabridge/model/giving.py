@@ -1,7 +1,5 @@
 """Actions that give the buyer something beside a refund: credit, new goods and their label, a place in the queue."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

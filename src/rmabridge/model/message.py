@@ -1,7 +1,5 @@
 """Messages: what was said, by whom, on which way."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from pydantic import AwareDatetime

@@ -1,7 +1,5 @@
 """Orders as the marketplace knows them."""
 
-from __future__ import annotations
-
 from pydantic import AwareDatetime
 
 from .money import Money

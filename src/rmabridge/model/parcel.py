@@ -1,7 +1,5 @@
 """Parcels in one vocabulary, whatever the carrier calls things."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Buyers, their addresses and how to reach them."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from .stored import Value

@@ -1,7 +1,5 @@
 """How a case is handled: the play with its steps, its place in the queue, and the incident that it is part of."""
 
-from __future__ import annotations
-
 from pydantic import AwareDatetime, Field
 
 from .stored import Value

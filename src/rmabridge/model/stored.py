@@ -1,7 +1,7 @@
 """What every stored document has in common."""
 
-from __future__ import annotations
-
+# Here and where else many models inherit from, annotations are no text (no ``from __future__ import annotations``):
+# pydantic would read it again for every class that inherits it, at every start.
 from pydantic import BaseModel, ConfigDict
 
 

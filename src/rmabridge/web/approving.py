@@ -7,7 +7,6 @@ through the inbox like a command of the CLI.
 from __future__ import annotations
 
 import asyncio
-import tomllib
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -15,6 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
+import tomli
 from aiohttp import web
 
 from ..core.links import Link
@@ -132,4 +132,4 @@ def _shown(locale: str, what: str, status: int = 200, **facts: Any) -> web.Respo
 def words(locale: str) -> dict[str, str]:
     """The words of the page in the nearest of our languages."""
     text = (resources.files(__package__) / "pages" / "approving.toml").read_text(encoding="utf-8")
-    return dict(tomllib.loads(text)[nearest(locale)])
+    return dict(tomli.loads(text)[nearest(locale)])

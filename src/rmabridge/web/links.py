@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -10,6 +9,7 @@ from importlib import resources
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final
 
+import tomli
 from aiohttp import web
 
 from ..core.links import Link
@@ -91,7 +91,7 @@ def show(name: str, locale: str, status: int = 200, **values: Any) -> web.Respon
 def words(tag: str) -> dict[str, str]:
     """The words of our pages in one language."""
     text = (resources.files(__package__) / "pages" / "words.toml").read_text(encoding="utf-8")
-    return dict(tomllib.loads(text)[tag])
+    return dict(tomli.loads(text)[tag])
 
 
 @cache

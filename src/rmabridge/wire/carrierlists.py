@@ -14,13 +14,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+
+import tomli
 
 from rmabridge.errors import ConfigError
 
@@ -46,7 +47,7 @@ _ENCODINGS: Final = ("utf-8-sig", "gb18030")
 @cache
 def sources() -> tuple[dict[str, Any], ...]:
     """Where the shipped list comes from, as of when and under which licence; and what does not travel with it."""
-    return tuple(tomllib.loads((files(__package__) / "data" / "sources.toml").read_text("utf-8"))["list"])
+    return tuple(tomli.loads((files(__package__) / "data" / "sources.toml").read_text("utf-8"))["list"])
 
 
 def plain_name(name: str) -> str:

@@ -11,7 +11,6 @@ does not have to carry.
 from __future__ import annotations
 
 import json
-import tomllib
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -19,6 +18,8 @@ from importlib.resources import files
 from io import BytesIO
 from typing import Any, Final
 from xml.sax.saxutils import escape
+
+import tomli
 
 from rmabridge.model import Attachment
 
@@ -117,7 +118,7 @@ def _styles(font: str = FONT) -> tuple[Any, Any, Any]:
 @cache
 def _labels() -> dict[str, str]:
     text = (files(__package__) / "data" / "dossier.toml").read_text("utf-8")
-    return dict(tomllib.loads(text)["labels"])
+    return dict(tomli.loads(text)["labels"])
 
 
 def _label(name: str) -> str:

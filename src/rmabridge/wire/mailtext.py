@@ -5,11 +5,12 @@ from __future__ import annotations
 import binascii
 import html
 import re
-import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+
+import tomli
 
 # Read only where nothing better is declared; Big5 last, because it accepts much that is GB.
 GUESSES: Final = ("utf-8", "gb18030", "big5hkscs")
@@ -28,7 +29,7 @@ _HIDDEN: Final = frozenset({"style", "script", "head", "title"})
 @cache
 def data() -> dict[str, Any]:
     """The lists of ``data/mails.toml``."""
-    return tomllib.loads((files("rmabridge.wire") / "data" / "mails.toml").read_text(encoding="utf-8"))
+    return tomli.loads((files("rmabridge.wire") / "data" / "mails.toml").read_text(encoding="utf-8"))
 
 
 @cache

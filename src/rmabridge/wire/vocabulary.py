@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final
+
+import tomli
 
 from rmabridge.model import ParcelException, ParcelStatus
 
@@ -30,7 +31,7 @@ _UNKNOWN: Final = Known(ParcelStatus.IN_TRANSIT)
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((files(__package__) / "data" / "vocabulary.toml").read_text("utf-8"))
+    return tomli.loads((files(__package__) / "data" / "vocabulary.toml").read_text("utf-8"))
 
 
 def _known(entry: str) -> Known:

@@ -7,13 +7,14 @@ bare digits leave several. The forms are data (``data/waybills.toml``); only the
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import cycle
 from typing import Any, Final
+
+import tomli
 
 from .carriers import carrier
 
@@ -123,7 +124,7 @@ class _Form:
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((files(__package__) / "data" / "waybills.toml").read_text("utf-8"))
+    return tomli.loads((files(__package__) / "data" / "waybills.toml").read_text("utf-8"))
 
 
 @cache
