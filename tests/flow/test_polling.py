@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from sqlalchemy import insert
 from toybox import alerts, cases, event, requested, send, shift, stop_loop, timeline, toybox
 
 from rmabridge.flow.bridge import ROLES
 from rmabridge.store import ops
 from rmabridge.store.inbox import Conflict
+from rmabridge.store.tables import cursors
 from rmabridge.testing.simulators.server import Simulator
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, running
@@ -173,6 +175,19 @@ async def test_two_turns_of_one_account_at_once_follow_each_other(tmp_path: Path
         await asyncio.gather(pollers.turn("shop", "reconcile"), pollers._visit("shop", plugin, "reconcile"))
         await world.until(lambda: len(cases(world)) == 1)
         assert alerts(world) == {} and world.rows("SELECT count(*) FROM inbox") == [(1,)]
+
+
+async def test_a_comparison_that_is_asked_for_before_the_first_was_put_off_is_made(
+    tmp_path: Path, sink: Sink, feed: Feed
+) -> None:
+    feed.listed = [item("list-1", requested(1))]
+    async with running(polled(tmp_path, sink, feed), sink, [one for one in ROLES if one != "pollers"]) as world:
+        pollers, plugin, store = world.bridge.pollers, world.bridge.registry.accounts["shop"], world.bridge.store
+        asked = {"account": "shop", "kind": "reconcile", "version": 0, "due_at": 0}
+        asking = store.write(lambda conn: conn.execute(insert(cursors), asked))
+        await asyncio.gather(pollers._visit("shop", plugin, "reconcile"), asking)
+        await pollers._visit("shop", plugin, "reconcile")
+        await world.until(lambda: len(cases(world)) == 1)
 
 
 async def test_an_account_is_polled_on_when_a_clock_that_was_ahead_is_set_back(

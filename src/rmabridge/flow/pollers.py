@@ -168,8 +168,8 @@ class Pollers:
             if await self.store.ask(lambda conn: ops.cursor(conn, name, "reconcile")):
                 return True
             due = self.store.clock.micros() + _micros(_every(plugin, "reconcile"))
-            await self.store.write(lambda conn: ops.move_cursor(conn, name, "reconcile", 0, {"due_at": due}))
-        return False
+            # Whoever asks for a comparison makes the row, too: that must not be put off.
+            return not await self.store.write(lambda conn: ops.begin_cursor(conn, name, "reconcile", due))
 
     async def _failed(self, name: str, kind: Kind, error: Exception) -> None:
         outcome = failed(error, Flight(), repeatable=True)

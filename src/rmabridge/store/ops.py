@@ -37,6 +37,12 @@ def cursor(conn: Connection, account: str, kind: str) -> Any:
     return conn.execute(select(cursors).where(cursors.c.account == account, cursors.c.kind == kind)).first()
 
 
+def begin_cursor(conn: Connection, account: str, kind: str, due: int) -> bool:
+    """Make a cursor that is due then; False where there is one."""
+    row = {"account": account, "kind": kind, "version": 1, "due_at": due}
+    return conn.execute(ignoring(conn, cursors), row).rowcount == 1
+
+
 def move_cursor(conn: Connection, account: str, kind: str, read: int, values: dict[str, Any]) -> None:
     """Move a cursor if nobody else did since version ``read`` (0: it is new); raises ``Conflict``."""
     if read == 0:
