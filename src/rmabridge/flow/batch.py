@@ -51,6 +51,7 @@ class Batch:
     key_rows: list[dict[str, Any]] = field(default_factory=list)
     linked: list[dict[str, Any]] = field(default_factory=list)
     waits: list[tuple[int, list[bytes]]] = field(default_factory=list)
+    called: int = 0  # rows that waited for a name which this batch writes
     later: list[dict[str, Any]] = field(default_factory=list)
     inbox: list[dict[str, Any]] = field(default_factory=list)
     extra: list[Callable[[Connection], Any]] = field(default_factory=list)
@@ -61,6 +62,11 @@ class Batch:
     earlier: dict[bytes, list[str]] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
     told: list[tuple[Event, str, str]] = field(default_factory=list)
+
+    @property
+    def proposes(self) -> bool:
+        """Whether deliveries may become due by it."""
+        return bool(self.changes.outbox or self.changes.moved or self.extra)
 
     def settle(self, row: Row, case_id: str | None, note: str | None = None, state: str = "done") -> None:
         """The row is routed."""

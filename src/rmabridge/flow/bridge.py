@@ -125,7 +125,9 @@ class Running:
 
     def _connect(self) -> None:
         self.intake.on_written.append(self.router.wake.set)
-        self.router.on_written += [self.dispatcher.wake.set, self.timers.wake.set]
+        self.router.on_written.append(self.timers.wake.set)
+        self.router.on_proposed.append(self.dispatcher.wake.set)
+        self.router.hasten = self.dispatcher.hasten
         self.dispatcher.on_written.append(self.router.wake.set)
         self.timers.on_written += [one.wake.set for one in (self.router, self.dispatcher, self.lookup, self.pollers)]
         self.pollers.on_written.append(self.router.wake.set)

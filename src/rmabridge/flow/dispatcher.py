@@ -43,12 +43,23 @@ log = structlog.get_logger("dispatcher")
 NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 SWEPT_EVERY: Final = 1.0
 TOGETHER: Final = 0.003
+ENDINGS: Final = 0.025  # at most so often endings are recorded
 ABREAST: Final = 4
 RECORDED: Final = 5.0
 AHEAD: Final = 5_000_000  # no two clocks of processes that share a database are so far apart
 GRACE: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
 OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Rows that are being claimed: within which room, as which breakers' probes, and since when."""
+
+    room: dict[str, int]
+    probes: dict[str, tuple[int, int]]
+    at: float
+    writing: asyncio.Future[Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +105,40 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Ended] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._swept = 0.0
+        self._along: asyncio.Task[None] | None = None
+        self._running = self._claiming = False
+        self._swept = self._recorded = 0.0
 
     async def run(self) -> None:
         """Claim and deliver whatever is due, then wait for more."""
-        while True:
-            self.wake.clear()
-            if not await self.turn():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(await self.store.using(self._pause)):
-                        await self.wake.wait()
-            if self._tasks:
-                await asyncio.sleep(TOGETHER)  # endings and new rows of the next moments share one claim
+        self._running = True
+        try:
+            while True:
+                self.wake.clear()
+                await self.turn()
+                if not self.wake.is_set():  # what was claimed is all that is due now
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(await self.store.using(self._pause)):
+                            await self.wake.wait()
+                if self._tasks:
+                    await asyncio.sleep(TOGETHER)  # endings and new rows of the next moments share one claim
+        finally:
+            self._running = False
+
+    def hasten(self) -> bool:
+        """Claim what is just being written, in the same commit; False where it takes a ``wake`` afterwards."""
+        if self.store.shared or self._claiming or not self._running:
+            return False
+        if room := self._free():
+            self._along = asyncio.create_task(self._begin_along(self._claim(self.store.clock.micros(), room)))
+        return bool(room)
+
+    async def _begin_along(self, claim: Claim) -> None:
+        try:
+            await self._begin(claim)
+        except Exception:
+            log.exception("what was proposed could not be claimed with it; it is looked for again")
+            self.wake.set()
 
     def _pause(self) -> float:
         now, accounts = self.store.clock.micros(), list(self.registry.accounts)
@@ -116,39 +149,47 @@ class Dispatcher:
         """Claim one batch; the number of rows that moved."""
         now = self.store.clock.micros()
         expired = await self._sweep(now)
-        room = await self.store.using(lambda: self._room(now))
-        if not room:
-            return expired
-        taken = monotonic()
-        claimed = await self._claim(now, room)
-        for number, row in enumerate(claimed):
-            self.gates[row.account].enter()
-            task = asyncio.create_task(self._deliver(row, number // ABREAST, taken))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return len(claimed) + expired
+        if self._along is not None:  # its rows take places, too
+            await asyncio.wait([self._along])
+        due = await self.store.using(lambda: self._due(now))
+        room = self._free() if due and not self._claiming else {}
+        return expired + (await self._begin(self._claim(now, room)) if room else 0)
 
-    def _room(self, now: int) -> dict[str, int]:
-        """How many more deliveries each account takes, where anything is due at all."""
-        paused = self.store.read(ops.paused)
-        room = {name: free for name, gate in self.gates.items() if name not in paused and (free := gate.room())}
-        due = bool(room) and self.store.read(lambda conn: outbox_store.any_due(conn, now, list(room)))
-        return room if due else {}
+    def _free(self) -> dict[str, int]:
+        """How many more deliveries each account takes."""
+        return {name: free for name, gate in self.gates.items() if (free := gate.room())}
 
-    async def _claim(self, now: int, room: dict[str, int]) -> Sequence[Any]:
-        """Due rows, marked as being sent; given back if this process is to stop before it sends them."""
+    def _due(self, now: int) -> bool:
+        """Whether a claim would find anything."""
+        room = list(self._free())
+        return bool(room) and self.store.read(lambda conn: outbox_store.any_due(conn, now, room))
+
+    def _claim(self, now: int, room: dict[str, int]) -> Claim:
+        """Due rows are to be marked as being sent; until it is known which, nobody else claims."""
+        self._claiming = True
         lease, probes = now + LEASE, self.breakers.probes() if self.store.shared else {}
         first = self.places.first(room)
         writing = self.store.write(lambda conn: claim(conn, now, lease, self.me, room, first, probes))
+        return Claim(room, probes, monotonic(), writing)
+
+    async def _begin(self, claim: Claim) -> int:
+        """Begin what was claimed, or give it back if this process is to stop before it sends it; how many."""
         try:
-            claimed = await asyncio.shield(writing)
+            claimed = await asyncio.shield(claim.writing)
         except asyncio.CancelledError:
-            ids = [one.id for one in await writing]
+            ids = [one.id for one in await claim.writing]
             await self.store.write(lambda conn: outbox_store.give_back(conn, ids, self.me))
             raise
-        self.breakers.took(probes, claimed)
-        self.places.took(room, claimed)
-        return claimed
+        finally:
+            self._claiming = False
+        self.breakers.took(claim.probes, claimed)
+        self.places.took(claim.room, claimed)
+        for number, row in enumerate(claimed):
+            self.gates[row.account].enter()
+            task = asyncio.create_task(self._deliver(row, number // ABREAST, claim.at))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return len(claimed)
 
     def _look(self) -> None:
         """Sweep at once."""
@@ -368,6 +409,9 @@ class Dispatcher:
     async def _flush(self) -> None:
         try:
             while self._ended:
+                # While endings come one after the other, those of the next moments are recorded and routed together.
+                await asyncio.sleep(max(0.0, self._recorded + ENDINGS - monotonic()))
+                self._recorded = monotonic()
                 taken, self._ended = self._ended, []
                 ends, tried, results = zip(*((one.end, one.tried, one.result) for one in taken), strict=True)
                 finish = partial(outbox_store.finish, me=self.me, ends=ends, tried=tried, results=results)

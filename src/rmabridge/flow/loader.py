@@ -78,14 +78,14 @@ class Loader:
             for one in row.events
             if (buyer := buyer_of(one)) and (shop := self.registry.shop_of(row.account, one.shop))
         }
-        buyers |= {one.buyer for one in batch.works.values() if one.buyer}
-        self._load_buyers(batch, [one for one in buyers if one])
+        named = [one for one in buyers if one]
+        self._load_buyers(batch, named, [*{*named, *(one.buyer for one in batch.works.values() if one.buyer)}])
 
-    def _load_buyers(self, batch: Batch, marks: list[bytes]) -> None:
+    def _load_buyers(self, batch: Batch, named: list[bytes], marks: list[bytes]) -> None:
+        if named:
+            batch.earlier = self.store.read(lambda conn: case_store.history(conn, named))
         if marks:
-            keys, batch.earlier = self.store.read(
-                lambda conn: (buyer_store.keys(conn, marks), case_store.history(conn, marks))
-            )
+            keys = self.store.read(lambda conn: buyer_store.keys(conn, marks))
             batch.buyers = {one.buyer: one.id for one in keys}
             for one in keys:
                 if one.ways:

@@ -75,6 +75,9 @@ class Router:
         self.traces, self.judge, self.tap = traces, Judge(registry.policies), NO_TAP
         self.wake = asyncio.Event()
         self.on_written: list[Callable[[], None]] = []
+        self.on_proposed: list[Callable[[], None]] = []
+        self.hasten: Callable[[], bool] = lambda: False
+        self._looked, self._left = 0, False
         self.facts = Facts(store, registry)
         self._failures: Counter[int] = Counter()
         self.world = World(
@@ -100,8 +103,9 @@ class Router:
         """Route whatever is there, then wait for more."""
         while True:
             self.wake.clear()
-            if not await self.turn():
-                due = await self.store.ask(lambda conn: inbox_store.next_due(conn, self.store.clock.micros()))
+            await self.turn()
+            if not self._left and not self.wake.is_set():
+                due = await self.store.ask(lambda conn: inbox_store.next_due(conn, self._looked))
                 wait = 1.0 if due is None else max(0.0, min(1.0, (due - self.store.clock.micros()) / 1e6))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):  # wait_for would swallow a cancellation that comes with the wake
@@ -114,17 +118,18 @@ class Router:
             return await self._take(lanes)
 
     async def _take(self, lanes: list[int] | None) -> int:
-        now = self.store.clock.micros()
+        now = self._looked = self.store.clock.micros()
         most = BATCH if lanes is None else SHARED_BATCH
         rows = await self.store.ask(lambda conn: inbox_store.batch(conn, now, most, lanes))
+        self._left = len(rows) == most
         if not rows:
             return 0
         if suspects := [one for one in rows if one.claims >= ALONE_FROM]:
-            rows = suspects[:1]
+            rows, self._left = suspects[:1], True
         if rows[0].claims >= PARKED_FROM:
             await self._park(rows[0], "route", f"routing it did not end {rows[0].claims} times", "")
-        else:
-            await self.route(rows)
+        elif not await self.route(rows):
+            self._left = True
         return len(rows)
 
     async def route(self, rows: Sequence[Any]) -> bool:
@@ -137,7 +142,9 @@ class Router:
             await self.store.note_routing(ids)
             batch = await self._compute(rows)
             await self.store.note_routing([])  # whoever pulls the plug while it is written: the rows are not to blame
-            await self.store.write(lambda conn: self._write(conn, batch))
+            writing = self.store.write(lambda conn: self._write(conn, batch))
+            hastened = batch.proposes and self.hasten()
+            await writing
         except RowFailed as failed:
             self.loader.cache.clear()
             await self.store.release(ids)
@@ -165,6 +172,9 @@ class Router:
             await self._park(rows[0], "write", told(error), traceback.format_exc())
             return True
         self._written(batch)
+        if batch.proposes and not hastened:
+            for tell in self.on_proposed:
+                tell()
         return True
 
     def _written(self, batch: Batch) -> None:
@@ -178,7 +188,7 @@ class Router:
         self.metrics.routed(batch)
         for tell in self.on_written:
             tell()
-        if batch.inbox or batch.changes.keys:
+        if batch.inbox or batch.called or batch.extra:
             self.wake.set()
 
     async def _park(self, row: Any, stage: str, reason: str, trace: str, cases: Sequence[str] = ()) -> None:

@@ -40,7 +40,7 @@ def write(conn: Connection, batch: Batch, vault: Vault) -> None:
     for row_id, keys in batch.waits:
         inbox_store.wait_for(conn, row_id, keys)
     if changes.keys:
-        inbox_store.queue_waiting(conn, [one["k"] for one in changes.keys], batch.now)
+        batch.called = inbox_store.queue_waiting(conn, [one["k"] for one in changes.keys], batch.now)
     inbox_store.add(conn, batch.inbox)
     for one in changes.alerts:
         ops.alert(conn, one["key"], one["text"], batch.now, account=one["account"], case_id=one["case_id"])

@@ -78,7 +78,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
-        self.commits = 0
+        self.commits = self._version = 0
 
     def submit(self, job: Callable[[Connection], T], *, first: bool = False) -> asyncio.Future[T]:
         """Queue a job; ``first`` puts it before everything that is not."""
@@ -89,6 +89,16 @@ class Writer:
         if self._running is None:
             self._running = self._loop.create_task(self._run())
         return future
+
+    def data_version(self) -> int:
+        """Changes when another process commits; this connection's own commits do not count."""
+        if self._running is None:
+            self._look()
+        return self._version
+
+    def _look(self) -> None:
+        raw: Any = self._conn.connection.dbapi_connection
+        self._version = raw.execute("PRAGMA data_version").fetchone()[0]
 
     @property
     def waiting(self) -> int:
@@ -113,6 +123,7 @@ class Writer:
     async def _run(self) -> None:
         try:
             while taken := self._take():
+                self._look()
                 for (_, future), result in zip(taken, await self._commit(taken), strict=True):
                     settle(future, result)
         finally:

@@ -30,6 +30,7 @@ T = TypeVar("T")
 CLOCK = ("bridge", "clock")
 DAY = 86_400_000_000
 PATIENCE = 20.0
+END = b"\n"
 
 
 class Writes(Protocol):
@@ -224,15 +225,13 @@ class SqliteStore(Store):
 
     def _count_claims(self, conn: Connection) -> None:
         """Rows that the last process was routing when it died have one more claim."""
-        if noted := os.pread(self._routing, 1 << 16, 0).split():
+        if noted := os.pread(self._routing, 1 << 16, 0).partition(END)[0].split():
             inbox.claim(conn, [int(one) for one in noted])
 
     async def note_routing(self, ids: Sequence[int]) -> None:
         """Noted in a file. (It need not outlive a power failure: what ends the process again and again is what must be
         found.)"""
-        noted = " ".join(map(str, ids)).encode()
-        os.pwrite(self._routing, noted, 0)
-        os.ftruncate(self._routing, len(noted))
+        os.pwrite(self._routing, " ".join(map(str, ids)).encode() + END, 0)
 
     async def release(self, ids: Sequence[int]) -> None:
         """Counted only when the process dies."""
@@ -269,7 +268,7 @@ class SqliteStore(Store):
 
     def data_version(self) -> int:
         """Changes when another process commits."""
-        return int(self._reader.exec_driver_sql("PRAGMA data_version").scalar() or 0)
+        return self.writer.data_version()
 
     def orphaned(self, owners: Sequence[str]) -> set[str]:
         """All but this process, which alone holds the file."""
