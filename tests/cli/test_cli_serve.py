@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import certifi
 import pytest
 
 SECRETS = (
@@ -109,24 +108,3 @@ def test_a_bridge_on_a_file_does_not_import_what_a_server_needs() -> None:
         text=True,
     )
     assert not {"sqlalchemy.dialects.postgresql", "asyncpg", "alembic"} & set(told.stdout.split())
-
-
-TRUSTED = """
-import os, sys
-from rmabridge.cli.serve import _without_certificates
-with _without_certificates():
-    import aiohttp
-import httpx
-assert httpx.create_ssl_context().cert_store_stats()["x509_ca"] > 50
-print(os.environ.get("SSL_CERT_FILE", "not set"))
-"""
-
-
-@pytest.mark.parametrize("given", [None, "own.pem"])
-def test_the_bridges_own_calls_keep_their_certificates(tmp_path: Path, given: str | None) -> None:
-    own = tmp_path / (given or "unused.pem")
-    own.write_bytes(Path(certifi.where()).read_bytes())
-    kept = {name: value for name, value in os.environ.items() if name not in {"SSL_CERT_FILE", "SSL_CERT_DIR"}}
-    env = kept | ({"SSL_CERT_FILE": str(own)} if given else {})
-    told = subprocess.run([sys.executable, "-c", TRUSTED], env=env, capture_output=True, text=True, check=True).stdout
-    assert told.strip() == (str(own) if given else "not set")

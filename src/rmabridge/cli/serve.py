@@ -39,9 +39,7 @@ def serve(
     """Run the bridge; SIGTERM or Ctrl-C ends it after what is under way."""
     gc.disable()  # what is built until the start stays; the bridge turns it on again
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it looks for some in every installed package
-    with _without("rich", "httpx._main"), _without_certificates():
-        import aiohttp  # noqa: F401
-
+    with _without("rich", "httpx._main"):
         from ..log import configure
 
         config = _changed(app.config, dry_run, host, port)
@@ -61,22 +59,6 @@ def _without(*names: str) -> Iterator[None]:
     finally:
         for one in missing:
             sys.modules.pop(one, None)
-
-
-@contextmanager
-def _without_certificates() -> Iterator[None]:
-    """While it is imported aiohttp reads the machine's certificates, twice, for callers that name none themselves: a
-    tenth of the time until the start. All of ours do (``flow.client``); another library's would find fewer, not more.
-    """
-    name = "SSL_CERT_FILE"
-    given = os.environ.get(name)
-    os.environ[name] = os.devnull
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if given is not None:
-            os.environ[name] = given
 
 
 def _roles(config: Config, only: str | None) -> tuple[str, ...]:
