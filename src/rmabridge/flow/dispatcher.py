@@ -43,7 +43,7 @@ log = structlog.get_logger("dispatcher")
 NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 SWEPT_EVERY: Final = 1.0
 TOGETHER: Final = 0.003
-ENDINGS: Final = 0.025  # at most so often endings are recorded
+ENDINGS: Final = 0.003  # at most so often endings are recorded
 ABREAST: Final = 4
 RECORDED: Final = 5.0
 AHEAD: Final = 5_000_000  # no two clocks of processes that share a database are so far apart
@@ -161,8 +161,12 @@ class Dispatcher:
 
     def _due(self, now: int) -> bool:
         """Whether a claim would find anything."""
-        room = list(self._free())
-        return bool(room) and self.store.read(lambda conn: outbox_store.any_due(conn, now, room))
+        room = self._free()
+        if not room or not self.store.read(lambda conn: outbox_store.any_due(conn, now, list(room))):
+            return False
+        paused = room.keys() & self.store.read(ops.paused).keys()
+        rest = [one for one in room if one not in paused]
+        return not paused or (bool(rest) and self.store.read(lambda conn: outbox_store.any_due(conn, now, rest)))
 
     def _claim(self, now: int, room: dict[str, int]) -> Claim:
         """Due rows are to be marked as being sent; until it is known which, nobody else claims."""
