@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ from rmabridge_http import Http
 
 from rmabridge.flow.client import Sessions
 from rmabridge.flow.gate import Gate
-from rmabridge.flow.line import MOST_ANSWER
+from rmabridge.flow.messages import MOST_ANSWER, answer
 from rmabridge.testing.contexts import account
 
 CHUNK = b"x" * (1 << 16)
@@ -93,3 +95,41 @@ async def test_an_answer_without_a_body_may_tell_any_length() -> None:
 async def test_eight_megabytes_to_the_byte_are_read(told: bool) -> None:
     async with asked(Flood(MOST_ANSWER, told=told)) as client, asyncio.timeout(20):
         assert len((await client.get(client.base)).content) == MOST_ANSWER
+
+
+def raw_deflate(body: bytes) -> bytes:
+    packing = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packing.compress(body) + packing.flush()
+
+
+PACKINGS = {"gzip": gzip.compress, "deflate": zlib.compress, "x-gzip": gzip.compress, "raw": raw_deflate}
+
+
+def packed(packing: str, body: bytes) -> httpx.Response:
+    name = {"raw": b"deflate"}.get(packing, packing.encode())
+    headers = [(b"Content-Encoding", name)]
+    return answer(200, headers, body, httpx.Request("GET", "http://one.test"))
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_packed_answer_is_unpacked_up_to_the_limit_and_never_beyond(packing: str) -> None:
+    pack = PACKINGS[packing]
+    assert packed(packing, pack(b"")).content == b""
+    assert packed(packing, pack(b"\0" * MOST_ANSWER)).content == b"\0" * MOST_ANSWER
+    with pytest.raises(ValueError, match="larger than 8 MB"):
+        packed(packing, pack(b"\0" * (MOST_ANSWER + 1)))
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_packed_answer_that_is_cut_off_or_garbage_is_told(packing: str) -> None:
+    whole = PACKINGS[packing](b'{"id": "1"}' * 20)
+    for broken in (whole[:-1], whole[: len(whole) // 2], b"\xff\xff\xff not packed"):
+        with pytest.raises(httpx.DecodingError):
+            packed(packing, broken)
+
+
+def test_packed_twice_is_unpacked_twice_and_an_unknown_name_is_passed_over() -> None:
+    twice = gzip.compress(zlib.compress(b"clear"))
+    assert packed("deflate, gzip", twice).content == b"clear"
+    assert packed("utf-8", b"clear").content == b"clear"
+    assert packed("gzip", b"").content == b""

@@ -13,7 +13,7 @@ import httpx
 from aiohttp.http import StreamWriter
 from yarl import URL
 
-from .messages import answer
+from .messages import MOST_ANSWER, answer, too_large
 
 if TYPE_CHECKING:
     import ssl
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
     from aiohttp.streams import StreamReader
 
-MOST_ANSWER: Final = 8 << 20
 BUFFERED: Final = 1 << 16
 IDLE: Final = 30.0
 ASKING: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -157,13 +156,13 @@ async def _heard(protocol: ResponseHandler) -> tuple[RawResponseMessage, bytes]:
 async def _read(payload: StreamReader, told: int) -> bytes:
     """The body; one that is told to be too large is not begun."""
     parts, size = [], 0
-    too_large = told > MOST_ANSWER and not payload.at_eof()
-    while not too_large and not payload.at_eof():
+    refused = told > MOST_ANSWER and not payload.at_eof()
+    while not refused and not payload.at_eof():
         parts.append(await payload.readany())
         size += len(parts[-1])
-        too_large = size > MOST_ANSWER
-    if too_large:
-        raise ValueError(f"the answer is larger than {MOST_ANSWER >> 20} MB: is the configured URL the right one?")
+        refused = size > MOST_ANSWER
+    if refused:
+        raise too_large()
     return b"".join(parts)
 
 

@@ -5,6 +5,7 @@ They are made from httpx's own fields; a test compares them with what httpx make
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -12,6 +13,8 @@ from typing import Any, Final
 import httpx
 
 OWN: Final = frozenset({b"host", b"content-length"})
+MOST_ANSWER: Final = 8 << 20
+PACKED: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 FILLED: Final = frozenset({"POST", "PUT", "PATCH"})
 Line = tuple[bytes, bytes, bytes]
 
@@ -52,7 +55,7 @@ def question(
 
 
 class Answer(httpx.Response):
-    """An answer that has been read, and is not packed."""
+    """An answer that has been read, and unpacked."""
 
     def __init__(self, status: int, lines: list[Line], body: bytes, request: httpx.Request) -> None:
         self.status_code, self.headers = status, _Lines(lines)
@@ -64,8 +67,32 @@ class Answer(httpx.Response):
 
 
 def answer(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, request: httpx.Request) -> httpx.Response:
-    """The answer; what is packed is unpacked by httpx."""
+    """The answer; what is packed is unpacked."""
     lines = [(name, name.lower(), value) for name, value in headers]
-    if any(name == b"content-encoding" for _, name, _ in lines):
-        return httpx.Response(status, headers=headers, content=body, request=request)
+    for said in [value for _, name, value in lines if name == b"content-encoding"]:
+        for coding in reversed(said.lower().split(b",")):
+            body = _unpacked(coding.strip(), body)
     return Answer(status, lines, body, request)
+
+
+def _unpacked(coding: bytes, body: bytes) -> bytes:
+    """The body in clear, which may be much larger: more than an answer may have is refused, not made."""
+    if coding not in PACKED or not body:  # some servers write a charset there
+        return body
+    # By its name 'deflate' has zlib's two bytes in front; some servers leave them out.
+    bare = coding == b"deflate" and not (body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0)
+    unpacking = zlib.decompressobj(-zlib.MAX_WBITS if bare else PACKED[coding])
+    try:
+        clear = unpacking.decompress(body, MOST_ANSWER + 1)
+    except zlib.error as error:
+        raise httpx.DecodingError("the packed answer cannot be unpacked") from error
+    if len(clear) > MOST_ANSWER:
+        raise too_large()
+    if not unpacking.eof:
+        raise httpx.DecodingError("the packed answer is cut off")
+    return clear
+
+
+def too_large() -> ValueError:
+    """What is said of an answer that passes the limit."""
+    return ValueError(f"the answer is larger than {MOST_ANSWER >> 20} MB: is the configured URL the right one?")
