@@ -38,9 +38,9 @@ from .world import World
 from .writing import park, write
 
 log = structlog.get_logger("router")
-BATCH: Final = 50
-SHARED_BATCH: Final = 20  # what others may be waiting for: its lanes are locked until it is written
+BATCH: Final = 20  # read and written at a stretch, while the doors wait; shared lanes are locked until it is written
 SLICE: Final = 0.0005
+STEPS: Final = 4  # of the loop, in which a webhook comes from its socket to the inbox
 ALONE_FROM: Final = 3
 PARKED_FROM: Final = 8  # several of them alone: a process that is often killed from outside must not blame an event
 LOOKED_AGAIN: Final = 2_000_000
@@ -55,7 +55,8 @@ class Pace:
     async def turn(self) -> None:
         """Give way where it has been long."""
         if perf_counter() - self._began > SLICE:
-            await asyncio.sleep(0)
+            for _ in range(STEPS):
+                await asyncio.sleep(0)
             self._began = perf_counter()
 
 
@@ -119,9 +120,8 @@ class Router:
 
     async def _take(self, lanes: list[int] | None) -> int:
         now = self._looked = self.store.clock.micros()
-        most = BATCH if lanes is None else SHARED_BATCH
-        rows = await self.store.ask(lambda conn: inbox_store.batch(conn, now, most, lanes))
-        self._left = len(rows) == most
+        rows = await self.store.ask(lambda conn: inbox_store.batch(conn, now, BATCH, lanes))
+        self._left = len(rows) == BATCH
         if not rows:
             return 0
         if suspects := [one for one in rows if one.claims >= ALONE_FROM]:
