@@ -127,7 +127,6 @@ class Running:
         self.intake.on_written.append(self.router.wake.set)
         self.router.on_written.append(self.timers.wake.set)
         self.router.on_proposed.append(self.dispatcher.wake.set)
-        self.router.hasten = self.dispatcher.hasten
         self.dispatcher.on_written.append(self.router.wake.set)
         self.timers.on_written += [one.wake.set for one in (self.router, self.dispatcher, self.lookup, self.pollers)]
         self.pollers.on_written.append(self.router.wake.set)

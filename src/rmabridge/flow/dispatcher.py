@@ -53,16 +53,6 @@ OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cance
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Rows that are being claimed: within which room, as which breakers' probes, and since when."""
-
-    room: dict[str, int]
-    probes: dict[str, tuple[int, int]]
-    at: float
-    writing: asyncio.Future[Sequence[Any]]
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """How a claimed row ended, ready to be written."""
 
@@ -105,40 +95,19 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Ended] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._along: asyncio.Task[None] | None = None
-        self._running = self._claiming = False
         self._swept = self._recorded = 0.0
 
     async def run(self) -> None:
         """Claim and deliver whatever is due, then wait for more."""
-        self._running = True
-        try:
-            while True:
-                self.wake.clear()
-                await self.turn()
-                if not self.wake.is_set():  # what was claimed is all that is due now
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(await self.store.using(self._pause)):
-                            await self.wake.wait()
-                if self._tasks:
-                    await asyncio.sleep(TOGETHER)  # endings and new rows of the next moments share one claim
-        finally:
-            self._running = False
-
-    def hasten(self) -> bool:
-        """Claim what is just being written, in the same commit; False where it takes a ``wake`` afterwards."""
-        if self.store.shared or self._claiming or not self._running:
-            return False
-        if room := self._free():
-            self._along = asyncio.create_task(self._begin_along(self._claim(self.store.clock.micros(), room)))
-        return bool(room)
-
-    async def _begin_along(self, claim: Claim) -> None:
-        try:
-            await self._begin(claim)
-        except Exception:
-            log.exception("what was proposed could not be claimed with it; it is looked for again")
-            self.wake.set()
+        while True:
+            self.wake.clear()
+            await self.turn()
+            if not self.wake.is_set():  # what was claimed is all that is due now
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(await self.store.using(self._pause)):
+                        await self.wake.wait()
+            if self._tasks:
+                await asyncio.sleep(TOGETHER)  # endings and new rows of the next moments share one claim
 
     def _pause(self) -> float:
         now, accounts = self.store.clock.micros(), list(self.registry.accounts)
@@ -149,11 +118,16 @@ class Dispatcher:
         """Claim one batch; the number of rows that moved."""
         now = self.store.clock.micros()
         expired = await self._sweep(now)
-        if self._along is not None:  # its rows take places, too
-            await asyncio.wait([self._along])
-        due = await self.store.using(lambda: self._due(now))
-        room = self._free() if due and not self._claiming else {}
-        return expired + (await self._begin(self._claim(now, room)) if room else 0)
+        if not await self.store.using(lambda: self._due(now)):
+            return expired
+        room, taken = self._free(), monotonic()
+        claimed = await self._claim(now, room)
+        for number, row in enumerate(claimed):
+            self.gates[row.account].enter()
+            task = asyncio.create_task(self._deliver(row, number // ABREAST, taken))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return len(claimed) + expired
 
     def _free(self) -> dict[str, int]:
         """How many more deliveries each account takes."""
@@ -168,32 +142,20 @@ class Dispatcher:
         rest = [one for one in room if one not in paused]
         return not paused or (bool(rest) and self.store.read(lambda conn: outbox_store.any_due(conn, now, rest)))
 
-    def _claim(self, now: int, room: dict[str, int]) -> Claim:
-        """Due rows are to be marked as being sent; until it is known which, nobody else claims."""
-        self._claiming = True
+    async def _claim(self, now: int, room: dict[str, int]) -> Sequence[Any]:
+        """Due rows, marked as being sent; given back if this process is to stop before it sends them."""
         lease, probes = now + LEASE, self.breakers.probes() if self.store.shared else {}
         first = self.places.first(room)
         writing = self.store.write(lambda conn: claim(conn, now, lease, self.me, room, first, probes))
-        return Claim(room, probes, monotonic(), writing)
-
-    async def _begin(self, claim: Claim) -> int:
-        """Begin what was claimed, or give it back if this process is to stop before it sends it; how many."""
         try:
-            claimed = await asyncio.shield(claim.writing)
+            claimed = await asyncio.shield(writing)
         except asyncio.CancelledError:
-            ids = [one.id for one in await claim.writing]
+            ids = [one.id for one in await writing]
             await self.store.write(lambda conn: outbox_store.give_back(conn, ids, self.me))
             raise
-        finally:
-            self._claiming = False
-        self.breakers.took(claim.probes, claimed)
-        self.places.took(claim.room, claimed)
-        for number, row in enumerate(claimed):
-            self.gates[row.account].enter()
-            task = asyncio.create_task(self._deliver(row, number // ABREAST, claim.at))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return len(claimed)
+        self.breakers.took(probes, claimed)
+        self.places.took(room, claimed)
+        return claimed
 
     def _look(self) -> None:
         """Sweep at once."""

@@ -77,7 +77,6 @@ class Router:
         self.wake = asyncio.Event()
         self.on_written: list[Callable[[], None]] = []
         self.on_proposed: list[Callable[[], None]] = []
-        self.hasten: Callable[[], bool] = lambda: False
         self._looked, self._left = 0, False
         self.facts = Facts(store, registry)
         self._failures: Counter[int] = Counter()
@@ -142,9 +141,7 @@ class Router:
             await self.store.note_routing(ids)
             batch = await self._compute(rows)
             await self.store.note_routing([])  # whoever pulls the plug while it is written: the rows are not to blame
-            writing = self.store.write(lambda conn: self._write(conn, batch))
-            hastened = batch.proposes and self.hasten()
-            await writing
+            await self.store.write(lambda conn: self._write(conn, batch))
         except RowFailed as failed:
             self.loader.cache.clear()
             await self.store.release(ids)
@@ -172,7 +169,7 @@ class Router:
             await self._park(rows[0], "write", told(error), traceback.format_exc())
             return True
         self._written(batch)
-        if batch.proposes and not hastened:
+        if batch.proposes:
             for tell in self.on_proposed:
                 tell()
         return True
