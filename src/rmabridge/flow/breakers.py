@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ..store import ops, rates
 from ..store import outbox as outbox_store
+from ..store import rates
 from ..store.store import Store
 from ..store.tables import micros, moment
 from .gate import Gate
@@ -82,12 +82,7 @@ def claim(
     first: Mapping[str, int],
     probes: Mapping[str, tuple[int, int]],
 ) -> Sequence[Any]:
-    """Take due rows of accounts that are not paused; behind an open breaker, only where no other process probes."""
-    if paused := ops.paused(conn).keys() & room.keys():
-        room = {name: free for name, free in room.items() if name not in paused}
-        first = {name: urgent for name, urgent in first.items() if name not in paused}
-    if not room:
-        return []
+    """Take due rows; behind a breaker that was open, only where no other process probes."""
     claimed = outbox_store.claim(conn, now, lease, me, room, first)
     tried = probes.keys() & {one.account for one in claimed}
     lost = {name for name in tried if not rates.take_probe(conn, name, *probes[name])}

@@ -43,7 +43,6 @@ log = structlog.get_logger("dispatcher")
 NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 SWEPT_EVERY: Final = 1.0
 TOGETHER: Final = 0.003
-ENDINGS: Final = 0.003  # at most so often endings are recorded
 ABREAST: Final = 4
 RECORDED: Final = 5.0
 AHEAD: Final = 5_000_000  # no two clocks of processes that share a database are so far apart
@@ -95,14 +94,13 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Ended] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._swept = self._recorded = 0.0
+        self._swept = 0.0
 
     async def run(self) -> None:
         """Claim and deliver whatever is due, then wait for more."""
         while True:
             self.wake.clear()
-            await self.turn()
-            if not self.wake.is_set():  # what was claimed is all that is due now
+            if not await self.turn() and not self.wake.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(await self.store.using(self._pause)):
                         await self.wake.wait()
@@ -118,9 +116,9 @@ class Dispatcher:
         """Claim one batch; the number of rows that moved."""
         now = self.store.clock.micros()
         expired = await self._sweep(now)
-        if not await self.store.using(lambda: self._due(now)):
+        room, taken = await self.store.using(lambda: self._room(now)), monotonic()
+        if not room:
             return expired
-        room, taken = self._free(), monotonic()
         claimed = await self._claim(now, room)
         for number, row in enumerate(claimed):
             self.gates[row.account].enter()
@@ -129,18 +127,17 @@ class Dispatcher:
             task.add_done_callback(self._tasks.discard)
         return len(claimed) + expired
 
-    def _free(self) -> dict[str, int]:
-        """How many more deliveries each account takes."""
-        return {name: free for name, gate in self.gates.items() if (free := gate.room())}
+    def _room(self, now: int) -> dict[str, int]:
+        """How many more deliveries each account takes, where anything is due at all."""
+        free = {name: most for name, gate in self.gates.items() if (most := gate.room())}
+        if not self._any_due(now, free):
+            return {}
+        paused = self.store.read(ops.paused)
+        room = {name: most for name, most in free.items() if name not in paused}
+        return room if len(room) == len(free) or self._any_due(now, room) else {}
 
-    def _due(self, now: int) -> bool:
-        """Whether a claim would find anything."""
-        room = self._free()
-        if not room or not self.store.read(lambda conn: outbox_store.any_due(conn, now, list(room))):
-            return False
-        paused = room.keys() & self.store.read(ops.paused).keys()
-        rest = [one for one in room if one not in paused]
-        return not paused or (bool(rest) and self.store.read(lambda conn: outbox_store.any_due(conn, now, rest)))
+    def _any_due(self, now: int, room: dict[str, int]) -> bool:
+        return bool(room) and self.store.read(lambda conn: outbox_store.any_due(conn, now, list(room)))
 
     async def _claim(self, now: int, room: dict[str, int]) -> Sequence[Any]:
         """Due rows, marked as being sent; given back if this process is to stop before it sends them."""
@@ -375,9 +372,6 @@ class Dispatcher:
     async def _flush(self) -> None:
         try:
             while self._ended:
-                # While endings come one after the other, those of the next moments are recorded and routed together.
-                await asyncio.sleep(max(0.0, self._recorded + ENDINGS - monotonic()))
-                self._recorded = monotonic()
                 taken, self._ended = self._ended, []
                 ends, tried, results = zip(*((one.end, one.tried, one.result) for one in taken), strict=True)
                 finish = partial(outbox_store.finish, me=self.me, ends=ends, tried=tried, results=results)

@@ -120,7 +120,7 @@ class Router:
     async def _take(self, lanes: list[int] | None) -> int:
         now = self._looked = self.store.clock.micros()
         rows = await self.store.ask(lambda conn: inbox_store.batch(conn, now, BATCH, lanes))
-        self._left = len(rows) == BATCH
+        self._left = len(rows) == BATCH or (bool(rows) and lanes is not None)  # not all lanes were taken
         if not rows:
             return 0
         if suspects := [one for one in rows if one.claims >= ALONE_FROM]:

@@ -53,10 +53,6 @@ class Guard:
         self._proxies, self._header = settings.proxies, settings.proxy_header
         self._token = settings.door_token.get_secret_value().encode() if settings.door_token else b""
 
-    def shown(self, request: web.Request) -> str:
-        """The sender's address as text."""
-        return str(self.peer(request) or "") if self._proxies else _shown(request.remote or "")
-
     def peer(self, request: web.Request) -> Address | None:
         """The sender's address: that of the connection, or what trusted proxies say; None where nobody knows it."""
         here = address(request.remote or "")
@@ -119,11 +115,6 @@ def address(text: str) -> Address | None:
             continue
         return made.ipv4_mapped or made if isinstance(made, IPv6Address) else made
     return None
-
-
-@lru_cache(maxsize=1024)
-def _shown(text: str) -> str:
-    return str(address(text) or "")
 
 
 def within(one: Address, networks: Sequence[Network]) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from typing import Final
+
+import tomli
 
 LANGUAGES: Final = ("en", "zh")
 
@@ -14,7 +15,7 @@ LANGUAGES: Final = ("en", "zh")
 def words(language: str) -> dict[str, str]:
     """Everything that the demo says in a language, as format strings."""
     text = resources.files(__package__).joinpath("words.toml").read_text(encoding="utf-8")
-    found: dict[str, str] = tomllib.loads(text)[language]
+    found: dict[str, str] = tomli.loads(text)[language]
     return found
 
 
