@@ -246,40 +246,33 @@ def compared(options: argparse.Namespace, scale: int) -> dict:
     return compare(options.tools, set(filter(None, options.peers.split(","))), options.rounds, scale)
 
 
+COPIED = {
+    "cases": {"id": "id||'~'||{n}"},
+    "case_keys": {"k": "randomblob(16)", "case_id": "case_id||'~'||{n}"},
+    "timeline": {"case_id": "case_id||'~'||{n}"},
+    "messages": {"case_id": "case_id||'~'||{n}"},
+    "outbox": {"id": "NULL", "case_id": "case_id||'~'||{n}"},
+    "inbox": {"id": "NULL", "dedupe": "randomblob(16)"},
+    "seen": {"k": "randomblob(16)"},
+}
+
+
 def multiply(database: Path, cases: int) -> None:
-    """Grow the database to so many cases by copying rows, with fresh ids and keys."""
+    """Grow the database to so many cases by copying all rows again and again, with fresh ids and keys."""
     conn = sqlite3.connect(database)
+    conn.execute("PRAGMA synchronous = OFF")
+    conn.execute("PRAGMA cache_size = -2000000")
     have = conn.execute("SELECT count(*) FROM cases").fetchone()[0]
-    times = max(0, cases // have)
-    columns = {
-        table: [one[1] for one in conn.execute(f"PRAGMA table_info({table})")]
-        for table in ("cases", "case_keys", "timeline", "outbox", "inbox", "messages", "seen")
-    }
-    for number in range(times):
-        suffix = f"~{number}"
-        for table, changed in {
-            "cases": {"id": f"id||'{suffix}'"},
-            "case_keys": {"k": "randomblob(16)", "case_id": f"case_id||'{suffix}'"},
-            "timeline": {"case_id": f"case_id||'{suffix}'"},
-            "messages": {"case_id": f"case_id||'{suffix}'"},
-            "outbox": {"id": "NULL", "case_id": f"case_id||'{suffix}'"},
-            "inbox": {"id": "NULL", "dedupe": "randomblob(16)"},
-            "seen": {"k": "randomblob(16)"},
-        }.items():
-            names = ", ".join(f'"{one}"' for one in columns[table])
-            values = ", ".join(changed.get(one, f'"{one}"') for one in columns[table])
-            where = (
-                "WHERE case_id NOT LIKE '%~%'"
-                if table in {"case_keys", "timeline", "messages", "outbox"}
-                else "WHERE id NOT LIKE '%~%'"
-                if table == "cases"
-                else f"WHERE rowid <= {have * 4}"
-                if table == "inbox"
-                else ""
-            )
-            limit = f" LIMIT {have * 3}" if table == "seen" else ""
-            conn.execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM {table} {where}{limit}")
+    for table in COPIED:
+        conn.execute(f"CREATE TEMP TABLE first_{table} AS SELECT * FROM {table}")
+    for number in range(max(0, cases // have - 1)):
+        for table, changed in COPIED.items():
+            columns = [one[1] for one in conn.execute(f"PRAGMA table_info({table})")]
+            names = ", ".join(f'"{one}"' for one in columns)
+            values = ", ".join(changed.get(one, f'"{one}"').format(n=number) for one in columns)
+            conn.execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM first_{table}")
         conn.commit()
+        print(f"{have * (number + 2)} cases stored", end="\r", file=sys.stderr)
     conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     conn.close()
 
@@ -289,7 +282,8 @@ def stored(root: Path, sink: int, count: int, cases: int) -> dict:
     config = write_config(root, sink)
     full(root, sink, 2000, config, 1)
     multiply(root / "bench.db", cases)
-    return {"cases": cases, **full(root, sink, count, config, 40_000_000)}
+    size = round((root / "bench.db").stat().st_size / 1e9, 1)
+    return {"cases": cases, "gigabytes": size, **full(root, sink, count, config, 40_000_000)}
 
 
 def help_seconds() -> float:

@@ -21,7 +21,10 @@ PARTS = (
     ("policies decide and review", ("Judge.",)),
     ("POSTs leave", ("(rmabridge/flow/attempt.py",)),
     ("rows are written and sealed", ("Writer._commit", "(rmabridge/flow/writing.py")),
-    ("deliveries are chosen and booked", ("(rmabridge/flow/dispatcher.py", "(rmabridge/store/outbox.py")),
+    (
+        "deliveries are chosen and booked",
+        ("(rmabridge/flow/dispatcher.py", "(rmabridge/flow/endings.py", "(rmabridge/store/outbox.py"),
+    ),
     ("events are folded into cases, proposals into the ledger", ("(rmabridge/flow/work.py",)),
     ("cases are loaded and matched", ("(rmabridge/flow/router.py",)),
     ("webhooks are taken", ("(rmabridge/web/", "(aiohttp/web_")),

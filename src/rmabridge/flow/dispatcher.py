@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
-from random import Random
 from time import monotonic, perf_counter
-from typing import Any, Final, Literal, cast
-from uuid import UUID, uuid5
+from typing import Any, Final
 
 import structlog
-from pydantic_core import to_json
 from sqlalchemy import Connection
 
 from ..abilities import Context, Handler
-from ..core.masking import masked
-from ..model import ACTIONS, Action, Event, SendMessage, Settled
+from ..model import ACTIONS, Action
 from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store import ops
@@ -27,10 +22,10 @@ from ..store import outbox as outbox_store
 from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
-from .attempt import LEFT, Outcome, attempt, failed, next_pause, schedule
-from .batch import event_row
+from .attempt import LEFT, Outcome, attempt, failed, schedule
 from .breakers import Breakers, claim
-from .client import Flight, Sessions, exchange
+from .client import Flight, Sessions
+from .endings import GRACE, Endings, idempotency_key, micros_of, settling
 from .files import Files
 from .gate import Gate
 from .metrics import Metrics
@@ -40,29 +35,12 @@ from .tokens import StoredTokens
 from .traces import OFF, Traces
 
 log = structlog.get_logger("dispatcher")
-NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 SWEPT_EVERY: Final = 1.0
 TOGETHER: Final = 0.003
 ABREAST: Final = 4
 RECORDED: Final = 5.0
 AHEAD: Final = 5_000_000  # no two clocks of processes that share a database are so far apart
-GRACE: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
-OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a claimed row ended, ready to be written."""
-
-    end: dict[str, Any]
-    tried: dict[str, Any]
-    result: dict[str, Any] | None
-
-
-def idempotency_key(row: Any) -> str:
-    """The same for every try of one action, also after its case was absorbed by another one."""
-    return str(uuid5(NAMESPACE, f"{row.id}\x1f{row.created_at}\x1f{row.key}"))
 
 
 class Dispatcher:
@@ -86,14 +64,12 @@ class Dispatcher:
         self.breakers = Breakers(store, self.gates, self._look)
         self.places = Places()
         self.clients = {name: sessions.client(one, self.gates[name]) for name, one in registry.accounts.items()}
-        self.schedules = {name: schedule(one.tries, one.over) for name, one in registry.accounts.items()}
+        schedules = {name: schedule(one.tries, one.over) for name, one in registry.accounts.items()}
+        self.endings = Endings(store, schedules, traces, self._recorded)
         self.on_written: list[Callable[[], None]] = []
         self.public_url, self._files = public_url, Files(store)
         self._counter, self._seconds = cache(metrics.deliveries.labels), cache(metrics.delivery_seconds.labels)
-        self._chance = Random()  # noqa: S311 - jitter, not a secret
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ended: list[Ended] = []
-        self._flushing: asyncio.Task[None] | None = None
         self._swept = 0.0
 
     async def run(self) -> None:
@@ -172,9 +148,8 @@ class Dispatcher:
         if not stale:
             return 0
         causes = {one.id: f"its time was over at {moment(one.not_after).isoformat()}" for one in stale}
-        events = {
-            one.id: self.result(one, one.attempt, "expired", Outcome("dead", cause=causes[one.id])) for one in stale
-        }
+        told = self.endings.result
+        events = {one.id: told(one, one.attempt, "expired", Outcome("dead", cause=causes[one.id])) for one in stale}
 
         def expire(conn: Connection) -> None:
             for row, cause in causes.items():
@@ -198,6 +173,10 @@ class Dispatcher:
         for one in self.on_written:
             one()
 
+    def _recorded(self) -> None:
+        self.tell()
+        self.wake.set()
+
     async def drain(self, seconds: float) -> None:
         """Wait for deliveries under way, and for their records; what takes longer is cut off and looked up later."""
         if self._tasks:
@@ -205,8 +184,7 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._flushing is not None:
-            await asyncio.wait([self._flushing], timeout=min(seconds, RECORDED))
+        await self.endings.recorded(min(seconds, RECORDED))
         for gate in self.gates.values():
             if gate.turns is not None:
                 gate.turns.close()
@@ -239,7 +217,7 @@ class Dispatcher:
         if outcome.kind == "unauthorised":
             await self._pause_account(row.account, outcome)
         self.tap.went(row.account, action, flight, case=row.case_id, type=row.type, outcome=outcome.kind, took=took)
-        self._end(self._ending(row, outcome, flight, took, handler))
+        self.endings.add(row, outcome, flight, took, handler)
         return outcome.kind
 
     async def _try(
@@ -286,106 +264,6 @@ class Dispatcher:
         except Exception:
             log.exception("the pause could not be recorded", account=account)
 
-    # -- endings --------------------------------------------------------------------------------------------------
-
-    def _ending(self, row: Any, outcome: Outcome, flight: Flight, took: float, handler: Handler | None) -> Ended:
-        now, tries = self.store.clock.micros(), row.tries + 1
-        state: str = outcome.kind
-        due, refund, sure, sent_at = now, 0, None, row.sent_at
-        if sent_at is None and (outcome.doubtful or (outcome.kind == "done" and flight.sent)):
-            sent_at = now - int(took * 1e6)
-        if outcome.kind == "unauthorised":
-            state, refund = "due", 1
-        elif outcome.free:
-            refund, due = 1, now + int((outcome.retry_after or 0) * 1e6)
-            state = "due"
-        elif outcome.kind == "retry":
-            pause = next_pause(self.schedules[row.account], tries, outcome.retry_after, self._chance)
-            # What the vendor may have done and would do again, now that it forgets our key, is never simply dead.
-            last = "uncertain" if sent_at is not None and handler is not None and handler.remembers else "dead"
-            state, due = (last, now) if pause is None else ("due", now + int(pause * 1e6))
-        if state == "uncertain":
-            due = sure = now + settling(handler)
-        end = {
-            "row": row.id,
-            "n": row.attempt + 1,
-            "to": state,
-            "due": due,
-            "refund": refund,
-            "sent": sent_at,
-            "sure": sure,
-            "settled": now if state in {"done", "dead"} else None,
-            "found": outcome.result.id,
-            "link": outcome.result.url,
-            "why": outcome.cause or outcome.result.note,
-            "help": outcome.hint,
-        }
-        tried = self._tried(row, outcome, flight, took, now)
-        if state not in {"done", "dead", "uncertain"}:
-            return Ended(end, tried, None)
-        return Ended(end, tried, self.result(row, row.attempt + 1, state, outcome))
-
-    def _tried(self, row: Any, outcome: Outcome, flight: Flight, took: float, now: int) -> dict[str, Any]:
-        doc = None
-        if outcome.kind != "done" and (told := exchange(flight)) and self.store.vault.knows(row.key_id):
-            doc = self.store.vault.seal(row.key_id, to_json(masked(told)))
-        return {
-            "outbox_id": row.id,
-            "attempt": row.attempt + 1,
-            "at": now,
-            "took": int(took * 1e6),
-            "outcome": outcome.kind,
-            "sent": flight.sent,
-            "cause": outcome.cause,
-            "key_id": row.key_id if doc else None,
-            "doc": doc,
-        }
-
-    def result(self, row: Any, attempt: int, state: str, outcome: Outcome) -> dict[str, Any]:
-        """The event by which the case learns how a delivery ended. A try may end twice: uncertain, then known."""
-        settled = Settled(
-            key=f"settled:{row.id}:{attempt}:{state}",
-            at=self.store.clock.now(),
-            action=row.key,
-            action_type=row.type,
-            account=row.account,
-            outcome=cast("OutcomeName", state),
-            ref=outcome.result.id,
-            url=outcome.result.url,
-            cause=outcome.cause,
-            delivery=idempotency_key(row) if row.type == SendMessage.kind else None,
-        )
-        # What was brought comes first: an order must be on the case before its fetch counts as over.
-        return self._event_row([*outcome.result.events, settled], row, settled.key)
-
-    def _event_row(self, events: list[Event], row: Any, dedupe: str) -> dict[str, Any]:
-        key_id, now = self.store.day_key(), self.store.clock.micros()
-        depth, trace = row.depth + 1, self.traces.here() or row.trace
-        return event_row(self.store.vault, key_id, events, row.account, dedupe, now, depth, row.case_id, trace=trace)
-
-    def _end(self, ended: Ended) -> None:
-        """Endings that come while a commit is under way share the next one."""
-        self._ended.append(ended)
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
-
-    async def _flush(self) -> None:
-        try:
-            while self._ended:
-                taken, self._ended = self._ended, []
-                ends, tried, results = zip(*((one.end, one.tried, one.result) for one in taken), strict=True)
-                finish = partial(outbox_store.finish, me=self.me, ends=ends, tried=tried, results=results)
-                try:
-                    await self.store.write(finish)
-                except Exception:
-                    log.exception("endings could not be recorded; they are tried again")
-                    self._ended = taken + self._ended
-                    await asyncio.sleep(1)
-                self.tell()
-                self.wake.set()
-        finally:
-            self._flushing = None
-
     # -- after a crash --------------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
@@ -411,7 +289,7 @@ class Dispatcher:
         outcome = Outcome("uncertain", cause="the process ended during the call", hint=LEFT)
         values |= {"state": "uncertain", "sure_after": now + settling(handler)}
         values |= {"cause": outcome.cause, "hint": outcome.hint}
-        event = self.result(row, row.attempt, "uncertain", outcome)
+        event = self.endings.result(row, row.attempt, "uncertain", outcome)
         await self.store.write(partial(settle, row=row, values=values, event=event))
 
     def handler_of(self, row: Any) -> Handler | None:
@@ -432,16 +310,6 @@ def settle(conn: Connection, row: Any, values: dict[str, Any], event: dict[str, 
     """Change a row that is still as it was read, and tell its case."""
     if outbox_store.set_state(conn, row.id, (row.state,), values, attempt=row.attempt) and event is not None:
         inbox_store.add(conn, [event])
-
-
-def settling(handler: Handler | None) -> int:
-    """How long after a try its absence at the vendor says nothing yet."""
-    return micros_of(handler.settles_after if handler else GRACE)
-
-
-def micros_of(span: timedelta) -> int:
-    """A length of time as the schema keeps it."""
-    return span // timedelta(microseconds=1)
 
 
 LEASE: Final = micros_of(GRACE + LONGEST)

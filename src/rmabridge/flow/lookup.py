@@ -18,7 +18,8 @@ from ..store import outbox as outbox_store
 from ..store.vault import Erased
 from .attempt import Outcome
 from .client import Flight, flying
-from .dispatcher import Dispatcher, idempotency_key, micros_of, settle
+from .dispatcher import Dispatcher, settle
+from .endings import idempotency_key, micros_of
 
 log = structlog.get_logger("lookup")
 GIVE_UP: Final = micros_of(timedelta(hours=24))
@@ -129,7 +130,7 @@ class Lookup:
 
     async def _found(self, row: Any, finding: Finding, now: int) -> None:
         made = {"ref": finding.result.id, "url": finding.result.url, "cause": None, "hint": None}
-        event = self.dispatcher.result(row, row.attempt, "done", Outcome("done", finding.result))
+        event = self.dispatcher.endings.result(row, row.attempt, "done", Outcome("done", finding.result))
         await self._change(row, {**made, "state": "done", "settled_at": now}, event)
         self.dispatcher.tell()
 

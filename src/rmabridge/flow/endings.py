@@ -1,0 +1,168 @@
+"""How tries of deliveries ended: what becomes of the row, the ledger's entry, the event that tells the case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from random import Random
+from typing import Any, Final, Literal, cast
+from uuid import UUID, uuid5
+
+import structlog
+from pydantic_core import to_json
+
+from ..abilities import Handler
+from ..core.masking import masked
+from ..model import Event, SendMessage, Settled
+from ..store import outbox as outbox_store
+from ..store.store import Store
+from .attempt import Outcome, next_pause
+from .batch import event_row
+from .client import Flight, exchange
+from .traces import Traces
+
+log = structlog.get_logger("dispatcher")
+NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
+GRACE: Final = timedelta(seconds=30)
+OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a claimed row ended, ready to be written."""
+
+    end: dict[str, Any]
+    tried: dict[str, Any]
+    result: dict[str, Any] | None
+
+
+def idempotency_key(row: Any) -> str:
+    """The same for every try of one action, also after its case was absorbed by another one."""
+    return str(uuid5(NAMESPACE, f"{row.id}\x1f{row.created_at}\x1f{row.key}"))
+
+
+class Endings:
+    """Records how tries ended, those together that end together; ``told`` is called after each commit."""
+
+    def __init__(
+        self, store: Store, schedules: Mapping[str, list[float]], traces: Traces, told: Callable[[], None]
+    ) -> None:
+        self.store, self.schedules, self.traces, self._told = store, schedules, traces, told
+        self._chance = Random()  # noqa: S311 - jitter, not a secret
+        self._ended: list[Ended] = []
+        self._recording: asyncio.Task[None] | None = None
+
+    def add(self, row: Any, outcome: Outcome, flight: Flight, took: float, handler: Handler | None) -> None:
+        """A try of a claimed row is over. What ends while a commit is under way shares the next one."""
+        self._ended.append(self._ending(row, outcome, flight, took, handler))
+        if self._recording is None:
+            self._recording = asyncio.create_task(self._record())
+
+    async def recorded(self, seconds: float) -> None:
+        """Wait until what has ended is recorded, or for so long."""
+        if self._recording is not None:
+            await asyncio.wait([self._recording], timeout=seconds)
+
+    def result(self, row: Any, attempt: int, state: str, outcome: Outcome) -> dict[str, Any]:
+        """The event by which the case learns how a delivery ended. A try may end twice: uncertain, then known."""
+        settled = Settled(
+            key=f"settled:{row.id}:{attempt}:{state}",
+            at=self.store.clock.now(),
+            action=row.key,
+            action_type=row.type,
+            account=row.account,
+            outcome=cast("OutcomeName", state),
+            ref=outcome.result.id,
+            url=outcome.result.url,
+            cause=outcome.cause,
+            delivery=idempotency_key(row) if row.type == SendMessage.kind else None,
+        )
+        # What was brought comes first: an order must be on the case before its fetch counts as over.
+        return self._event_row([*outcome.result.events, settled], row, settled.key)
+
+    def _ending(self, row: Any, outcome: Outcome, flight: Flight, took: float, handler: Handler | None) -> Ended:
+        now, tries = self.store.clock.micros(), row.tries + 1
+        state: str = outcome.kind
+        due, refund, sure, sent_at = now, 0, None, row.sent_at
+        if sent_at is None and (outcome.doubtful or (outcome.kind == "done" and flight.sent)):
+            sent_at = now - int(took * 1e6)
+        if outcome.kind == "unauthorised":
+            state, refund = "due", 1
+        elif outcome.free:
+            refund, due = 1, now + int((outcome.retry_after or 0) * 1e6)
+            state = "due"
+        elif outcome.kind == "retry":
+            pause = next_pause(self.schedules[row.account], tries, outcome.retry_after, self._chance)
+            # What the vendor may have done and would do again, now that it forgets our key, is never simply dead.
+            last = "uncertain" if sent_at is not None and handler is not None and handler.remembers else "dead"
+            state, due = (last, now) if pause is None else ("due", now + int(pause * 1e6))
+        if state == "uncertain":
+            due = sure = now + settling(handler)
+        end = {
+            "row": row.id,
+            "n": row.attempt + 1,
+            "to": state,
+            "due": due,
+            "refund": refund,
+            "sent": sent_at,
+            "sure": sure,
+            "settled": now if state in {"done", "dead"} else None,
+            "found": outcome.result.id,
+            "link": outcome.result.url,
+            "why": outcome.cause or outcome.result.note,
+            "help": outcome.hint,
+        }
+        tried = self._tried(row, outcome, flight, took, now)
+        if state not in {"done", "dead", "uncertain"}:
+            return Ended(end, tried, None)
+        return Ended(end, tried, self.result(row, row.attempt + 1, state, outcome))
+
+    def _tried(self, row: Any, outcome: Outcome, flight: Flight, took: float, now: int) -> dict[str, Any]:
+        doc = None
+        if outcome.kind != "done" and (told := exchange(flight)) and self.store.vault.knows(row.key_id):
+            doc = self.store.vault.seal(row.key_id, to_json(masked(told)))
+        return {
+            "outbox_id": row.id,
+            "attempt": row.attempt + 1,
+            "at": now,
+            "took": int(took * 1e6),
+            "outcome": outcome.kind,
+            "sent": flight.sent,
+            "cause": outcome.cause,
+            "key_id": row.key_id if doc else None,
+            "doc": doc,
+        }
+
+    def _event_row(self, events: list[Event], row: Any, dedupe: str) -> dict[str, Any]:
+        key_id, now = self.store.day_key(), self.store.clock.micros()
+        depth, trace = row.depth + 1, self.traces.here() or row.trace
+        return event_row(self.store.vault, key_id, events, row.account, dedupe, now, depth, row.case_id, trace=trace)
+
+    async def _record(self) -> None:
+        try:
+            while self._ended:
+                taken, self._ended = self._ended, []
+                ends, tried, results = zip(*((one.end, one.tried, one.result) for one in taken), strict=True)
+                finish = partial(outbox_store.finish, me=self.store.me, ends=ends, tried=tried, results=results)
+                try:
+                    await self.store.write(finish)
+                except Exception:
+                    log.exception("endings could not be recorded; they are tried again")
+                    self._ended = taken + self._ended
+                    await asyncio.sleep(1)
+                self._told()
+        finally:
+            self._recording = None
+
+
+def settling(handler: Handler | None) -> int:
+    """How long after a try its absence at the vendor says nothing yet."""
+    return micros_of(handler.settles_after if handler else GRACE)
+
+
+def micros_of(span: timedelta) -> int:
+    """A length of time as the schema keeps it."""
+    return span // timedelta(microseconds=1)
