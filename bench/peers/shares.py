@@ -23,7 +23,7 @@ PARTS = (
     ("rows are written and sealed", ("Writer._commit", "(rmabridge/flow/writing.py")),
     (
         "deliveries are chosen and booked",
-        ("(rmabridge/flow/dispatcher.py", "(rmabridge/flow/endings.py", "(rmabridge/store/outbox.py"),
+        tuple(f"(rmabridge/{one}.py" for one in ("flow/dispatcher", "flow/endings", "store/outbox", "store/queue")),
     ),
     ("events are folded into cases, proposals into the ledger", ("(rmabridge/flow/work.py",)),
     ("cases are loaded and matched", ("(rmabridge/flow/router.py",)),

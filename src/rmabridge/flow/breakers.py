@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ..store import outbox as outbox_store
-from ..store import rates
+from ..store import queue, rates
 from ..store.store import Store
 from ..store.tables import micros, moment
 from .gate import Gate
@@ -83,9 +82,9 @@ def claim(
     probes: Mapping[str, tuple[int, int]],
 ) -> Sequence[Any]:
     """Take due rows; behind a breaker that was open, only where no other process probes."""
-    claimed = outbox_store.claim(conn, now, lease, me, room, first)
+    claimed = queue.claim(conn, now, lease, me, room, first)
     tried = probes.keys() & {one.account for one in claimed}
     lost = {name for name in tried if not rates.take_probe(conn, name, *probes[name])}
     if lost:
-        outbox_store.give_back(conn, [one.id for one in claimed if one.account in lost], me)
+        queue.give_back(conn, [one.id for one in claimed if one.account in lost], me)
     return [one for one in claimed if one.account not in lost]

@@ -17,7 +17,7 @@ from ..abilities import Context, Handler
 from ..model import ACTIONS, Action
 from ..registry import Registry
 from ..store import inbox as inbox_store
-from ..store import ops
+from ..store import ops, queue
 from ..store import outbox as outbox_store
 from ..store.store import Store
 from ..store.tables import moment
@@ -85,7 +85,7 @@ class Dispatcher:
 
     def _pause(self) -> float:
         now, accounts = self.store.clock.micros(), list(self.registry.accounts)
-        due = self.store.read(lambda conn: outbox_store.next_due(conn, accounts, now))
+        due = self.store.read(lambda conn: queue.next_due(conn, accounts, now))
         return 1.0 if due is None else max(0.005, min(1.0, (due - now) / 1e6))
 
     async def turn(self) -> int:
@@ -113,7 +113,7 @@ class Dispatcher:
         return room if len(room) == len(free) or self._any_due(now, room) else {}
 
     def _any_due(self, now: int, room: dict[str, int]) -> bool:
-        return bool(room) and self.store.read(lambda conn: outbox_store.any_due(conn, now, list(room)))
+        return bool(room) and self.store.read(lambda conn: queue.any_due(conn, now, list(room)))
 
     async def _claim(self, now: int, room: dict[str, int]) -> Sequence[Any]:
         """Due rows, marked as being sent; given back if this process is to stop before it sends them."""
@@ -124,7 +124,7 @@ class Dispatcher:
             claimed = await asyncio.shield(writing)
         except asyncio.CancelledError:
             ids = [one.id for one in await writing]
-            await self.store.write(lambda conn: outbox_store.give_back(conn, ids, self.me))
+            await self.store.write(lambda conn: queue.give_back(conn, ids, self.me))
             raise
         self.breakers.took(probes, claimed)
         self.places.took(room, claimed)
@@ -144,7 +144,7 @@ class Dispatcher:
             await self.recover()
             await self.breakers.exchange()
         await self._bring_forward(now)
-        stale = await self.store.ask(lambda conn: outbox_store.stale(conn, now))
+        stale = await self.store.ask(lambda conn: queue.stale(conn, now))
         if not stale:
             return 0
         causes = {one.id: f"its time was over at {moment(one.not_after).isoformat()}" for one in stale}
@@ -164,8 +164,8 @@ class Dispatcher:
     async def _bring_forward(self, now: int) -> None:
         """What was to go at once while the clock was ahead goes now that it was set back."""
         accounts = list(self.registry.accounts)
-        if ids := await self.store.ask(lambda conn: outbox_store.ahead(conn, now + AHEAD, accounts)):
-            await self.store.write(lambda conn: outbox_store.bring_forward(conn, ids, now))
+        if ids := await self.store.ask(lambda conn: queue.ahead(conn, now + AHEAD, accounts)):
+            await self.store.write(lambda conn: queue.bring_forward(conn, ids, now))
             log.warning("the clock was set back", deliveries=len(ids))
 
     def tell(self) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from ..store import cases as case_store
 from ..store import inbox as inbox_store
-from ..store import ops
+from ..store import ops, queue
 from ..store import outbox as outbox_store
 from ..store.tables import micros
 from ..store.vault import Vault, store_keys
@@ -33,7 +33,7 @@ def write(conn: Connection, batch: Batch, vault: Vault) -> None:
     outbox_store.add(conn, changes.outbox)
     outbox_store.change(conn, changes.moved)
     if severe := [one.case.id for one in batch.works.values() if one.dirty and one.case.level >= URGENT_FROM]:
-        outbox_store.hurry(conn, severe)
+        queue.hurry(conn, severe)
     case_store.set_deadlines(conn, changes.deadlines)
     park(conn, batch.parked, None, batch.now)
     inbox_store.later(conn, batch.later)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, text, tuple_, union_all, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, text, update
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.elements import ColumnElement
 
 from .bulk import adding, ignoring, many, rows_of
 from .inbox import add as add_inbox
+from .queue import DUE
 from .tables import approvals, attempts, outbox
 
 PENDING: Final = ("waiting", "due", "held")
 # Conditions in the very words of the partial indices, because bound values would not find them.
-DUE: Final = text("outbox.state = 'due'")
-URGENT: Final = text("outbox.state = 'due' and outbox.urgent")
-LIVE_BEFORE: Final = text("before.state in ('due', 'sending', 'uncertain')")
 OPEN: Final = text("outbox.state in ('sending', 'uncertain', 'held', 'dead', 'waiting')")
 SPENT: Final = ("waiting", "due", "sending", "uncertain", "done")
 SETTLED: Final = ("done", "denied", "dead", "expired", "cancelled", "superseded")
@@ -160,145 +157,6 @@ _GRANTED = (
 )
 
 
-def _head() -> ColumnElement[bool]:
-    before = outbox.alias("before")
-    return ~exists().where(
-        and_(
-            before.c.case_id == outbox.c.case_id,
-            before.c.stream == outbox.c.stream,
-            before.c.account == outbox.c.account,
-            before.c.id < outbox.c.id,
-            LIVE_BEFORE,
-        )
-    )
-
-
-@lru_cache(maxsize=64)
-def _due(accounts: int, *, whole: bool, urgent: bool = False) -> Any:
-    """Due heads of streams, so many of each account: one with a long queue hides nobody else's."""
-    what = select(outbox) if whole else select(outbox.c.id)
-    parts = [
-        what.where(
-            URGENT if urgent else DUE,
-            outbox.c.account == bindparam(f"account{number}"),
-            outbox.c.due_at <= bindparam("now"),
-            _head(),
-        )
-        .order_by(outbox.c.due_at, outbox.c.id)
-        .limit(bindparam(f"room{number}"))
-        .subquery()
-        for number in range(accounts)
-    ]
-    return union_all(*(select(one) for one in parts))
-
-
-def _named(room: Mapping[str, int]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for number, (account, free) in enumerate(room.items()):
-        named |= {f"account{number}": account, f"room{number}": free}
-    return named
-
-
-_CLAIMING = (
-    update(outbox)
-    .where(outbox.c.state == "due")
-    .values(
-        state="sending",
-        attempt=outbox.c.attempt + 1,
-        tries=outbox.c.tries + 1,
-        owner=bindparam("me"),
-        lease_until=bindparam("lease"),
-    )
-)
-
-
-_CLAIM = _CLAIMING.where(outbox.c.id == bindparam("row"))
-# Of several processes that found the same rows, each takes those that it reaches first, and none that another one has
-# taken and given back since.
-_AS_FOUND = tuple_(outbox.c.id, outbox.c.attempt).in_(bindparam("found", expanding=True))
-_TAKE = _CLAIMING.where(_AS_FOUND).returning(outbox.c.id)
-
-
-def claim(
-    conn: Connection, now: int, lease: int, me: str, room: Mapping[str, int], first: Mapping[str, int] | None = None
-) -> Sequence[Any]:
-    """Take due heads of streams for this process, as they were. ``room``: how many each account takes at most, and
-    ``first``: how many of them are for urgent ones, where there are any."""
-    found = rows_of(conn, _due(len(room), whole=True), {"now": now, **_named(room)})
-    if first:
-        urgent = rows_of(conn, _due(len(first), whole=True, urgent=True), {"now": now, **_named(first)})
-        found = _within(room, [*urgent, *found]) if urgent else found
-    taken = [one for one in found if one.not_after is None or one.not_after >= now]
-    if not taken:
-        return []
-    if conn.dialect.name == "sqlite":  # its transaction keeps everybody else out from the beginning
-        many(conn, _CLAIM, [{"row": one.id, "me": me, "lease": lease} for one in taken])
-        return taken
-    named = {"found": [(one.id, one.attempt) for one in taken], "me": me, "lease": lease}
-    mine = set(conn.execute(_TAKE, named).scalars())
-    return [one for one in taken if one.id in mine]
-
-
-def _within(room: Mapping[str, int], rows: Sequence[Any]) -> list[Any]:
-    """The first rows of each account, as many as it takes."""
-    free, found = dict(room), {}
-    for one in rows:
-        if one.id not in found and free[one.account]:
-            free[one.account] -= 1
-            found[one.id] = one
-    return list(found.values())
-
-
-def hurry(conn: Connection, cases: Sequence[str]) -> None:
-    """What is not under way yet of these cases is urgent from now on."""
-    many(conn, _HURRY, [{"case": one} for one in cases])
-
-
-_HURRY = (
-    update(outbox)
-    .where(
-        outbox.c.case_id == bindparam("case"), text("outbox.state in ('waiting', 'due', 'held')"), text("not urgent")
-    )
-    .values(urgent=True)
-)
-
-
-def give_back(conn: Connection, ids: Sequence[int], me: str) -> None:
-    """Rows that were claimed but not begun are due again."""
-    conn.execute(
-        update(outbox)
-        .where(outbox.c.id.in_(ids), outbox.c.state == "sending", outbox.c.owner == me)
-        .values(state="due", tries=outbox.c.tries - 1, owner=None, lease_until=None)
-    )
-
-
-def stale(conn: Connection, now: int, most: int = 200) -> Sequence[Any]:
-    """Due rows whose time is over."""
-    query = select(outbox).where(DUE, outbox.c.not_after < now)
-    return conn.execute(query.limit(most)).all()
-
-
-_AHEAD = select(outbox.c.id).where(
-    DUE,
-    outbox.c.account.in_(bindparam("accounts", expanding=True)),
-    outbox.c.due_at > bindparam("later"),
-    outbox.c.attempt == 0,
-)
-
-
-def ahead(conn: Connection, later: int, accounts: Collection[str]) -> list[int]:
-    """Rows never tried that are due only after this time. A first try is never put off: the clock was wrong then."""
-    return [one[0] for one in rows_of(conn, _AHEAD, {"accounts": list(accounts), "later": later})]
-
-
-def bring_forward(conn: Connection, ids: Sequence[int], now: int) -> None:
-    """These rows are due now, if nobody has tried them meanwhile."""
-    many(conn, _FORWARD, [{"row": one, "now": now} for one in ids])
-
-
-_FORWARD = update(outbox).where(outbox.c.id == bindparam("row"), DUE, outbox.c.attempt == 0)
-_FORWARD = _FORWARD.values(due_at=bindparam("now"))
-
 _FINISH = (
     update(outbox)
     .where(outbox.c.id == bindparam("row"), outbox.c.attempt == bindparam("n"), outbox.c.owner == bindparam("me"))
@@ -392,17 +250,6 @@ def uncertain_due(conn: Connection, now: int, but: Collection[int] = (), most: i
     return rows_of(conn, _UNCERTAIN, {"now": now, "but": list(but) or [0], "most": most})
 
 
-_NEXT_DUE = select(func.min(outbox.c.due_at)).where(
-    DUE, outbox.c.account.in_(bindparam("accounts", expanding=True)), outbox.c.due_at > bindparam("now")
-)
-
-
-def next_due(conn: Connection, accounts: Collection[str], now: int) -> int | None:
-    """When the next row of these accounts is due."""
-    due: int | None = rows_of(conn, _NEXT_DUE, {"accounts": list(accounts), "now": now})[0][0]
-    return due
-
-
 def one(conn: Connection, row_id: int) -> Any:
     """One ledger row."""
     return conn.execute(select(outbox).where(outbox.c.id == row_id)).first()
@@ -445,9 +292,3 @@ def counts(conn: Connection) -> dict[tuple[str, str], int]:
     query = select(outbox.c.account, outbox.c.state, func.count()).group_by(outbox.c.account, outbox.c.state)
     found = [*conn.execute(query.where(OPEN)), *conn.execute(query.where(DUE))]
     return {(account, state): int(number) for account, state, number in found}
-
-
-def any_due(conn: Connection, now: int, accounts: Sequence[str]) -> bool:
-    """Whether a claim would find anything."""
-    named = {"now": now, **_named(dict.fromkeys(accounts, 1))}
-    return bool(rows_of(conn, _due(len(accounts), whole=False), named))
