@@ -28,7 +28,7 @@ PUT_IN = (
 )
 
 
-@pytest.mark.row("P39")
+@pytest.mark.row("P39", "S161")
 @pytest.mark.parametrize(
     "crime",
     [

@@ -62,6 +62,7 @@ async def sealed(world: World, number: int) -> None:
     await world.settle()
 
 
+@pytest.mark.row("S161")
 async def test_data_keys_are_wrapped_anew_while_serving_and_the_old_key_is_not_needed_any_more(
     tmp_path: Path, sink: Sink
 ) -> None:

@@ -64,7 +64,7 @@ async def recounted(world: World) -> None:
         await intake._counting
 
 
-@pytest.mark.row("P01")
+@pytest.mark.row("P01", "S161")
 async def test_every_refusal_is_a_problem_body_and_stores_nothing(tmp_path: Path, sink: Sink) -> None:
     async with running(quiet(tmp_path, sink.url), sink) as world:
         assert (await problem(world, "/hooks/shop"))[0] == 401
@@ -229,7 +229,7 @@ async def test_an_old_timestamp_and_a_repeated_nonce_are_refused_and_a_redeliver
         assert world.rows("SELECT count(*) FROM timeline") == [(3,)]
 
 
-@pytest.mark.row("P07")
+@pytest.mark.row("P07", "S161")
 async def test_both_secrets_verify_during_a_rotation_and_only_the_new_one_after(tmp_path: Path, sink: Sink) -> None:
     from datetime import UTC, datetime, timedelta
 

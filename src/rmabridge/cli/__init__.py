@@ -56,15 +56,18 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "reconcile": ("reconcile", "reconcile", "Compare an account with its platform now."),
     "buyers": ("buyers", "buyers", "What is kept of a buyer: find, export, erase, hold."),
     "keys": ("keys", "keys", "The master keys, and how one takes over from another."),
-    "audit": ("audit", "audit", "Check the log of who did what."),
+    "audit": ("audit", "audit", "Read, check and export the log of who did what."),
     "backup": ("backup", "backup", "Write everything that is kept into one file, while the bridge is served."),
     "restore": ("backup", "restore", "Put a backup into an empty store of either kind."),
     "retention": ("retention", "retention", "What is forgotten by age, and what would go now."),
+    "migrate": ("migrating", "migrate", "Bring the PostgreSQL schema to this release's."),
+    "roles": ("roles", "roles", "Database users for PostgreSQL, each with no more rights than it needs."),
     "migrate-store": ("migrating", "migrate_store", "Copy the SQLite file into PostgreSQL."),
     "completion": ("completion", "completion", "Print the shell's completion script."),
     "clock": ("clock", "clock", "Move the virtual clock (tests and demo)."),
 }
 HIDDEN: Final = frozenset({"clock"})
+NO_RIGHT: Final = "this user may not do that; 'rmabridge roles list' tells which user [bridge] database should name"
 
 
 class Commands(click.Group):
@@ -141,7 +144,16 @@ def _told(error: Exception) -> tuple[int, list[str]] | None:
         from sqlalchemy.exc import DBAPIError
 
         if isinstance(error, DBAPIError):
-            return CANNOT, [f"the database: {error.orig}"]
+            return CANNOT, [_refused(error.orig) or f"the database: {error.orig}"]
+    return None
+
+
+def _refused(error: BaseException | None) -> str | None:
+    """What to do where the user has no right to do it."""
+    if getattr(error, "sqlstate", None) == "42501":
+        return f"the database: {str(error).rpartition('>: ')[2]}: {NO_RIGHT}"
+    if "readonly database" in str(error):
+        return "the database: this user may only read its file; run the command as the user that 'rmabridge serve' has"
     return None
 
 

@@ -40,7 +40,7 @@ def _row(app: App, name: str) -> dict[str, Any]:
 
     plugin = app.registry.accounts[name]
     paused = app.read(ops.paused) if app.has_store else {}
-    token = app.read(lambda conn: ops.token(conn, name)) if app.has_store else None
+    token = app.read(lambda conn: ops.token_end(conn, name)) if app.has_store else None
     until = (f"until {when(token.expires)}" if token.expires else "stored") if token else ""
     facts = {"account": name, "kind": app.registry.kinds[name], "plugin": plugin.plugin or name}
     does = sorted(one.kind for one in plugin.performs())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..model import Case
+
+EXPORTED: Final = ("id", "at", "who", "what", "detail", "chain")
 
 
 @click.group()
@@ -65,6 +67,23 @@ def _finding(broken: list[int], cut: bool, lost: bool) -> str:
     told += ["the end is missing, or something was put behind it"] if cut else []
     told += ["the head that was noted is not in it"] if lost else []
     return "; ".join(told) or "nothing was changed"
+
+
+@audit.command()
+@command
+def export(app: App) -> None:
+    """The whole log, an entry a line, the oldest first, with what its hash chain is made of; needs no master key."""
+    from sqlalchemy import select
+
+    from ..store.tables import audit as stored
+
+    query = select(*(stored.c[one] for one in EXPORTED)).order_by(stored.c.id)
+    rows = app.read(lambda conn: conn.execute(query).all())
+    found = [{**one._asdict(), "time": when(one.at), "chain": one.chain.hex()} for one in rows]
+    if app.as_json:
+        click.echo(dumped(found))
+    else:
+        click.echo("".join(f"{dumped(one, indent=None)}\n" for one in found), nl=False)
 
 
 @audit.command()

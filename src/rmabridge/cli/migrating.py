@@ -1,4 +1,4 @@
-"""``rmabridge migrate-store``: the whole store from the SQLite file into an empty PostgreSQL database."""
+"""``rmabridge migrate`` and ``migrate-store``: this release's schema, and the whole SQLite file, in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,12 +11,40 @@ import click
 from ..errors import CommandError
 from .app import App, command
 from .backup import _end, _progress
-from .output import dumped
+from .output import dumped, said
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ..config import Bridge
+
+
+@click.command()
+@command
+def migrate(app: App) -> None:
+    """Bring the PostgreSQL schema to this release's, as the user that owns it; 'serve' does so where it may."""
+    from .copying import aside
+
+    settings = app.config.bridge
+    if not settings.shared:
+        raise CommandError(f"{settings.path}: a SQLite file is brought up by 'rmabridge serve' itself")
+    with aside(settings) as server:
+        changed = server.run(_brought_up, patient=True)
+    told = "brought to this release's schema" if changed else "has this release's schema already"
+    said(app, f"{settings.shown}: {told}", changed=changed)
+
+
+def _brought_up(conn: Connection) -> bool:
+    from ..store.replicas import OPENING as LOCK
+    from ..store.store import current, upgrade
+    from .copying import OPENING, UNHURRIED
+
+    conn.exec_driver_sql(UNHURRIED)
+    conn.exec_driver_sql(OPENING, (LOCK,))
+    if current(conn):
+        return False
+    upgrade(connection=conn)
+    return True
 
 
 @click.command("migrate-store")

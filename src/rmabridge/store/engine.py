@@ -7,6 +7,7 @@ bad write never takes others with it.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,10 +32,12 @@ BEGIN: Final = "BEGIN IMMEDIATE"
 def sqlite_engine(path: Path, *, writes: bool = True) -> Engine:
     """An engine whose transactions begin IMMEDIATE and are durable when committed.
 
-    Without ``writes`` every statement stands alone, so that an idle reader holds no snapshot and no lock.
+    Without ``writes`` every statement stands alone, so that an idle reader holds no snapshot and no lock. A file that
+    this user may only read is opened so.
     """
+    only_read = path.exists() and not os.access(path, os.W_OK)
     made = create_engine(
-        f"sqlite:///file:{path}?uri=true",
+        f"sqlite:///file:{path}?{_reading(path) if only_read else ''}uri=true",
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": 15, "isolation_level": None},
@@ -43,7 +46,8 @@ def sqlite_engine(path: Path, *, writes: bool = True) -> Engine:
     @event.listens_for(made, "connect")
     def _pragmas(raw: Any, _: Any) -> None:
         cursor = raw.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        if not only_read:
+            cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA wal_autocheckpoint=4000")
         cursor.execute(f"PRAGMA busy_timeout={BUSY}")
@@ -59,6 +63,11 @@ def sqlite_engine(path: Path, *, writes: bool = True) -> Engine:
                 raw.execute(BEGIN)
 
     return made
+
+
+def _reading(path: Path) -> str:
+    """Without a log the file is all there is, and SQLite need not make one, which this user may not."""
+    return "mode=ro&" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1&"
 
 
 class Writer:

@@ -61,6 +61,11 @@ def token(conn: Connection, account: str) -> Any:
     return conn.execute(select(tokens).where(tokens.c.account == account)).first()
 
 
+def token_end(conn: Connection, account: str) -> Any:
+    """When the account's stored token expires; whoever asks need not be allowed to read the token."""
+    return conn.execute(select(tokens.c.expires).where(tokens.c.account == account)).first()
+
+
 def put_token(conn: Connection, row: dict[str, Any]) -> None:
     """Store a token; its version rises."""
     known = token(conn, row["account"])

@@ -41,6 +41,7 @@ SERVER: Final = {
 URGENT: Final = {"lock_timeout": "1s", "idle_in_transaction_session_timeout": "5s"}
 LIMITLESS: Final = {"statement_timeout": "0", "lock_timeout": "0"}
 POOL: Final = 5
+FORBIDDEN: Final = "42501"
 
 
 def address(database: str) -> str:
@@ -84,6 +85,11 @@ def outage(error: BaseException) -> OperationalError | None:
     if lost or isinstance(error, OSError | TimeoutError | TookTooLong):
         return OperationalError(f"the database does not answer: {type(error).__name__}", None, error)
     return None
+
+
+def forbidden(error: BaseException) -> bool:
+    """Whether the server refused it because the user has no right to it."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == FORBIDDEN
 
 
 class PgWriter:

@@ -13,14 +13,14 @@ from typing import Any, Final, Self, TypeVar
 import asyncpg
 import structlog
 from sqlalchemy import Connection, bindparam, inspect, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from ..config import Bridge
 from ..errors import CommandError, ConfigError
 from .bulk import ignoring, many
-from .postgres import FAREWELL, PATIENCE, Aside, PgWriter, address, engine, outage, waits_here
+from .postgres import FAREWELL, PATIENCE, Aside, PgWriter, address, engine, forbidden, outage, waits_here
 from .rates import Drawn, draw
 from .store import Clock, Peek, Store, current, upgrade
 from .tables import LANES, inbox, lanes
@@ -94,10 +94,21 @@ class PgStore(Store):
                 "could be lost; ALTER DATABASE … SET synchronous_commit = on"
             )
         if not current(conn):
-            conn.exec_driver_sql("SET LOCAL lock_timeout = 0")
-            upgrade(connection=conn)
+            self._upgrade(conn)
         store_keys(conn, self.vault.start(conn))
         conn.execute(ignoring(conn, lanes), [{"lane": one, "version": 0} for one in range(LANES)])
+
+    def _upgrade(self, conn: Connection) -> None:
+        try:
+            conn.exec_driver_sql("SET LOCAL lock_timeout = 0")
+            upgrade(connection=conn)
+        except DBAPIError as error:
+            if not forbidden(error):
+                raise
+            raise ConfigError(
+                f"[bridge] database: {self._settings.shown}: the schema is not this release's, and this user may not "
+                "change it; run 'rmabridge migrate' as the user that owns the tables, then start again"
+            ) from error
 
     def read(self, job: Callable[[Connection], T]) -> T:
         """On a connection of the pool; beside the loop where it cannot wait here."""
@@ -268,7 +279,6 @@ class PgPeek(Peek):
     """The database beside any number of ``serve``."""
 
     def __init__(self, settings: Bridge) -> None:
-        self._settings = settings
         self._aside = Aside(settings.database)
         try:
             super().__init__(settings)

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, ClassVar, Protocol, Self, TypeVar
 
@@ -24,7 +25,7 @@ from .bulk import ignoring
 from .engine import Writer, sqlite_engine
 from .rates import Drawn
 from .tables import buyer_keys, cursors, micros
-from .vault import Vault, master_keys, store_keys
+from .vault import Vault, key_ring, master_keys, store_keys
 
 T = TypeVar("T")
 CLOCK = ("bridge", "clock")
@@ -299,13 +300,28 @@ class Peek(ABC):
 
     def __init__(self, settings: Bridge) -> None:
         self.clock = Clock()
-        self.vault = Vault(master_keys([one.get_secret_value() for one in settings.keys], settings.path))
-        self.blobs = Blobs(settings.folder, self.vault, settings.most_file)
-        if not self.read(lambda conn: inspect(conn).has_table("buyer_keys")) or self.read(self.vault.start):
+        self._settings = settings
+        ring = key_ring([one.get_secret_value() for one in settings.keys], settings.path)
+        self._vault = Vault(ring) if ring else None
+        known = self.read(lambda conn: inspect(conn).has_table("buyer_keys"))
+        if not known or (self._vault and self.read(self._vault.start)):
             raise CommandError(f"{settings.shown}: not a database of rmabridge; 'rmabridge serve' makes one")
         if settings.virtual_clock:
             row = self.read(lambda conn: ops.cursor(conn, *CLOCK))
             self.clock.offset = timedelta(seconds=float(row.cursor or 0)) if row else timedelta()
+
+    @property
+    def vault(self) -> Vault:
+        """The keys; whoever has no master key can read what is not sealed, the audit log for one."""
+        if self._vault is None:
+            path = self._settings.path.with_suffix(".key")
+            raise ConfigError(f"[bridge] keys: none are set, and there is no key file {path} that this user may read")
+        return self._vault
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The files."""
+        return Blobs(self._settings.folder, self.vault, self._settings.most_file)
 
     @abstractmethod
     def read(self, job: Callable[[Connection], T]) -> T:

@@ -53,6 +53,13 @@ def master_keys(given: Sequence[str], database: Path) -> list[bytes]:
     return [_decoded(line, str(path)) for line in path.read_text(encoding="ascii").split()]
 
 
+def key_ring(given: Sequence[str], database: Path) -> list[bytes]:
+    """The key ring as it is now; empty where there is none that this user may read. Nothing is made."""
+    if given or os.access(database.with_suffix(".key"), os.R_OK):
+        return master_keys(given, database)
+    return []
+
+
 def _decoded(text: str, where: str) -> bytes:
     try:
         key = base64.b64decode(text, validate=True)
