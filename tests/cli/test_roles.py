@@ -169,7 +169,6 @@ READING = (
     *(("audit", one) for one in ("verify", "export", "plays")),
     ("alerts",),
     ("buyers", "find", "B1"),
-    ("buyers", "export", "B1"),
     ("retention", "show"),
     ("retention", "run", "--dry-run"),
     ("check", "--offline"),
@@ -183,6 +182,7 @@ ORDERS = (
     ("accounts", "pause", "shop"),
     ("alerts", "--resolve", "full"),
     ("keys", "rotate"),
+    ("buyers", "export", "B1"),
     ("retention", "run"),
 )
 
