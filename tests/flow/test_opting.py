@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toybox import cases, event, requested, send, toybox
+from bank import act, message
+from toybox import cases, event, requested, send, timeline, toybox
 
+from rmabridge.model import Form, OptedOut
+from rmabridge.store import inbox as inbox_store
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, running
 
@@ -42,6 +45,27 @@ async def test_the_last_word_counts_in_a_later_case_however_the_words_come_and_i
         await world.settle(60)
         expected = ("shop/sms",) if last == 3 else ()
         assert {closed(world, f"B{number}", 3) for number in range(len(orders))} == {expected}
+
+
+async def test_what_waits_in_the_buyers_other_case_is_cancelled_by_the_word_alone(tmp_path: Path, sink: Sink) -> None:
+    """The mail vendor asks for a pause; no further event of the other cases comes."""
+    sink.do_answer(429, times=10_000, headers={"Retry-After": "600"})
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        for one in (asks("B1", 1), asks("B1", 2), asks("B2", 3)):
+            assert await send(world, one) == 200
+        await world.settle()
+        first, second, other = (one.id for one in cases(world))
+        for case in (second, other):
+            await act(world, case, message("late"))
+        states = "SELECT case_id, state FROM outbox WHERE attempt > 0 AND type = 'message.send'"
+        await world.until(lambda: dict(world.rows(states)) == {second: "due", other: "due"})
+        word = OptedOut(key="stop", at=world.bridge.store.clock.now(), form=Form.MAIL)
+        heard = world.bridge.router.event_row([word], "mail", "stop", case_id=first)
+        await world.bridge.store.write(lambda conn: inbox_store.add(conn, [heard]))
+        world.bridge.router.wake.set()
+        await world.until(lambda: dict(world.rows(states)) == {second: "cancelled", other: "due"})
+        assert "buyer.opted_out" in timeline(world, second)
+        assert "buyer.opted_out" not in timeline(world, other)
 
 
 async def test_another_buyers_word_and_another_form_close_nothing(tmp_path: Path, sink: Sink) -> None:

@@ -99,7 +99,7 @@ def told(error: Exception) -> str:
 def event_row(
     vault: Vault,
     key_id: str,
-    events: list[Event],
+    events: Sequence[Event],
     account: str,
     dedupe: str,
     now: int,
@@ -109,7 +109,7 @@ def event_row(
     trace: str | None = None,
 ) -> dict[str, Any]:
     """An inbox row of normalised events."""
-    body = MANY.dump_json(events, by_alias=True, exclude_none=True)
+    body = MANY.dump_json([*events], by_alias=True, exclude_none=True)
     return {
         "account": account,
         "dedupe": inbox_store.digest(dedupe.encode()),

@@ -40,12 +40,19 @@ def learn(batch: Batch, work: Work) -> None:
         work.review_pending()
 
 
-def tell(batch: Batch, work: Work, event: Event) -> None:
-    """Keep for the buyer's other cases what is new in this one."""
+def tell(batch: Batch, work: Work, event: Event) -> bool:
+    """Keep for the buyer's other cases what is new in this one; False where nothing is."""
     mark = work.buyer
     if mark is None or not (work.case.talk.closed or isinstance(event, OptedIn)):
-        return
+        return False
     known, words = batch.words.get(mark, {}), said(work.case)
-    if (newest := buyers.newest(known, words)) != known:
-        batch.words[mark] = newest
-        batch.extra.append(lambda conn: buyers.note_words(conn, mark, words))
+    if (newest := buyers.newest(known, words)) == known:
+        return False
+    batch.words[mark] = newest
+    batch.extra.append(lambda conn: buyers.note_words(conn, mark, words))
+    return True
+
+
+def spread(event: OptedOut, case: str) -> OptedOut:
+    """The same word for another case of the buyer's."""
+    return OptedOut(key=f"{case}:{event.key}"[:512], at=event.at, form=event.form, words=event.words)

@@ -19,9 +19,10 @@ from ..config import Bridge
 from ..core.judge import Judge
 from ..core.links import Links
 from ..errors import CommandError
-from ..model import Commanded, Event
+from ..model import Commanded, Event, OptedOut
 from ..registry import Registry
 from ..store import inbox as inbox_store
+from ..store import outbox as outbox_store
 from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
@@ -34,6 +35,7 @@ from .matching import Matcher
 from .metrics import Metrics
 from .tap import NO_TAP
 from .traces import OFF, Traces
+from .work import Work
 from .world import World
 from .writing import park, write
 
@@ -300,7 +302,7 @@ class Router:
 
     def event_row(
         self,
-        events: list[Event],
+        events: Sequence[Event],
         account: str,
         dedupe: str,
         *,
@@ -326,7 +328,8 @@ class Router:
         opting.learn(batch, work)
         keys_before = len(batch.changes.keys)
         work.apply(event, row.account)
-        opting.tell(batch, work, event)
+        if opting.tell(batch, work, event) and isinstance(event, OptedOut):
+            self._stop_others(batch, row, work, event)
         for one in batch.changes.keys[keys_before:]:
             if one["strong"] and self.matcher.names_another(batch, work, one["k"]):
                 batch.changes.keys.remove(one)
@@ -337,6 +340,14 @@ class Router:
         if self.tap.on:
             batch.told.append((event, row.account, work.case.id))
         return work.case.id
+
+    def _stop_others(self, batch: Batch, row: Row, work: Work, event: OptedOut) -> None:
+        """What waits in the buyer's other cases hears of it now, not at their next event."""
+        others = self.store.read(lambda conn: outbox_store.with_words(conn, work.buyer))
+        for case in others:
+            if case != work.case.id:
+                told = opting.spread(event, case)
+                batch.inbox.append(self.event_row([told], row.account, told.key, depth=row.depth, case_id=case))
 
     def _write(self, conn: Connection, batch: Batch) -> None:
         write(conn, batch, self.store.vault)

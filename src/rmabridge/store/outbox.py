@@ -9,10 +9,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, text, update
 from sqlalchemy.sql.dml import UpdateBase
 
+from ..model import SendMessage
 from .bulk import adding, ignoring, many, rows_of
 from .inbox import add as add_inbox
 from .queue import DUE
-from .tables import approvals, attempts, outbox
+from .tables import approvals, attempts, cases, outbox
 
 PENDING: Final = ("waiting", "due", "held")
 # Conditions in the very words of the partial indices, because bound values would not find them.
@@ -77,6 +78,13 @@ def creating(conn: Connection, accounts: Collection[str]) -> set[str]:
         outbox.c.state.in_(("sending", "uncertain")),
     )
     return set(conn.execute(query.distinct()).scalars()) if accounts else set()
+
+
+def with_words(conn: Connection, buyer: bytes | None) -> list[str]:
+    """The buyer's cases in which messages wait to be sent."""
+    query = select(outbox.c.case_id).join(cases, cases.c.id == outbox.c.case_id).distinct()
+    query = query.where(cases.c.buyer == buyer, outbox.c.type == SendMessage.kind, outbox.c.state.in_(PENDING))
+    return list(conn.execute(query).scalars())
 
 
 def add(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
