@@ -50,7 +50,7 @@ class Endings:
     def __init__(
         self, store: Store, schedules: Mapping[str, list[float]], traces: Traces, told: Callable[[], None]
     ) -> None:
-        self.store, self.schedules, self.traces, self._told = store, schedules, traces, told
+        self.store, self.me, self.schedules, self.traces, self._told = store, store.me, schedules, traces, told
         self._chance = Random()  # noqa: S311 - jitter, not a secret
         self._ended: list[Ended] = []
         self._recording: asyncio.Task[None] | None = None
@@ -146,7 +146,7 @@ class Endings:
             while self._ended:
                 taken, self._ended = self._ended, []
                 ends, tried, results = zip(*((one.end, one.tried, one.result) for one in taken), strict=True)
-                finish = partial(outbox_store.finish, me=self.store.me, ends=ends, tried=tried, results=results)
+                finish = partial(outbox_store.finish, me=self.me, ends=ends, tried=tried, results=results)
                 try:
                     await self.store.write(finish)
                 except Exception:
