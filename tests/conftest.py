@@ -12,6 +12,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from opening import opens_store
 from rmabridge import log
 
 if TYPE_CHECKING:  # the contract of a plugin needs no bridge
@@ -25,8 +26,15 @@ if not os.environ.get("CI"):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks at the logs of all other tests comes last."""
+    """What looks at the logs of all other tests comes last; what opens a store is marked."""
+    for one in filter(opens_store, items):
+        one.add_marker("store")
     items.sort(key=lambda one: one.get_closest_marker("last") is not None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that is not marked must open none: CI would run it on one store only."""
+    os.environ["RMABRIDGE_TEST_OPENS"] = "yes" if item.get_closest_marker("store") else "no"
 
 
 @pytest.fixture(scope="session")
