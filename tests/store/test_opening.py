@@ -23,6 +23,7 @@ NAME_A_FILE = {
     "test_migrating": "from SQLite to PostgreSQL and back",
     "test_new_package": "what an author of a plugin starts with",
     "test_opening": "this pattern",
+    "test_read_only": "a folder in which nobody may write",
     "vendors": "a process under load and a file that is measured",
     "webhook_door": "a fuzzer's own bridge",
 }
