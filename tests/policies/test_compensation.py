@@ -524,11 +524,11 @@ def test_no_offer_goes_beyond_the_limit_the_floor_or_what_is_left(world, case, l
 
 
 def within(policy, choice, case, view, limit, floor):
-    """All that the choice would cost at once, in yuan and in the order's currency."""
+    """All that the choice would cost at once, in yuan and in the order's currency; free goods cost nothing."""
     operation = policy.known[choice.rule.partition("/")[2]]
     course = Course("x", operation, choice, case, view, policy.purse(view))
     gates = "await" in [one.do for one in operation.steps]
-    cost = [] if gates else [one.worth for one in course.actions() if one.worth]
+    cost = [] if gates else [one.worth for one in course.actions() if one.worth and one.worth.amount]
     if not cost:
         return
     total, left = case.order.total, case.order.total.amount - (case.order.refunded or case.order.total).amount
