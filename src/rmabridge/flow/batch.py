@@ -114,7 +114,7 @@ def event_row(
         "account": account,
         "dedupe": inbox_store.digest(dedupe.encode()),
         "digest": inbox_store.digest(body),
-        "lane": inbox_store.lane_of(account, case_id),
+        "lane": inbox_store.lane_of_case(case_id) if case_id else inbox_store.lane_of(account, None),
         "kind": kind,
         "received_at": now,
         "due_at": 0,

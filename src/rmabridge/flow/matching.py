@@ -78,8 +78,11 @@ class Matcher:
                 "Name it as a shop's marketplace or among its sources"
             )
         self._not_ours(batch, row, event)
+        case_id = new_case_id(moment(batch.now))
+        while not self.store.ours(case_id):
+            case_id = new_case_id(moment(batch.now))
         case = Case(
-            id=new_case_id(moment(batch.now)),
+            id=case_id,
             shop=shop,
             marketplace=row.account,
             source=row.account,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from ..errors import Unverified
 from .bulk import ignoring, many, rows_of
-from .tables import LANES, inbox, waiting
+from .tables import CASE_LANES, LANES, inbox, waiting
 
 COMMAND_ACCOUNT: Final = "bridge"
 STUCK: Final = ("parked", "unmatched")
@@ -20,9 +20,17 @@ TRACE: Final = "rmabridge.traceparent"
 
 
 def lane_of(account: str, ordering: str | None) -> int:
-    """The lane whose rows are routed in order."""
-    name = f"{account}\x1f{ordering or ''}".encode(errors="replace")
-    return int.from_bytes(blake2b(name, digest_size=2).digest(), "big") % LANES
+    """The lane whose rows are routed in order, of what comes from outside."""
+    return _hashed(f"{account}\x1f{ordering or ''}") % CASE_LANES
+
+
+def lane_of_case(case_id: str) -> int:
+    """The lane of what is about a known case."""
+    return CASE_LANES + _hashed(case_id) % (LANES - CASE_LANES)
+
+
+def _hashed(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(errors="replace"), digest_size=2).digest(), "big")
 
 
 def digest(text: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from hashlib import blake2b
@@ -20,10 +20,11 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 from ..config import Bridge
 from ..errors import CommandError, ConfigError
 from .bulk import ignoring, many
+from .inbox import lane_of_case
 from .postgres import FAREWELL, PATIENCE, Aside, PgWriter, address, engine, forbidden, outage, waits_here
 from .rates import Drawn, draw
 from .store import Clock, Peek, Store, current, upgrade
-from .tables import LANES, inbox, lanes
+from .tables import CASE_LANES, LANES, inbox, lanes
 from .vault import store_keys
 
 T = TypeVar("T")
@@ -35,15 +36,21 @@ LIVING: Final = 0x726D61
 OPENING: Final = 0x726D6162
 TOGETHER: Final = 0.02
 CHECKED_EVERY: Final = 30.0
+SHARED_EVERY: Final = 2.0
 KEPT_EVERY: Final = 5.0  # well before the server ends a transaction that stands idle
 MOST_LANES: Final = 32
 
+LEFT: Final = 2_000_000  # what another process left for so long is anybody's
+
+# Each process routes what comes of its own cases, which it has at hand: number $3 of $2. What comes from outside is
+# anybody's, and is taken after that.
 _FREE = f"""
 SELECT l.lane FROM lanes l
 JOIN LATERAL (
-  SELECT i.id FROM inbox i WHERE i.lane = l.lane AND i.state = 'new' AND i.due_at <= $1 ORDER BY i.id LIMIT 1
-) f ON true
-ORDER BY f.id LIMIT {MOST_LANES} FOR UPDATE OF l SKIP LOCKED
+  SELECT i.id, i.received_at FROM inbox i WHERE i.lane = l.lane AND i.state = 'new' AND i.due_at <= $1
+  ORDER BY i.id LIMIT 1
+) f ON l.lane < {CASE_LANES} OR l.lane % $2 = $3 OR f.received_at < $1 - {LEFT}
+ORDER BY l.lane < {CASE_LANES}, f.id LIMIT {MOST_LANES} FOR UPDATE OF l SKIP LOCKED
 """  # noqa: S608 - a number of our own
 _LIVE = """
 SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND granted
@@ -81,6 +88,7 @@ class PgStore(Store):
         self._reading = self._readers.sync_engine
         self.reload_clock()
         self._version = 0
+        self._share = 1, 0
         self._news = asyncio.Event()
         self.writer = PgWriter(self._engine, self._urgent, self._news.set)
         self._listening = asyncio.create_task(self._listen(), name="listen")
@@ -136,13 +144,18 @@ class PgStore(Store):
         """Lanes with something to route, locked for as long as this lives; nobody else routes from them."""
         try:
             async with self._engine.connect() as conn, conn.begin():
-                found = await conn.exec_driver_sql(_FREE, (self.clock.micros(),))
+                found = await conn.exec_driver_sql(_FREE, (self.clock.micros(), *self._share))
                 async with _kept(conn):
                     yield list(found.scalars())
         except Exception as error:
             if (away := outage(error)) is not None and away is not error:
                 raise away from error
             raise
+
+    def ours(self, case_id: str) -> bool:
+        """Whether this process is the one that routes what comes of such a case."""
+        among, place = self._share
+        return lane_of_case(case_id) % among == place
 
     async def note_routing(self, ids: Sequence[int]) -> None:
         """One more claim each, of which ``release`` takes back what did not end in this process's death."""
@@ -214,7 +227,7 @@ class PgStore(Store):
                 await conn.execute("SELECT pg_advisory_lock($1, $2)", kind, mark(self.me))
             await conn.add_listener(CHANNEL, self._heard)
             self._version += 1
-            checked = -CHECKED_EVERY
+            checked = shared = -CHECKED_EVERY
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CHECKED_EVERY / 3):
@@ -225,6 +238,9 @@ class PgStore(Store):
                 if monotonic() - checked >= CHECKED_EVERY:
                     checked = monotonic()
                     self.clock.skew = await _skew(conn)
+                if monotonic() - shared >= SHARED_EVERY:
+                    shared = monotonic()
+                    self._share = _share(mark(self.me), await conn.fetch(_LIVE, mark("router")))
                 await asyncio.sleep(TOGETHER)
         finally:
             with suppress(Exception):
@@ -233,6 +249,12 @@ class PgStore(Store):
     def _heard(self, _conn: Any, _pid: int, _channel: str, who: str) -> None:
         if who != self.me:
             self._version += 1
+
+
+def _share(own: int, routing: Iterable[Any]) -> tuple[int, int]:
+    """Among how many processes cases are shared, and which of them this one is."""
+    names = sorted({own, *(one["objid"] for one in routing)})
+    return len(names), names.index(own)
 
 
 async def _dismissed(one: AsyncEngine) -> None:

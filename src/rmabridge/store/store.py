@@ -125,6 +125,10 @@ class Store(ABC):
     def lanes(self) -> Any:
         """An asynchronous context: the lanes that this process may route from, or None for all."""
 
+    def ours(self, _case_id: str) -> bool:
+        """Whether this process is the one that routes what comes of such a case."""
+        return True
+
     @abstractmethod
     def note_routing(self, ids: Sequence[int]) -> Awaitable[None]:
         """Say which rows are being routed, where it outlives the process."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 LANES: Final = 256
+CASE_LANES: Final = 128  # from here on, what is about known cases
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 metadata = MetaData()
 Serial = BigInteger().with_variant(Integer, "sqlite")
