@@ -75,8 +75,10 @@ async def test_the_running_bridge_takes_the_way_back_from_the_consent_page_once(
         query = parse_qs(urlsplit(json.loads(result.stdout)["authorise_url"]).query)
         assert query["redirect"] == [f"{bridge.url}/oauth/portal"]
         back = {"code": "good", "state": query["state"][0]}
-        async with client.get(f"{bridge.url}/oauth/portal", params={**back, "state": "forged"}) as answer:
-            assert answer.status == 401
+        assert back["state"].encode() not in dumped(load(portal).bridge.database)
+        for forged in ("forged", "伪造"):
+            async with client.get(f"{bridge.url}/oauth/portal", params={**back, "state": forged}) as answer:
+                assert answer.status == 401
         async with client.get(f"{bridge.url}/oauth/portal", params=back) as answer:
             assert (answer.status, "portal is connected" in await answer.text()) == (200, True)
         async with client.get(f"{bridge.url}/oauth/portal", params=back) as answer:

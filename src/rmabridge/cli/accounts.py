@@ -138,7 +138,7 @@ def _expect(app: App, account: str, state: str) -> None:
 
     until = app.store.clock.micros() + SIGN_IN_LIVES // timedelta(microseconds=1)
     known = app.read(lambda conn: ops.cursor(conn, account, "oauth"))
-    values = {"cursor": json.dumps({"state": state, "until": until})}
+    values = {"cursor": json.dumps({"state": ops.state_mark(state), "until": until})}
     app.store.write(lambda conn: ops.move_cursor(conn, account, "oauth", known.version if known else 0, values))
 
 

@@ -229,7 +229,8 @@ class Running:
         if row is None or not row.cursor or not state:
             return False
         begun = json.loads(row.cursor)
-        live = bool(begun["until"] > self.store.clock.micros() and hmac.compare_digest(begun["state"], state))
+        known = hmac.compare_digest(begun["state"], ops.state_mark(state))
+        live = bool(known and begun["until"] > self.store.clock.micros())
         if live:
             self.store.write(lambda conn: ops.move_cursor(conn, account, "oauth", row.version, {"cursor": None}))
         return live

@@ -56,6 +56,11 @@ def move_cursor(conn: Connection, account: str, kind: str, read: int, values: di
         raise Conflict(f"the {kind} cursor of {account} was moved by somebody else")
 
 
+def state_mark(state: str) -> str:
+    """What is kept of a sign-in's state: whoever may only read cannot finish the sign-in with it."""
+    return sha256(state.encode(errors="surrogatepass")).hexdigest()
+
+
 def token(conn: Connection, account: str) -> Any:
     """The account's stored token, sealed."""
     return conn.execute(select(tokens).where(tokens.c.account == account)).first()
