@@ -68,6 +68,7 @@ def contents(path: Path) -> dict[str, Counter[bytes]]:
     return at_one_instant(load(path).bridge, path.parent, read)
 
 
+@pytest.mark.row("P55")
 async def test_what_was_backed_up_is_restored_row_by_row_and_the_bridge_goes_on(desk: Desk, tmp_path: Path) -> None:
     case, file = await lived(desk), tmp_path / "all.backup"
     told = await desk.answer("backup", str(file), "--with-key")
@@ -210,6 +211,7 @@ async def test_evidence_whose_file_is_gone_is_told(desk: Desk, tmp_path: Path) -
     assert result.exit_code == 1 and "1 pieces of evidence" in result.stderr
 
 
+@pytest.mark.row("P55")
 async def test_under_load_nothing_in_a_backup_is_torn(desk: Desk, tmp_path: Path) -> None:
     """Cases, timelines, actions and inbox rows of one commit are all there or all missing."""
     stopping = False

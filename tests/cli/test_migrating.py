@@ -45,6 +45,7 @@ async def moved(path: Path, address: str, *more: str) -> Any:
     return await asyncio.to_thread(run, path, "migrate-store", "--to", address, *more)
 
 
+@pytest.mark.row("P55")
 @pytest.mark.parametrize("name", ["rmabridge", "mine"])
 async def test_a_bridge_goes_on_in_postgresql_where_it_stood_in_the_file(tmp_path: Path, sink: Sink, name: str) -> None:
     path = configured(tmp_path, sink, f"sqlite:///{name}.db")
@@ -143,6 +144,7 @@ async def test_another_master_key_in_the_new_place_is_told_before_anything_is_co
     assert stores.rows_of(address, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
+@pytest.mark.row("P55")
 async def test_backups_of_the_file_are_restored_on_the_server_and_the_other_way_round(
     tmp_path: Path, sink: Sink
 ) -> None:

@@ -113,6 +113,7 @@ async def test_a_breaker_that_opens_in_one_process_is_open_in_the_others_and_one
         assert {one["times"] for one in bad.books["ids"].values()} == {1}
 
 
+@pytest.mark.row("P55")
 async def test_two_processes_share_the_calls_that_may_be_under_way_and_one_that_sends_nothing_has_no_part(
     tmp_path: Path, sink: Sink, vendor: Clocked
 ) -> None:

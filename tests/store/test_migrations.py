@@ -80,6 +80,7 @@ def _typed(reflected: Table) -> Table:
     return Table(reflected.name, MetaData(), *(Column(one.name, now.c[one.name].type) for one in reflected.c))
 
 
+@pytest.mark.row("P55")
 @pytest.mark.parametrize("revision", OLDER)
 def test_every_row_of_an_older_release_is_there_after_the_steps_up(address: str, revision: str) -> None:
     rows = outside(address, lambda conn: as_it_was(conn, revision))
@@ -111,6 +112,7 @@ def test_the_schema_after_the_steps_is_the_one_of_this_release(address: str, rev
     outside(address, compared)
 
 
+@pytest.mark.row("P55")
 @pytest.mark.parametrize("revision", OLDER)
 async def test_a_bridge_opens_an_older_database_and_reads_on_where_it_stood(
     address: str, tmp_path: Path, revision: str

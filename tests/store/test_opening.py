@@ -1,4 +1,8 @@
-"""Whatever opens a store is known to do so, and CI runs all of it on SQLite and on PostgreSQL."""
+"""Whatever opens a store is known to do so, and CI runs it on SQLite and on PostgreSQL.
+
+But for the vendors' faults, each plugin under each: they take half as long as all others, and are about what lies
+before the store. ``make test-postgresql`` runs them as well.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,10 @@ NAME_A_FILE = {
 }
 
 
-def test_ci_runs_everything_on_sqlite_and_all_that_opens_a_store_on_postgresql() -> None:
+def test_ci_runs_everything_on_sqlite_and_what_opens_a_store_on_postgresql() -> None:
     runs = dict(re.findall(r'^make (test\S*) TESTS="([^"]*)"$', CI, re.MULTILINE))
     assert set(runs) == {"test", "test-postgresql"}
-    for given, chosen in ((runs["test"], ""), (runs["test-postgresql"], "-m store")):
+    for given, chosen in ((runs["test"], ""), (runs["test-postgresql"], "-m store --ignore tests/faults")):
         assert given.removeprefix("-n 2 --dist loadfile").strip() == chosen
 
 
