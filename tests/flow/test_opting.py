@@ -10,7 +10,7 @@ import pytest
 from bank import act, message
 from toybox import cases, event, requested, send, timeline, toybox
 
-from rmabridge.model import Form, OptedOut
+from rmabridge.model import Commanded, Form, OptedOut
 from rmabridge.store import inbox as inbox_store
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, running
@@ -66,6 +66,26 @@ async def test_what_waits_in_the_buyers_other_case_is_cancelled_by_the_word_alon
         await world.until(lambda: dict(world.rows(states)) == {second: "cancelled", other: "due"})
         assert "buyer.opted_out" in timeline(world, second)
         assert "buyer.opted_out" not in timeline(world, other)
+
+
+async def test_what_is_proposed_in_the_same_batch_as_the_word_is_cancelled_too(tmp_path: Path, sink: Sink) -> None:
+    sink.do_answer(429, times=10_000, headers={"Retry-After": "600"})
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        for one in (asks("B1", 1), asks("B1", 2)):
+            assert await send(world, one) == 200
+        await world.settle()
+        (first, second), bridge = (one.id for one in cases(world)), world.bridge
+        now = bridge.store.clock.now()
+        order = Commanded(key="act", at=now, command="act", by="tester", args={"action": message("late")})
+        word = OptedOut(key="stop", at=now, form=Form.MAIL)
+        rows = [
+            bridge.router.event_row([order], "bridge", "act", case_id=second, kind="command"),
+            bridge.router.event_row([word], "mail", "stop", case_id=first),
+        ]
+        await bridge.store.write(lambda conn: inbox_store.add(conn, rows))
+        bridge.router.wake.set()
+        states = "SELECT state FROM outbox WHERE type = 'message.send'"
+        await world.until(lambda: world.rows(states) == [("cancelled",)])
 
 
 async def test_another_buyers_word_and_another_form_close_nothing(tmp_path: Path, sink: Sink) -> None:

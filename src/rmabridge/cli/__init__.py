@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.exceptions import NoArgsIsHelpError
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 OK, PROBLEM, USAGE, CONFIG, CANNOT = range(5)
 
@@ -144,15 +147,17 @@ def _told(error: Exception) -> tuple[int, list[str]] | None:
         from sqlalchemy.exc import DBAPIError
 
         if isinstance(error, DBAPIError):
-            return CANNOT, [_refused(error.orig) or f"the database: {error.orig}"]
+            return CANNOT, [_refused(error) or f"the database: {error.orig}"]
     return None
 
 
-def _refused(error: BaseException | None) -> str | None:
+def _refused(error: DBAPIError) -> str | None:
     """What to do where the user has no right to do it."""
-    if getattr(error, "sqlstate", None) == "42501":
-        return f"the database: {str(error).rpartition('>: ')[2]}: {NO_RIGHT}"
-    if "readonly database" in str(error):
+    from ..store.postgres import forbidden
+
+    if forbidden(error):
+        return f"the database: {str(error.orig).rpartition('>: ')[2]}: {NO_RIGHT}"
+    if "readonly database" in str(error.orig):
         return "the database: this user may only read its file; run the command as the user that 'rmabridge serve' has"
     return None
 

@@ -343,11 +343,11 @@ class Router:
 
     def _stop_others(self, batch: Batch, row: Row, work: Work, event: OptedOut) -> None:
         """What waits in the buyer's other cases hears of it now, not at their next event."""
-        others = self.store.read(lambda conn: outbox_store.with_words(conn, work.buyer))
-        for case in others:
-            if case != work.case.id:
-                told = opting.spread(event, case)
-                batch.inbox.append(self.event_row([told], row.account, told.key, depth=row.depth, case_id=case))
+        stored = self.store.read(lambda conn: outbox_store.with_words(conn, work.buyer))
+        here = (one.case.id for one in batch.works.values() if one.buyer == work.buyer)  # not written yet
+        for case in sorted({*stored, *here} - {work.case.id}):
+            told = opting.spread(event, case)
+            batch.inbox.append(self.event_row([told], row.account, told.key, depth=row.depth, case_id=case))
 
     def _write(self, conn: Connection, batch: Batch) -> None:
         write(conn, batch, self.store.vault)
