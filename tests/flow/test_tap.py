@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,31 @@ async def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tm
     assert sum(dropped) == 2
     await tap.close()
     assert len(lines(tmp_path / "t")) == 3
+
+
+async def test_what_is_being_written_when_the_bridge_stops_is_written_once_and_before_it_has_stopped() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    written: list[bytes] = []
+
+    class Slow:
+        async def write(self, lines: Sequence[bytes]) -> None:
+            begun.set()
+            await go_on.wait()
+            written.extend(lines)
+
+        async def close(self) -> None:
+            assert written
+
+    dropped: list[int] = []
+    tap = Tap(Slow(), str, lambda: datetime.now(UTC), dropped.append)
+    tap.came("shop", b"{}")
+    running = asyncio.create_task(tap.run())
+    await begun.wait()
+    tap.came("shop", b"{}")
+    running.cancel()
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    await tap.close()
+    assert (len(written), sum(dropped)) == (2, 0)
 
 
 async def test_a_file_that_has_grown_is_put_aside_and_so_many_are_kept(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ class Tap:
     ) -> None:
         self._to, self._mark, self._now, self._dropped = to, mark, now, dropped
         self._queue: deque[Entry] = deque()
+        self._turn: asyncio.Future[float] | None = None
         self.on = to is not None
 
     def came(self, account: str, body: bytes) -> None:
@@ -82,23 +83,24 @@ class Tap:
             self._queue.append((self._now(), what, account, content, facts))
 
     async def run(self) -> None:
-        """Write away what was told, until the end."""
+        """Write away what was told, until the end; who is cancelled while writing leaves that to `close`."""
         while self._to is not None:
-            if not await self._some():
-                await asyncio.sleep(PAUSE)
+            self._turn = asyncio.ensure_future(self._some())
+            await asyncio.sleep(await asyncio.shield(self._turn))
 
-    async def _some(self) -> int:
+    async def _some(self) -> float:
+        """Write some away; how long to wait now, in seconds."""
         taken = [self._queue.popleft() for _ in range(min(TOGETHER, len(self._queue)))]
         if not taken or self._to is None:
-            return 0
+            return PAUSE
         lines = await asyncio.to_thread(lambda: [self._line(*one) for one in taken])
         try:
             await self._to.write(lines)
         except Exception as error:  # noqa: BLE001 - whatever it is, the bridge goes on without its tap
             self._dropped(len(lines))
             log.warning("the tap could not be written; what comes meanwhile is dropped", cause=type(error).__name__)
-            await asyncio.sleep(AWAY)
-        return len(taken)
+            return AWAY
+        return 0
 
     def _line(self, at: datetime, what: str, account: str, content: Any, facts: dict[str, Any]) -> bytes:
         shown = {} if content is None else {"body": _shown(content, self._mark)}
@@ -110,8 +112,9 @@ class Tap:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(AWAY / 2):
-                while await self._some():
-                    pass
+                wait = await self._turn if self._turn else 0
+                while self._queue and wait < AWAY:
+                    wait = await self._some()
         self._dropped(len(self._queue))
         self._queue.clear()
         await self._to.close()
