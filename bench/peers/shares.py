@@ -29,7 +29,9 @@ PARTS = (
     ("cases are loaded and matched", ("(rmabridge/flow/router.py",)),
     ("webhooks are taken", ("(rmabridge/web/", "(aiohttp/web_")),
 )
-REST = "the rest: timers, threads, event loop"
+REST = "the rest: timers, event loop"
+# The recorder takes a thread for busy that waits for a lock, for work or for the disk.
+WAITING = ("(threading.py", "_worker (concurrent/futures/thread.py", "do_commit (sqlalchemy/")
 
 
 def shares(raw: str) -> dict[str, float]:
@@ -37,6 +39,8 @@ def shares(raw: str) -> dict[str, float]:
     found: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
+        if any(one in stack.rpartition(";")[2] for one in WAITING):
+            continue
         part = next((name for name, words in PARTS if any(one in stack for one in words)), REST)
         found[part] += int(count)
     total = found.total() or 1

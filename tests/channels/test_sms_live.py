@@ -92,6 +92,18 @@ async def test_an_answer_that_opts_out_closes_the_way_and_opens_no_case(tmp_path
         assert world.rows("SELECT count(*) FROM inbox WHERE state != 'done'") == [(0,)]
 
 
+async def test_an_answer_before_any_receipt_finds_the_case_and_one_that_opts_out_closes_the_way(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with AliyunSmsSim() as sim, sms_world(tmp_path, sink, sim) as world:
+        await world.post(a_return())
+        await world.until(lambda: sim.books["sent"] and first_reply(world)[0] == "done")
+        assert await sim.do_reply(PHONE, "好的，谢谢") == await sim.do_reply(PHONE, "退订") == 200
+        await world.settle()
+        ((case,),) = world.rows("SELECT id FROM cases")
+        assert entries(world, "message.received") == entries(world, "buyer.opted_out") == [case]
+
+
 async def test_a_push_without_the_token_stays_outside(tmp_path: Path, sink: Sink) -> None:
     async with AliyunSmsSim() as sim, sms_world(tmp_path, sink, sim) as world:
         sim.hook = f"{world.bridge.url}/hooks/sms?token=guessed"

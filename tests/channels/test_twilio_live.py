@@ -80,6 +80,18 @@ async def test_the_first_reply_goes_by_sms_and_its_callbacks_and_the_buyers_answ
         assert world.rows("SELECT count(*) FROM inbox WHERE state NOT IN ('done', 'new')") == [(0,)]
 
 
+async def test_an_answer_before_any_callback_finds_the_case_and_one_that_opts_out_closes_the_way(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
+        await world.post(a_return())
+        await world.until(lambda: sim.books["messages"] and first_reply(world)[0] == "done")
+        assert await sim.do_write(BUYER, "Thank you") == await sim.do_write(BUYER, "Stop") == 200
+        await world.settle()
+        ((case,),) = world.rows("SELECT id FROM cases")
+        assert entries(world, "message.received") == entries(world, "buyer.opted_out") == [case]
+
+
 async def test_a_message_that_did_not_arrive_flags_its_case(tmp_path: Path, sink: Sink) -> None:
     async with Proxied() as sim, twilio_world(tmp_path, sink, sim) as world:
         await world.post(a_return())

@@ -54,7 +54,7 @@ from rmabridge.wire.times import CHINA
 from .answers import Means, read
 from .approved import Approved, chosen, known
 from .calls import authorisation, headers_of, query_of
-from .parsing import events, items, out_id
+from .parsing import buyer, events, items, out_id
 from .phones import dialled
 
 PAGE_SIZE, MOST_PAGES = 50, 4
@@ -133,15 +133,16 @@ class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
     async def send(self, action: SendMessage, ctx: Context) -> Result:
         """Send the approved template that stands for the message's; the id is the vendor's BizId."""
         approved, where = chosen(self.templates, action, self.account)
+        number = dialled(action.to)
         params = {
-            "PhoneNumbers": dialled(action.to),
+            "PhoneNumbers": number,
             "SignName": approved.sign or self.sign,
             "TemplateCode": approved.code,
             "TemplateParam": dump_json(approved.fill(action.values, self.longest_value, where)),
             "OutId": out_id(ctx.case, ctx.idempotency_key),
         }
         answer = await self._call("SendSms", params, ctx)
-        return Result(id=text(answer.get("BizId")), note=f"sent as {approved.code}")
+        return Result(id=text(answer.get("BizId")), note=f"sent as {approved.code}", refs=buyer(number))
 
     async def find_message(self, action: SendMessage, ctx: Context) -> Finding:
         """Look through the messages to the number, today's and yesterday's, for our mark."""
@@ -151,7 +152,7 @@ class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
             for page in range(1, MOST_PAGES + 1):
                 rows = await self._sent(number, f"{day:%Y%m%d}", page, ctx)
                 if any(text(dig(one, "OutId")) == mark for one in rows):
-                    return Finding(True)
+                    return Finding(True, Result(refs=buyer(number)))
                 if len(rows) < PAGE_SIZE:
                     break
             else:

@@ -67,7 +67,7 @@ def _receipt(sid: str, fields: dict[str, str], mark: str, received_at: datetime)
         key=f"twilio:{sid}:{status}:{code}",
         at=received_at,
         # With the number the case knows whose reply comes later.
-        refs=((Ref(kind=RefKind.CASE, value=ours[1]),) if ours[1] else ()) + _buyer(fields.get("To")),
+        refs=((Ref(kind=RefKind.CASE, value=ours[1]),) if ours[1] else ()) + buyer(fields.get("To")),
         message=sid,
         delivery=ours[2],
         ok=ENDS[status],
@@ -81,7 +81,7 @@ def _opted(
     sender = fields.get("From", "")
     form = Form.CHAT if sender.startswith(WHATSAPP) else Form.SMS
     words = fields["Body"].strip()[:100]
-    return kind(key=f"twilio:in:{sid}", at=received_at, refs=_buyer(sender), form=form, words=words)
+    return kind(key=f"twilio:in:{sid}", at=received_at, refs=buyer(sender), form=form, words=words)
 
 
 def _words(sid: str, fields: dict[str, str], received_at: datetime) -> Iterator[MessageReceived]:
@@ -93,7 +93,7 @@ def _words(sid: str, fields: dict[str, str], received_at: datetime) -> Iterator[
     yield MessageReceived(
         key=f"twilio:in:{sid}",
         at=received_at,
-        refs=_buyer(sender),
+        refs=buyer(sender),
         message=Message(id=sid, author=Author.BUYER, form=form, text=words, at=received_at, attachments=media),
         buyer=Buyer(phone=number_of(sender) or sender.removeprefix(WHATSAPP) or None, chat=chat),
     )
@@ -108,6 +108,7 @@ def _media(fields: dict[str, str]) -> tuple[Attachment, ...]:
     return tuple(found)
 
 
-def _buyer(address: str | None) -> tuple[Ref, ...]:
+def buyer(address: str | None) -> tuple[Ref, ...]:
+    """The number by which whoever answers is known."""
     number = number_of(address)
     return (Ref(kind=RefKind.BUYER, value=number),) if number else ()

@@ -28,7 +28,7 @@ from rmabridge.wire.bodies import dump_json
 
 from .addresses import WHATSAPP, dialled
 from .answers import Listed, Listing, Made, Means, complain
-from .parsing import mark_of
+from .parsing import buyer, mark_of
 
 PAGE_SIZE, MOST_PAGES = 100, 4
 
@@ -110,7 +110,7 @@ class Sending(Plugin, SendsMessages, Probes):
             fields["StatusCallback"] = self._called(mark_of(ctx.case, ctx.idempotency_key))
         response = await ctx.http.post(self._messages, data=fields, auth=self._auth(ctx))
         complain(response, self.codes)
-        return Result(id=Made.model_validate_json(response.content).sid)
+        return Result(id=Made.model_validate_json(response.content).sid, refs=buyer(to))
 
     async def find_message(self, action: SendMessage, ctx: Context) -> Finding:
         """Look through the newest messages to the number for one with these words."""
@@ -122,7 +122,7 @@ class Sending(Plugin, SendsMessages, Probes):
             return Finding(None if ours or not whole else False)
         same = next((one for one in ours if (one.body or "").split() == words.split()), None)
         if same:
-            return Finding(True, Result(id=same.sid))
+            return Finding(True, Result(id=same.sid, refs=buyer(to)))
         return Finding(False if whole else None)
 
     async def probe(self, ctx: Context) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from ..model import Event
+from ..model import Event, Ref
 
 
 class Tokens(Protocol):
@@ -52,12 +52,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a carried-out action made: the vendor's ``id`` of it, where to open it, and what else the answer told."""
+    """What a carried-out action made: the vendor's ``id`` of it, where to open it, and what else the answer told.
+
+    ``refs`` are the names by which what comes later calls the case: the recipient's number for whoever answers a message.
+    """
 
     id: str | None = None
     url: str | None = None
     events: tuple[Event, ...] = ()
     note: str | None = None
+    refs: tuple[Ref, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class Endings:
         settled = Settled(
             key=f"settled:{row.id}:{attempt}:{state}",
             at=self.store.clock.now(),
+            refs=outcome.result.refs,
             action=row.key,
             action_type=row.type,
             account=row.account,
