@@ -54,7 +54,7 @@ class Context:
 class Result:
     """What a carried-out action made: the vendor's ``id`` of it, where to open it, and what else the answer told.
 
-    ``refs`` are the names by which what comes later calls the case: the recipient's number for whoever answers a message.
+    ``refs`` are names by which what comes later calls the case: the recipient's number for whoever answers a message.
     """
 
     id: str | None = None
