@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import tomllib
 import types
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -35,6 +36,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 BLOCK: Final = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 GUIDE: Final = tuple(sorted((ROOT / "docs" / "plugins").glob("*.md")))
 LONGEST: Final = 160
+WORDS: Final = ROOT / "docs" / "operations.zh-CN.toml"
 KINDS: Final = ("marketplaces", "helpdesks", "carriers", "channels", "services", "policies")
 
 # What each ability means to a reader: English, Chinese.
@@ -83,6 +85,33 @@ POLICIES_ZH: Final = {
     "routing": "分派：按规则把案件分给小组，并提醒同事",
     "tracking": "物流：跟踪未结案件的每个包裹，回答“我的包裹在哪”",
 }
+
+# Types of settings in Chinese.
+TYPES_ZH: Final = {
+    "text": "文本",
+    "number": "数字",
+    "true or false": "`true` 或 `false`",
+    "duration": "时长",
+    "path": "路径",
+    "secret": "机密",
+    "secret, or a list of two": "机密，或两个机密的列表",
+    "table": "表",
+    "expression": "表达式",
+}
+HEADS: Final = {
+    "settings": (("setting", "type", "default", "meaning"), ("设置", "类型", "默认值", "含义")),
+    "routes": (("part", "fields"), ("部分", "字段")),
+    "commands": (("command", "what it does"), ("命令", "作用")),
+    "metrics": (("metric", "type", "labels", "what it counts"), ("指标", "类型", "标签", "统计什么")),
+}
+SAID: Final[dict[str, str]] = tomllib.loads(WORDS.read_text(encoding="utf-8"))
+HEARD: Final[set[str]] = set()  # what the code says that a Chinese page repeats
+
+
+def said(words: str, chinese: bool) -> str:
+    """What the code says, in the page's language; English where nobody has translated it yet (a test names it)."""
+    HEARD.update({words} - {""})
+    return SAID.get(words, words) if chinese else words
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -190,6 +219,16 @@ def words(annotation: Any) -> str:
     return "text"
 
 
+def words_zh(told: str) -> str:
+    """A type as ``words`` tells it, in Chinese."""
+    if told in TYPES_ZH:
+        return TYPES_ZH[told]
+    if told.startswith("list of "):
+        inner = words_zh(told.removeprefix("list of "))
+        return f"{inner} 的列表" if inner.endswith("`") else f"{inner}列表"
+    return " 或 ".join(TYPES_ZH.get(one, one) for one in told.split(" or "))
+
+
 def default(value: Any) -> str:
     """A default as it would be written in TOML."""
     if value in (None, "", (), {}, frozenset()):
@@ -209,6 +248,11 @@ def default(value: Any) -> str:
     return f"`{value}`"
 
 
+def default_zh(told: str) -> str:
+    """A default as ``default`` tells it, in Chinese."""
+    return re.sub(r"^a list of (\d+)$", r"\1 项的列表", told.replace("**required**", "**必填**"))
+
+
 def span(value: timedelta) -> str:
     """An ISO 8601 duration."""
     days, seconds = value.days, value.seconds
@@ -217,33 +261,38 @@ def span(value: timedelta) -> str:
     return "P" + (f"{days}D" if days else "") + (f"T{time}" if time else "") if days or time else "PT0S"
 
 
-def settings(model: type[BaseModel], leave: Iterable[str] = ()) -> str:
+def settings(model: type[BaseModel], leave: Iterable[str] = (), *, chinese: bool = False) -> str:
     """The settings of a model, the required ones first."""
     fields = {name: one for name, one in model.model_fields.items() if name not in leave}
     rows = []
     for name, one in sorted(fields.items(), key=lambda each: not each[1].is_required()):
         given = "**required**" if one.is_required() else default(one.get_default(call_default_factory=True))
-        rows.append((f"`{name}`", words(one.annotation), given, one.description or ""))
-    return table(("setting", "type", "default", "meaning"), rows)
+        kind = words(one.annotation)
+        if chinese:
+            kind, given = words_zh(kind), default_zh(given)
+        rows.append((f"`{name}`", kind, given, said(one.description or "", chinese)))
+    return table(HEADS["settings"][chinese], rows)
 
 
-def plugin_settings() -> str:
+def plugin_settings(chinese: bool) -> str:
     """The settings of every bundled plugin, beside those that all have."""
     parts = []
     for name, plugin, kinds, _ in plugins():
         common = [each for each, one in Plugin.model_fields.items() if repr(one) == repr(plugin.model_fields[each])]
-        own = settings(plugin, common) if set(plugin.model_fields) - set(common) else "None of its own.\n"
-        parts.append(f"### `{name}` in {', '.join(f'[{one}.NAME]' for one in kinds)}\n\n{own}")
+        none = ("None of its own.\n", "没有自己的设置。\n")[chinese]
+        own = settings(plugin, common, chinese=chinese) if set(plugin.model_fields) - set(common) else none
+        where = ("、" if chinese else ", ").join(f"[{one}.NAME]" for one in kinds)
+        parts.append(f"### {where} 中的 `{name}`\n\n{own}" if chinese else f"### `{name}` in {where}\n\n{own}")
     return "\n".join(parts)
 
 
-def routes() -> str:
+def routes(chinese: bool) -> str:
     """What a routing rule may ask for, and what it may say."""
     from rmabridge_routing import Then, When
 
     parts = (("when", When), ("then", Then))
     return table(
-        ("part", "fields"),
+        HEADS["routes"][chinese],
         [(f"`{name}`", ", ".join(f"`{one}`" for one in model.model_fields)) for name, model in parts],
     )
 
@@ -261,7 +310,12 @@ def commands(group: click.Group = main, path: str = GROUP) -> Iterator[tuple[str
             yield f"`{path} {name}{' ' + takes if takes else ''}`", told
 
 
-def metrics() -> str:
+def command_table(chinese: bool) -> str:
+    """Every command with its meaning."""
+    return table(HEADS["commands"][chinese], ((call, said(does, chinese)) for call, does in commands()))
+
+
+def metrics(chinese: bool) -> str:
     """Every metric that the bridge exposes."""
     kinds: dict[Any, str] = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
     rows = []
@@ -269,8 +323,8 @@ def metrics() -> str:
         if type(one) in kinds:
             labels = ", ".join(f"`{each}`" for each in one._labelnames)  # noqa: SLF001 - no public way
             name = one._name + ("_total" if isinstance(one, Counter) else "")  # noqa: SLF001
-            rows.append((f"`{name}`", kinds[type(one)], labels, one._documentation))  # noqa: SLF001
-    return table(("metric", "type", "labels", "what it counts"), rows)
+            rows.append((f"`{name}`", kinds[type(one)], labels, said(one._documentation, chinese)))  # noqa: SLF001
+    return table(HEADS["metrics"][chinese], rows)
 
 
 def authors() -> types.ModuleType:
@@ -290,18 +344,21 @@ def reference(part: Callable[[bool], Iterator[Any]], chinese: bool) -> str:
 
 
 PARTS: Final[dict[str, Callable[[bool], Iterator[Any]]]] = authors().PARTS
-BLOCKS: Final[dict[str, Callable[[], str]]] = {
-    "plugins": lambda: plugin_table(chinese=False),
-    "plugins-zh": lambda: plugin_table(chinese=True),
-    "policies": lambda: policy_table(chinese=False),
-    "policies-zh": lambda: policy_table(chinese=True),
-    "bridge": lambda: settings(Bridge),
-    "shop": lambda: settings(Shop, ("name",)),
-    "account": lambda: settings(Plugin),
+# Blocks that both languages have.
+BOTH: Final[dict[str, Callable[[bool], str]]] = {
+    "plugins": plugin_table,
+    "policies": policy_table,
+    "bridge": lambda chinese: settings(Bridge, chinese=chinese),
+    "shop": lambda chinese: settings(Shop, ("name",), chinese=chinese),
+    "account": lambda chinese: settings(Plugin, chinese=chinese),
     "plugin-settings": plugin_settings,
     "routes": routes,
-    "commands": lambda: table(("command", "what it does"), commands()),
+    "commands": command_table,
     "metrics": metrics,
+}
+BLOCKS: Final[dict[str, Callable[[], str]]] = {
+    **{name: partial(part, False) for name, part in BOTH.items()},  # noqa: FBT003
+    **{f"{name}-zh": partial(part, True) for name, part in BOTH.items()},  # noqa: FBT003
     **{name: partial(reference, part, chinese=False) for name, part in PARTS.items()},
     **{f"{name}-zh": partial(reference, part, chinese=True) for name, part in PARTS.items()},
 }

@@ -33,10 +33,13 @@ from worlds import SECRET, ago, running, sign
 
 ROOT = Path(__file__).resolve().parents[2]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
-OPERATIONS, DESIGN = (ROOT / "docs" / f"{one}.md" for one in ("operations", "design"))
+DESIGN = ROOT / "docs" / "design.md"
+OPERATIONS, OPERATIONS_ZH = (ROOT / "docs" / f"operations{one}.md" for one in ("", ".zh-CN"))
 HANDLING, HANDLING_ZH = (ROOT / "docs" / f"handling{one}.md" for one in ("", ".zh-CN"))
-DOCUMENTS = (README, CHINESE, OPERATIONS, DESIGN, HANDLING, HANDLING_ZH)
-TRANSLATED = (CHINESE, HANDLING_ZH)
+DOCUMENTS = (README, CHINESE, OPERATIONS, OPERATIONS_ZH, DESIGN, HANDLING, HANDLING_ZH)
+TRANSLATED = (CHINESE, HANDLING_ZH, OPERATIONS_ZH)
+SPAN = re.compile(r"(`+)(.+?)\1")
+HAN = re.compile(r"[\u4e00-\u9fff]")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A file of a shop's own that a configuration names, shown beside it.
 NAMED = re.compile(r"^<!-- file: (\S+\.toml) -->\n```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -116,7 +119,9 @@ def test_the_phrase_for_what_is_not_verified_is_the_docstrings_first(doc, phrase
 
 
 BOTH = pytest.mark.parametrize(
-    ("english", "chinese"), [(README, CHINESE), (HANDLING, HANDLING_ZH)], ids=["readme", "handling"]
+    ("english", "chinese"),
+    [(README, CHINESE), (HANDLING, HANDLING_ZH), (OPERATIONS, OPERATIONS_ZH)],
+    ids=["readme", "handling", "operations"],
 )
 
 
@@ -129,6 +134,35 @@ def test_both_languages_have_the_same_code_and_the_same_sections(english, chines
 @BOTH
 def test_both_languages_have_tables_of_the_same_length(english, chinese):
     assert text(english).count("\n| ") == text(chinese).count("\n| ")
+
+
+@BOTH
+def test_both_languages_name_the_same_settings_and_commands(english, chinese):
+    named, told = ({one for _, one in SPAN.findall(FENCE.sub("", text(path)))} for path in (english, chinese))
+    assert named == told
+
+
+@BOTH
+def test_each_language_leads_to_the_other_at_the_top(english, chinese):
+    for path, other in ((english, chinese), (chinese, english)):
+        assert f"]({other.name})" in text(path).splitlines()[2]
+
+
+@pytest.mark.parametrize("path", [*sorted(ROOT.glob("docs/**/*.zh-CN.md")), CHINESE], ids=lambda one: one.name)
+def test_chinese_pages_lead_to_chinese_pages_where_there_are_any(path):
+    own = path.name.replace(".zh-CN.md", ".md")
+    targets = re.findall(r"\]\(([^)#:]+)\.md[)#]", FENCE.sub("", text(path)))
+    elsewhere = {one for one in targets if f"{one}.md" != own and not one.endswith(".zh-CN")}
+    assert {one for one in elsewhere if (path.parent / f"{one}.zh-CN.md").exists()} == set()
+
+
+def test_the_chinese_manual_says_what_the_code_says():
+    docs = generator()
+    for part in docs.BOTH.values():
+        part(True)
+    assert docs.HEARD - set(docs.SAID) == set(), f"say in {docs.WORDS.name} what these mean"
+    assert set(docs.SAID) - docs.HEARD == set(), f"the code does not say these any more: out of {docs.WORDS.name}"
+    assert {one for one, chinese in docs.SAID.items() if not HAN.search(chinese)} == set()
 
 
 # -- commands and links ------------------------------------------------------------------------------------------------
@@ -144,6 +178,7 @@ def test_the_overview_names_every_command_once(path):
 def test_exit_codes_are_the_programs():
     told = dict(re.findall(r"^\| (\d) \| (.*) \|$", text(OPERATIONS), re.MULTILINE))
     assert told == dict(re.findall(r"^  (\d)  (.*)$", EPILOG, re.MULTILINE))
+    assert re.findall(r"^\| (\d) \| ", text(OPERATIONS_ZH), re.MULTILINE) == list(told)
 
 
 def calls(path: Path) -> Iterator[str]:
@@ -300,8 +335,10 @@ def test_the_readme_stays_short(path):
     assert len(text(path).splitlines()) < 280
 
 
-def test_every_alert_that_the_code_raises_is_explained():
-    told = set(re.findall(r"`([a-z.]+)(?::[A-Z]+)?`", text(OPERATIONS).split("\n## Alerts\n")[1].split("\n## ")[0]))
+@pytest.mark.parametrize("path", [OPERATIONS, OPERATIONS_ZH], ids=lambda one: one.name)
+def test_every_alert_that_the_code_raises_is_explained(path):
+    section = re.split(r"^## (?:Alerts|告警)$", text(path), flags=re.MULTILINE)[1].split("\n## ")[0]
+    told = set(re.findall(r"`([a-z.]+)(?::[A-Z]+)?`", section))
     source = "\n".join(text(one) for one in (ROOT / "src" / "rmabridge" / "flow").glob("*.py"))
     raised = set(re.findall(r'alert\(\s*(?:conn, )?f?"([a-z.]+):?', source)) | set(
         re.findall(r'"key": f"(parked):', source)
