@@ -29,6 +29,7 @@ from rmabridge.abilities.secrets import Secret
 from rmabridge.cli import main
 from rmabridge.config import Bridge
 from rmabridge.flow.metrics import Metrics
+from rmabridge.model import Money
 from rmabridge.registry import GROUP, classes, load, sources
 from rmabridge.testing.quality import LEVELS, last
 
@@ -36,6 +37,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 BLOCK: Final = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 GUIDE: Final = tuple(sorted((ROOT / "docs" / "plugins").glob("*.md")))
 LONGEST: Final = 160
+EMPTY: Final = (None, "", (), {}, frozenset())
 WORDS: Final = ROOT / "docs" / "operations.zh-CN.toml"
 KINDS: Final = ("marketplaces", "helpdesks", "carriers", "channels", "services", "policies")
 
@@ -194,6 +196,7 @@ def policy_table(chinese: bool) -> str:
 def words(annotation: Any) -> str:
     """A type as an operator would say it."""
     plain = {str: "text", int: "number", float: "number", bool: "true or false", timedelta: "duration", Path: "path"}
+    plain[Money] = "text"
     origin, args = get_origin(annotation), get_args(annotation)
     if annotation in plain:
         return plain[annotation]
@@ -231,21 +234,34 @@ def words_zh(told: str) -> str:
 
 def default(value: Any) -> str:
     """A default as it would be written in TOML."""
-    if value in (None, "", (), {}, frozenset()):
+    if value in EMPTY:
         return ""
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, timedelta):
-        return f"`{span(value)}`"
+    written = literal(value)
+    many = isinstance(value, tuple | list | frozenset) and len(written) > LONGEST
+    return f"a list of {len(value)}" if many else f"`{written}`"
+
+
+def literal(value: Any) -> str:
+    """A value in TOML."""
+    if isinstance(value, BaseModel) and not isinstance(value, Money):
+        value = {name: one for name, one in value if one not in EMPTY}
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key(name)} = {literal(one)}" for name, one in value.items()) + " }"
     if isinstance(value, tuple | list | frozenset):
         ordered = sorted(value) if isinstance(value, frozenset) else value
-        listed = ", ".join(f'"{getattr(one, "value", one)}"' for one in ordered)
-        return f"`[{listed}]`" if len(listed) < LONGEST else f"a list of {len(value)}"
-    if isinstance(value, dict):
-        return "`{ " + ", ".join(f"{name} = {default(one).strip('`')}" for name, one in value.items()) + " }`"
-    if isinstance(value, str):
-        return f"`'{value}'`" if '"' in value else f'`"{value}"`'
-    return f"`{value}`"
+        return f"[{', '.join(literal(one) for one in ordered)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    text = span(value) if isinstance(value, timedelta) else str(getattr(value, "value", value))
+    return f"'{text}'" if '"' in text or "\\" in text else f'"{text}"'
+
+
+def key(name: Any) -> str:
+    """A key in TOML."""
+    text = str(getattr(name, "value", name))
+    return text if re.fullmatch(r"[\w-]+", text, re.ASCII) else f'"{text}"'
 
 
 def default_zh(told: str) -> str:

@@ -85,6 +85,14 @@ def test_tables_from_the_code_are_up_to_date(path):
     assert text(path) == generator().generated(text(path)), "run: make docs"
 
 
+def test_every_default_that_is_shown_can_be_written_into_the_configuration():
+    section = text(OPERATIONS).split("\n## Configuration\n")[1].replace("\\|", "/")
+    shown = re.findall(r"^\| `\w+` \| [^|]+ \| `([^|]+)` \|", section, re.MULTILINE)
+    assert len(shown) > 300
+    for one in shown:
+        tomllib.loads(f"setting = {one}")
+
+
 def test_every_generated_table_is_used_somewhere():
     used = {name for path in generator().documents() for _, name, _ in generator().BLOCK.findall(text(path))}
     assert used == set(generator().BLOCKS)

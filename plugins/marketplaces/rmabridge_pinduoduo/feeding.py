@@ -49,7 +49,7 @@ class Feeding(Calls, Polls):
 
     statuses: tuple[int, ...] = Field(
         tuple(int(one) for one in (*table("statuses"), "8")),
-        description="statuses of requests that are asked for, one call each; (1,) asks for all in one call where "
+        description="statuses of requests that are asked for, one call each; [1] asks for all in one call where "
         "Pinduoduo still takes that",
         min_length=1,
     )

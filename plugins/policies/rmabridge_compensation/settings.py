@@ -23,9 +23,9 @@ class Settings(Policy):
 
     limit: Money = Field(Money.of("500 CNY"), description="what a case may cost without an approval, all in all")
     daily: Money | None = Field(
-        Money.of("2000 CNY"), description="what one agent may give in 24 hours without an approval; none: no limit"
+        Money.of("2000 CNY"), description="what one agent may give in 24 hours without an approval"
     )
-    daily_of_policies: Money | None = Field(None, description="the same for each policy; none: no limit")
+    daily_of_policies: Money | None = Field(None, description="the same for each policy; left out, no limit")
     floor: Decimal = Field(
         Decimal("1.5"), gt=0, description="offers and what was given never cost more than this many times the order"
     )
