@@ -303,7 +303,7 @@ async def test_a_claim_that_a_stop_overtakes_is_given_back(toys: dict[str, Any],
         with pytest.raises(asyncio.CancelledError):
             await turn
         given_back = row(world, "m1")
-        assert (given_back["state"], given_back["tries"], given_back["owner"]) == ("due", 0, None)
+        assert (given_back["state"], given_back["tries"], given_back["lease_until"]) == ("due", 0, None)
         assert sink.books["posts"] == []
         await world.bridge.dispatcher.turn()
         await reaches(world, "m1", "done")

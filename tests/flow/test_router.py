@@ -354,6 +354,19 @@ async def test_a_deadline_of_an_older_generation_changes_nothing(tmp_path: Path,
         assert not cases(world)[0].deadlines
 
 
+@pytest.mark.parametrize(("length", "told"), [(39, False), (40, True)])
+async def test_a_chain_of_events_is_cut_off_and_told_only_where_something_was_left(
+    tmp_path: Path, sink: Sink, length: int, told: bool
+) -> None:
+    async with running(toybox(tmp_path, sink.url, "scripted"), sink) as world:
+        await send(world, requested(1))
+        await send(world, noted(f"count {length}"))
+        await world.settle()
+        (case,) = cases(world)
+        assert timeline(world, case.id).count("noted") == length + 1
+        assert ("bridge.derived" in "".join(alerts(world))) is told
+
+
 async def test_events_that_follow_from_each_other_are_held_in_the_end(tmp_path: Path, sink: Sink) -> None:
     config = toybox(tmp_path, sink.url, "scripted", hourly_budget=1000)
     config["policies"] = {"scripted": {"chases": True}}

@@ -113,7 +113,7 @@ class Dispatcher:
         return room if len(room) == len(free) or self._any_due(now, room) else {}
 
     def _any_due(self, now: int, room: dict[str, int]) -> bool:
-        return bool(room) and self.store.read(lambda conn: queue.any_due(conn, now, list(room)))
+        return bool(room) and self.store.read(lambda conn: queue.any_due(conn, now, self.me, list(room)))
 
     async def _claim(self, now: int, room: dict[str, int]) -> Sequence[Any]:
         """Due rows, marked as being sent; given back if this process is to stop before it sends them."""

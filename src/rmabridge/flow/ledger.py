@@ -195,6 +195,7 @@ class Books:
             "verdicts": to_json(verdicts).decode(),
             "key_id": self.key_id,
             "doc": self.world.vault.seal(self.key_id, doc),
+            "owner": self.world.sender,
             "trace": self.trace,
             **original,
         }

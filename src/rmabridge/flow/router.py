@@ -96,6 +96,7 @@ class Router:
             facts=self.facts.supplied,
             links=Links(store.vault.mark, settings.public_url),
             traces=traces,
+            sender=store.me if store.shared and "dispatcher" in store.roles else None,
         )
         self.loader = Loader(store, registry, self.world)
         self.matcher = Matcher(store, registry, self.loader)

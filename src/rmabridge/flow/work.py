@@ -64,10 +64,10 @@ class Work(Books):
         """Fold the event, then everything that follows from it."""
         queue: Queue = deque([News(event, account, by or account)])
         for _ in range(MOST_DERIVED):
-            if not queue:
-                return
             self._step(queue.popleft(), queue)
             self._tell_held(queue)
+            if not queue:
+                return
         self._alert("bridge.derived", f"{len(queue)} events were left after {MOST_DERIVED} that followed from one")
 
     def tell_held(self) -> None:

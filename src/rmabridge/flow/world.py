@@ -84,6 +84,7 @@ class World:
     facts: Callable[[Case, Shop, datetime], Mapping[str, Any]]
     links: Links
     traces: Traces
+    sender: str | None = None  # the process that is to send what is proposed; None: any
 
 
 @dataclass(slots=True)

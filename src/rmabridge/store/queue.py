@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, select, text, tuple_, union_all, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, text, true, tuple_, union_all, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from .bulk import many, rows_of
@@ -15,6 +15,9 @@ from .tables import outbox
 # Conditions in the very words of the partial indices, because bound values would not find them.
 DUE: Final = text("outbox.state = 'due'")
 URGENT: Final = text("outbox.state = 'due' and outbox.urgent")
+# What one process proposed it also sends, having the case's key at hand; what it left for so long is anybody's.
+LEFT: Final = 2_000_000
+_OURS: Final = or_(outbox.c.owner.is_(None), outbox.c.owner == bindparam("me"), outbox.c.due_at < bindparam("left"))
 LIVE_BEFORE: Final = text("before.state in ('due', 'sending', 'uncertain')")
 
 
@@ -32,7 +35,7 @@ def _head() -> ColumnElement[bool]:
 
 
 @lru_cache(maxsize=64)
-def _due(accounts: int, *, whole: bool, urgent: bool = False) -> Any:
+def _due(accounts: int, *, whole: bool, shared: bool, urgent: bool = False) -> Any:
     """Due heads of streams, so many of each account: one with a long queue hides nobody else's."""
     what = select(outbox) if whole else select(outbox.c.id)
     parts = [
@@ -40,6 +43,7 @@ def _due(accounts: int, *, whole: bool, urgent: bool = False) -> Any:
             URGENT if urgent else DUE,
             outbox.c.account == bindparam(f"account{number}"),
             outbox.c.due_at <= bindparam("now"),
+            _OURS if shared else true(),
             _head(),
         )
         .order_by(outbox.c.due_at, outbox.c.id)
@@ -50,11 +54,14 @@ def _due(accounts: int, *, whole: bool, urgent: bool = False) -> Any:
     return union_all(*(select(one) for one in parts))
 
 
-def _named(room: Mapping[str, int]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
+def _found(
+    conn: Connection, now: int, me: str, room: Mapping[str, int], *, urgent: bool = False, whole: bool = True
+) -> Sequence[Any]:
+    shared = conn.dialect.name != "sqlite"
+    named: dict[str, Any] = {"now": now, **({"me": me, "left": now - LEFT} if shared else {})}
     for number, (account, free) in enumerate(room.items()):
         named |= {f"account{number}": account, f"room{number}": free}
-    return named
+    return rows_of(conn, _due(len(room), whole=whole, shared=shared, urgent=urgent), named)
 
 
 _CLAIMING = (
@@ -82,9 +89,9 @@ def claim(
 ) -> Sequence[Any]:
     """Take due heads of streams for this process, as they were. ``room``: how many each account takes at most, and
     ``first``: how many of them are for urgent ones, where there are any."""
-    found = rows_of(conn, _due(len(room), whole=True), {"now": now, **_named(room)})
+    found = _found(conn, now, me, room)
     if first:
-        urgent = rows_of(conn, _due(len(first), whole=True, urgent=True), {"now": now, **_named(first)})
+        urgent = _found(conn, now, me, first, urgent=True)
         found = _within(room, [*urgent, *found]) if urgent else found
     taken = [one for one in found if one.not_after is None or one.not_after >= now]
     if not taken:
@@ -169,7 +176,6 @@ def next_due(conn: Connection, accounts: Collection[str], now: int) -> int | Non
     return due
 
 
-def any_due(conn: Connection, now: int, accounts: Sequence[str]) -> bool:
+def any_due(conn: Connection, now: int, me: str, accounts: Sequence[str]) -> bool:
     """Whether a claim would find anything."""
-    named = {"now": now, **_named(dict.fromkeys(accounts, 1))}
-    return bool(rows_of(conn, _due(len(accounts), whole=False), named))
+    return bool(_found(conn, now, me, dict.fromkeys(accounts, 1), whole=False))

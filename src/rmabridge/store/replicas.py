@@ -22,6 +22,7 @@ from ..errors import CommandError, ConfigError
 from .bulk import ignoring, many
 from .inbox import lane_of_case
 from .postgres import FAREWELL, PATIENCE, Aside, PgWriter, address, engine, forbidden, outage, waits_here
+from .queue import LEFT
 from .rates import Drawn, draw
 from .store import Clock, Peek, Store, current, upgrade
 from .tables import CASE_LANES, LANES, inbox, lanes
@@ -40,7 +41,6 @@ SHARED_EVERY: Final = 2.0
 KEPT_EVERY: Final = 5.0  # well before the server ends a transaction that stands idle
 MOST_LANES: Final = 32
 
-LEFT: Final = 2_000_000  # what another process left for so long is anybody's
 
 # Each process routes what comes of its own cases, which it has at hand: number $3 of $2. What comes from outside is
 # anybody's, and is taken after that.

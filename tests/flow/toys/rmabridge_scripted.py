@@ -13,7 +13,7 @@ from rmabridge.model.verdict import deny, hold
 
 
 class Scripted(Policy):
-    """Notes ``say WORDS``, ``say WORDS after WORDS`` and ``timer NAME SECONDS`` are orders to this policy."""
+    """Notes ``say WORDS``, ``say WORDS after WORDS``, ``timer NAME SECONDS``, ``count N`` are orders to this policy."""
 
     version: ClassVar[str] = "7"
 
@@ -36,6 +36,8 @@ class Scripted(Policy):
             what, _, rest = event.text.partition(" ")
             if what == "say":
                 yield self._say(rest)
+            if what == "count" and int(rest):
+                yield Noted(key=f"count:{rest}", at=event.at, text=f"count {int(rest) - 1}")
             if what == "timer":
                 name, _, seconds = rest.partition(" ")
                 yield Timer(name, event.at.fromtimestamp(float(seconds), event.at.tzinfo))
