@@ -60,7 +60,7 @@ def recorded() -> str:
         with process(str(HERE / "servers.py"), "bridge", config) as (child, told):
             load(told["port"], 5_000_000, WARM_UP, 32)
             drain(root / "bench.db")
-            options = ["--format", "raw", "--rate", "100", "--nonblocking", "--output", str(root / "raw")]
+            options = ["--format", "raw", "--rate", "100", "--output", str(root / "raw")]
             watch = subprocess.Popen([spy, "record", "--pid", str(child.pid), *options], stdout=subprocess.DEVNULL)
             load(told["port"], 1, EVENTS, 32)
             drain(root / "bench.db")
