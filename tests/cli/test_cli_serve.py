@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 SECRETS = (
@@ -108,3 +109,29 @@ def test_a_bridge_on_a_file_does_not_import_what_a_server_needs() -> None:
         text=True,
     )
     assert not {"sqlalchemy.dialects.postgresql", "asyncpg", "alembic"} & set(told.stdout.split())
+
+
+TRUSTED = """
+import os
+from rmabridge.cli.serve import _trust, _without_certificates
+with _without_certificates():
+    import aiohttp
+context = aiohttp.connector._SSL_CONTEXT_VERIFIED
+assert context.cert_store_stats()["x509_ca"] == 0, "the certificates are read later, or this is all for nothing"
+_trust()
+import ssl
+assert context.cert_store_stats() == ssl.create_default_context().cert_store_stats()
+import httpx
+assert httpx.create_ssl_context().cert_store_stats()["x509_ca"] > 50
+print(os.environ.get("SSL_CERT_FILE", "not set"))
+"""
+
+
+@pytest.mark.parametrize("given", [None, "own.pem"])
+def test_our_calls_and_those_of_others_keep_their_certificates(tmp_path: Path, given: str | None) -> None:
+    own = tmp_path / (given or "unused.pem")
+    own.write_bytes(Path(certifi.where()).read_bytes())
+    kept = {name: value for name, value in os.environ.items() if name not in {"SSL_CERT_FILE", "SSL_CERT_DIR"}}
+    env = kept | ({"SSL_CERT_FILE": str(own)} if given else {})
+    told = subprocess.run([sys.executable, "-c", TRUSTED], env=env, capture_output=True, text=True, check=False)
+    assert (told.stdout.strip(), told.stderr) == (str(own) if given else "not set", "")
