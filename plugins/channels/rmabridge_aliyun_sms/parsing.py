@@ -67,7 +67,7 @@ def _receipt(one: dict[str, Any], mine: re.Match[str], received_at: datetime) ->
         key=f"aliyun:{mine[2]}:{digest_hex(f'{message}:{ok}:{code}'.encode())}",
         at=_at(one, ("report_time", "send_time")) or received_at,
         # With the number the case knows whose reply comes later.
-        refs=(*refs, *buyer(text(one.get("phone_number")))),
+        refs=(*refs, *buyer(one.get("phone_number"))),
         message=message,
         delivery=mine[2],
         ok=ok,
@@ -85,7 +85,7 @@ def _opted(
     kind: type[OptedOut | OptedIn], one: dict[str, Any], words: str, received_at: datetime
 ) -> OptedOut | OptedIn:
     at, key = _at(one, ("send_time",)) or received_at, f"aliyun:up:{_id(one, words)}"
-    return kind(key=key, at=at, refs=buyer(text(one.get("phone_number"))), form=Form.SMS, words=words[:100])
+    return kind(key=key, at=at, refs=buyer(one.get("phone_number")), form=Form.SMS, words=words[:100])
 
 
 def _reply(one: dict[str, Any], words: str, received_at: datetime) -> MessageReceived:
@@ -94,15 +94,15 @@ def _reply(one: dict[str, Any], words: str, received_at: datetime) -> MessageRec
     return MessageReceived(
         key=f"aliyun:up:{id_}",
         at=at,
-        refs=buyer(text(one.get("phone_number"))),
+        refs=buyer(one.get("phone_number")),
         message=Message(id=id_, author=Author.BUYER, form=Form.SMS, text=words, at=at),
         buyer=Buyer(phone=written(phone) or phone),
     )
 
 
-def buyer(number: str | None) -> tuple[Ref, ...]:
+def buyer(given: Any) -> tuple[Ref, ...]:
     """The number by which whoever answers is known."""
-    number = written(number)
+    number = written(text(given))
     return (Ref(kind=RefKind.BUYER, value=number),) if number else ()
 
 

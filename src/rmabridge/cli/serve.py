@@ -79,10 +79,13 @@ def _without_certificates() -> Iterator[None]:
 
 def _trust() -> None:
     """What aiohttp did not read then, for plugins that make sessions of their own; before any of them is called."""
+    from ssl import SSLContext
+
     from aiohttp import connector
 
-    for name in ("_SSL_CONTEXT_VERIFIED", "_SSL_CONTEXT_UNVERIFIED"):
-        getattr(connector, name).load_default_certs()
+    for one in vars(connector).values():
+        if isinstance(one, SSLContext):
+            one.load_default_certs()
 
 
 def _roles(config: Config, only: str | None) -> tuple[str, ...]:

@@ -41,7 +41,6 @@ SHARED_EVERY: Final = 2.0
 KEPT_EVERY: Final = 5.0  # well before the server ends a transaction that stands idle
 MOST_LANES: Final = 32
 
-
 # Each process routes what comes of its own cases, which it has at hand: number $3 of $2. What comes from outside is
 # anybody's, and is taken after that.
 _FREE = f"""
