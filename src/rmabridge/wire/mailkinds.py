@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
-from email.parser import BytesParser
 from enum import StrEnum
 
-from .mailparts import Head, children, field, head_of, media_type, payload
+from .mailparts import Head, children, field, head_of, media_type, parsed, payload
 from .mailtext import data
 
 _REFUSED = re.compile(r"\b[45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3})?.{0,200}")
@@ -93,9 +92,9 @@ def returned(root: Message, text: str) -> Head | None:
         if media_type(part) == "message/rfc822" and (inner := children(part)):
             return head_of(inner[0])
         if media_type(part) == "text/rfc822-headers":
-            return head_of(BytesParser().parsebytes(payload(part).lstrip(), headersonly=True))
+            return head_of(parsed(payload(part).lstrip(), head=True))
     start = re.search(r"^[ >]*(?:Message-ID|References):", text, re.IGNORECASE | re.MULTILINE)
     if start is None:
         return None
     shown = re.sub(r"^[ >]+", "", text[start.start() :].lstrip(), flags=re.MULTILINE)
-    return head_of(BytesParser().parsebytes(shown.encode(), headersonly=True))
+    return head_of(parsed(shown.encode(), head=True))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
+from email.parser import BytesParser
 from email.utils import getaddresses, parsedate_to_datetime
 from hashlib import sha256
 from typing import Final
@@ -48,11 +49,28 @@ class Head:
     references: tuple[str, ...] = ()
 
 
+class Part(Message):
+    """A part as it is read, never changed: its content type is read once, where the parser asks seven times."""
+
+    _kind: str | None = None
+
+    def get_content_type(self) -> str:
+        """The content type without its parameters, lower case."""
+        if self._kind is None:
+            self._kind = super().get_content_type()
+        return self._kind
+
+
+def parsed(raw: bytes, *, head: bool = False) -> Message:
+    """The mail in these bytes, or its header alone."""
+    return BytesParser(Part).parsebytes(raw, headersonly=head)
+
+
 def fields(part: Message, name: str) -> Iterator[str]:
     """Every field of the name in one line each, encoded words still encoded."""
-    wanted = name.lower()
+    wanted, length = name.lower(), len(name)
     for key, value in part.raw_items():
-        if key.lower() == wanted:
+        if len(key) == length and key.lower() == wanted:
             told = str(value)[:LONGEST_HEADER]
             if told.isascii() and told.isprintable():
                 yield " ".join(told.split())

@@ -9,13 +9,12 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
-from email.parser import BytesParser
 from typing import Final
 
 from rmabridge.errors import Malformed
 
 from .mailkinds import Kind, Report, kind_of, reports, returned
-from .mailparts import File, Head, date_of, field, files_of, head_of, people, text_of
+from .mailparts import File, Head, date_of, field, files_of, head_of, parsed, people, text_of
 from .mailtext import own
 
 MOST_FILES: Final = 100
@@ -57,7 +56,7 @@ def read_mail(raw: bytes) -> Mail:
     """The mail in these bytes."""
     _refuse_endless(raw)
     try:
-        root = BytesParser().parsebytes(raw)
+        root = parsed(raw)
         if not any(field(root, name) for name in ("From", "Date", "Message-ID", "Subject", "Received")):
             raise Malformed("the bytes are not a mail")
         return _mail(root)
