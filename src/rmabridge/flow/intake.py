@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -67,7 +68,6 @@ class Intake:
         self._doors = {
             name: cast("Door", one) for name, one in registry.accounts.items() if isinstance(one, ReceivesWebhooks)
         }
-        self._accepted = {name: metrics.accepted.labels(name) for name in self._doors}
         self._rates = {
             name: _Rate(per_second(one.intake_rate)) for name, one in registry.accounts.items() if one.intake_rate
         }
@@ -156,11 +156,11 @@ class Intake:
             self._flushing = asyncio.create_task(self._flush())
         await future
         self.tap.came(account, body)
-        (self._accepted.get(account) or self.metrics.accepted.labels(account)).inc()
 
     def row(self, account: str, body: bytes, receipt: Receipt | Item, now: datetime, kind: str) -> dict[str, Any]:
         """The inbox row of a body."""
-        key_id = self.store.day_key()
+        at = micros(now)
+        key_id = self.store.day_key(at)
         digest = inbox_store.digest(body)
         nonce = receipt.nonce if isinstance(receipt, Receipt) else None
         name = receipt.id or nonce
@@ -171,7 +171,7 @@ class Intake:
             "digest": digest,
             "lane": inbox_store.lane_of(account, receipt.lane),
             "kind": kind,
-            "received_at": micros(now),
+            "received_at": at,
             "due_at": 0,
             "depth": 0,
             "key_id": key_id,
@@ -207,6 +207,9 @@ class Intake:
                 await self._one(_add, row, future)
         for row, future in careful:
             await self._one(inbox_store.add_once, row, future)
+        stored = Tally(row["account"] for row, future in taken if not _refused(future))
+        for account, number in stored.items():
+            self.metrics.accepted.labels(account).inc(number)
         for _, future in taken:
             if not future.done():
                 future.set_result(None)
@@ -225,6 +228,11 @@ def _add(conn: Connection, row: dict[str, Any]) -> None:
 def _seen(future: asyncio.Future[None]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
         log.warning("an alert could not be recorded", cause=type(error).__name__)
+
+
+def _refused(future: asyncio.Future[None]) -> bool:
+    """Whether the sender was told that nothing is stored; one that went away before it was told does not count."""
+    return future.done() and not future.cancelled() and future.exception() is not None
 
 
 def _refuse(future: asyncio.Future[None], error: Exception) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ STUCK: Final = ("parked", "unmatched")
 TRACE: Final = "rmabridge.traceparent"
 
 
+@lru_cache(maxsize=1024)
 def lane_of(account: str, ordering: str | None) -> int:
     """The lane whose rows are routed in order, of what comes from outside."""
     return _hashed(f"{account}\x1f{ordering or ''}") % CASE_LANES

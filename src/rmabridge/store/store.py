@@ -177,10 +177,10 @@ class Store(ABC):
         if missing:
             self.read(lambda conn: self.vault.fetch(conn, missing))
 
-    def day_key(self) -> str:
-        """The key for today's raw bodies. A new one is on disk before anything is sealed with it: whoever needed it
+    def day_key(self, now: int | None = None) -> str:
+        """The key for today's raw bodies (``now`` in microseconds). A new one is on disk before anything is sealed with it: whoever needed it
         first might fail to commit, and others use it at once."""
-        day = self.clock.micros() // DAY
+        day = (self.clock.micros() if now is None else now) // DAY
         if day == self._day[0] and self.vault.knows(self._day[1]):
             return self._day[1]
         name = ops.today(self.clock.now())

@@ -45,7 +45,7 @@ async def hook(request: web.Request) -> web.StreamResponse:
         guards = request.app[GUARD]
         guards.admit(request, plugin)
         body = await _body(request, plugin.max_body)
-        peer = str(guards.peer(request) or "")
+        peer = guards.told(request)
         given = WebRequest(request.method, request.path, request.query, request.headers, body, peer)
         reply = await running.intake.webhook(name, given)
     except Refused as error:

@@ -64,6 +64,10 @@ class Guard:
                 return here
         return here
 
+    def told(self, request: web.Request) -> str:
+        """``peer`` as text; empty where nobody knows it."""
+        return str(self.peer(request) or "") if self._proxies else written(request.remote or "")
+
     def _forwarded(self, request: web.Request) -> Iterator[str]:
         for one in ",".join(request.headers.getall(self._header, ())).split(","):
             if self._header == "X-Forwarded-For":
@@ -115,6 +119,12 @@ def address(text: str) -> Address | None:
             continue
         return made.ipv4_mapped or made if isinstance(made, IPv6Address) else made
     return None
+
+
+@lru_cache(maxsize=1024)
+def written(text: str) -> str:
+    """An address in the one way that it is written; empty where it is none."""
+    return str(address(text) or "")
 
 
 def within(one: Address, networks: Sequence[Network]) -> bool:

@@ -38,10 +38,18 @@ def any_matches(given: str, candidates: Iterable[str]) -> bool:
     return sum(same(stripped, one) for one in candidates) > 0
 
 
+@lru_cache(maxsize=256)
+def _keyed(secret: bytes, algorithm: str) -> hmac.HMAC:
+    """What depends on the secret alone: looking the algorithm up costs as much as hashing 2 KB."""
+    return hmac.new(secret, digestmod=algorithm)
+
+
 def _hmac(secret: str | bytes, data: bytes, algorithm: str) -> bytes:
     if not secret:
         raise ValueError("an empty secret signs nothing")
-    return hmac.digest(_bytes(secret), data, algorithm)
+    keyed = _keyed(_bytes(secret), algorithm).copy()
+    keyed.update(data)
+    return keyed.digest()
 
 
 def hmac_hex(secret: str | bytes, data: bytes, algorithm: str = "sha256") -> str:
