@@ -35,30 +35,33 @@ def problem(error: Refused) -> web.Response:
     return web.Response(status=error.status, body=to_json(body), content_type=PROBLEM, headers=headers)
 
 
-async def hook(request: web.Request) -> web.StreamResponse:
+def hooks(running: Running, guards: Guard) -> Handler:
     """``/hooks/{account}``: verify, store, then answer."""
-    running = request.app[RUNNING]
-    name = request.match_info["account"]
-    started = perf_counter()
-    try:
-        plugin = running.intake.door(name)
-        guards = request.app[GUARD]
-        guards.admit(request, plugin)
-        body = await _body(request, plugin.max_body)
-        peer = guards.told(request)
-        given = WebRequest(request.method, request.path, request.query, request.headers, body, peer)
-        reply = await running.intake.webhook(name, given)
-    except Refused as error:
-        running.metrics.refused.labels(name if name in running.registry.accounts else "?", str(error.status)).inc()
-        answer = problem(error)
-    else:
-        running.metrics.ack_seconds.observe(perf_counter() - started)
-        answer = web.Response(
-            status=reply.status, body=reply.body, content_type=reply.content_type, headers=reply.headers or None
-        )
-    if running.leaving:
-        answer.force_close()
-    return answer
+    intake, refused, observe = running.intake, running.metrics.refused, running.metrics.ack_seconds.observe
+
+    async def hook(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["account"]
+        started = perf_counter()
+        try:
+            plugin = intake.door(name)
+            guards.admit(request, plugin)
+            body = await _body(request, plugin.max_body)
+            peer = guards.told(request)
+            given = WebRequest(request.method, request.path, request.query, request.headers, body, peer)
+            reply = await intake.webhook(name, given)
+        except Refused as error:
+            refused.labels(name if name in running.registry.accounts else "?", str(error.status)).inc()
+            answer = problem(error)
+        else:
+            observe(perf_counter() - started)
+            answer = web.Response(
+                status=reply.status, body=reply.body, content_type=reply.content_type, headers=reply.headers or None
+            )
+        if running.leaving:
+            answer.force_close()
+        return answer
+
+    return hook
 
 
 async def _body(request: web.Request, most: int) -> bytes:
@@ -147,7 +150,7 @@ def make(running: Running) -> web.Application:
     app[RUNNING], app[GUARD] = running, guards
     app.add_routes(
         [
-            *([web.route("*", "/hooks/{account}", hook)] if "intake" in running.roles else []),
+            *([web.route("*", "/hooks/{account}", hooks(running, guards))] if "intake" in running.roles else []),
             web.get("/oauth/{account}", oauth),
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
