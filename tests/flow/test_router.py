@@ -596,7 +596,7 @@ def _in_order(told: list[dict[str, Any]]) -> dict[str, Any]:
 async def test_between_the_events_of_one_body_others_have_their_turn(
     tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rmabridge.flow.router.SLICE", 0.0)
+    monkeypatch.setattr("rmabridge.flow.pace.SLICE", 0.0)
     async with running(toybox(tmp_path, sink.url), sink) as world:
         router, turns, seen = world.bridge.router, 0, []
         route = router._route_event

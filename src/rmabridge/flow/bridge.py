@@ -125,6 +125,7 @@ class Running:
 
     def _connect(self) -> None:
         self.intake.on_written.append(self.router.wake.set)
+        self.router.pace.quiet = self.dispatcher.pace.quiet = self.intake.quiet
         self.router.on_written.append(self.timers.wake.set)
         self.router.on_proposed.append(self.dispatcher.wake.set)
         self.dispatcher.on_written.append(self.router.wake.set)

@@ -41,6 +41,8 @@ COUNTING: Final = 100  # times as long as it took passes before the backlog is c
 LEARNS_PER_SECOND: Final = 2.0  # made-up key names must not make the bridge call the vendor as often as they come
 LEARNING: Final = 10.0
 FULL: Final = "full"
+CROWD: Final = 4  # webhooks in one commit: after it more are on their way
+LULL: Final = 0.002
 TOLD_EVERY: Final = 60.0
 
 
@@ -65,6 +67,7 @@ class Intake:
         self._flushing: asyncio.Task[None] | None = None
         self._backlog, self._count_at, self._told, self._living = 0, 0.0, -TOLD_EVERY, 1
         self._counting: asyncio.Task[None] | None = None
+        self._crowded = 0.0
         self._doors = {
             name: cast("Door", one) for name, one in registry.accounts.items() if isinstance(one, ReceivesWebhooks)
         }
@@ -180,12 +183,26 @@ class Intake:
             "_nonce": nonce is not None,
         }
 
+    async def quiet(self, until: float) -> None:
+        """Wait until no webhook is on its way to the disk, and after a crowd of them until no more come; but no longer
+        than ``until``, of the clock that ``monotonic`` reads.
+        """
+        while (left := until - (now := monotonic())) > 0:
+            if self._flushing is not None:
+                await asyncio.wait([self._flushing], timeout=left)
+            elif now - self._crowded < LULL:
+                await asyncio.sleep(LULL)
+            else:
+                return
+
     async def _flush(self) -> None:
         await asyncio.sleep(0)  # what else arrived in this turn of the loop comes along
         try:
             while self._rows:
                 taken, self._rows = self._rows, []
                 await self._commit(taken)
+                if len(taken) >= CROWD:
+                    self._crowded = monotonic()
                 for tell in self.on_written:
                     tell()
         finally:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from time import perf_counter
 from typing import Any, Final
 
 import structlog
@@ -33,6 +32,7 @@ from .forgetting import Forgetting
 from .loader import Loader
 from .matching import Matcher
 from .metrics import Metrics
+from .pace import Pace
 from .tap import NO_TAP
 from .traces import OFF, Traces
 from .work import Work
@@ -41,25 +41,9 @@ from .writing import park, write
 
 log = structlog.get_logger("router")
 BATCH: Final = 20  # read and written at a stretch, while the doors wait; shared lanes are locked until it is written
-SLICE: Final = 0.0005
-STEPS: Final = 4  # of the loop, in which a webhook comes from its socket to the inbox
 ALONE_FROM: Final = 3
 PARKED_FROM: Final = 8  # several of them alone: a process that is often killed from outside must not blame an event
 LOOKED_AGAIN: Final = 2_000_000
-
-
-class Pace:
-    """Lets the doors be heard between the events of a batch, however many of them one body holds."""
-
-    def __init__(self) -> None:
-        self._began = perf_counter()
-
-    async def turn(self) -> None:
-        """Give way where it has been long."""
-        if perf_counter() - self._began > SLICE:
-            for _ in range(STEPS):
-                await asyncio.sleep(0)
-            self._began = perf_counter()
 
 
 class Router:
@@ -79,7 +63,7 @@ class Router:
         self.wake = asyncio.Event()
         self.on_written: list[Callable[[], None]] = []
         self.on_proposed: list[Callable[[], None]] = []
-        self._looked, self._left = 0, False
+        self._looked, self._left, self.pace = 0, False, Pace()
         self.facts = Facts(store, registry)
         self._failures: Counter[int] = Counter()
         self.world = World(
@@ -218,12 +202,14 @@ class Router:
     async def _compute(self, stored: Sequence[Any]) -> Batch:
         batch = Batch(self.store.clock.micros())
         self.facts.batch = batch
+        self.pace.start()
         rows = await self.store.using(lambda: self._loaded(batch, stored))
-        by_id, pace = {one.id: one for one in stored}, Pace()
+        by_id = {one.id: one for one in stored}
         for row in rows:
             with self.traces.routed(row) as note:
-                note(case=await self._route_row(batch, row, by_id[row.id], pace))
+                note(case=await self._route_row(batch, row, by_id[row.id]))
         await self.store.using(lambda: self._finish(batch))
+        self.pace.stop()
         return batch
 
     def _loaded(self, batch: Batch, stored: Sequence[Any]) -> list[Row]:
@@ -264,12 +250,12 @@ class Router:
 
     # -- route one row --------------------------------------------------------------------------------------------
 
-    async def _route_row(self, batch: Batch, row: Row, stored: Any, pace: Pace) -> str | None:
+    async def _route_row(self, batch: Batch, row: Row, stored: Any) -> str | None:
         case_id: str | None = row.case_id
         note = None
         try:
             for event, marks in zip(row.events, row.marks, strict=True):
-                await pace.turn()
+                await self.pace.turn()
                 try:
                     if isinstance(event, Commanded):
                         case_id, note = await self.store.using(partial(commands.carry_out, self, batch, row, event))
@@ -351,4 +337,6 @@ class Router:
             batch.inbox.append(self.event_row([told], row.account, told.key, depth=row.depth, case_id=case))
 
     def _write(self, conn: Connection, batch: Batch) -> None:
+        self.pace.start()
         write(conn, batch, self.store.vault)
+        self.pace.stop()

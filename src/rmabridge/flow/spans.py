@@ -36,7 +36,8 @@ def collector(url: str) -> SpanExporter:
     """Sends to a collector by OTLP over HTTP."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(url.rstrip("/").removesuffix(PATH) + PATH, timeout=PATIENCE)
+    made: SpanExporter = OTLPSpanExporter(url.rstrip("/").removesuffix(PATH) + PATH, timeout=PATIENCE)
+    return made
 
 
 class Spans:

@@ -178,8 +178,8 @@ class Store(ABC):
             self.read(lambda conn: self.vault.fetch(conn, missing))
 
     def day_key(self, now: int | None = None) -> str:
-        """The key for today's raw bodies (``now`` in microseconds). A new one is on disk before anything is sealed with it: whoever needed it
-        first might fail to commit, and others use it at once."""
+        """The key for the raw bodies of today, or of the day of ``now`` (microseconds). A new one is on disk before
+        anything is sealed with it: whoever needed it first might fail to commit, and others use it at once."""
         day = (self.clock.micros() if now is None else now) // DAY
         if day == self._day[0] and self.vault.knows(self._day[1]):
             return self._day[1]
