@@ -286,7 +286,7 @@ CONTENDERS = (
     Contender(
         "bridge",
         "rmabridge, all default policies",
-        600,
+        2_000,
         _bridge,
         prepare=_bridge_prepare(""),
         version=_bridge_version,
@@ -295,7 +295,7 @@ CONTENDERS = (
     Contender(
         "bridge-six",
         "rmabridge, six policies",
-        1_000,
+        2_000,
         _bridge,
         prepare=_bridge_prepare(SPINE),
         version=_bridge_version,

@@ -97,7 +97,8 @@ class Webhook(Plugin, ReceivesWebhooks):
 
     def verify(self, request: WebRequest, now: datetime) -> Receipt:
         """Check the content type and the signature, and find the delivery's id and lane."""
-        if self._format is None and format_of(request.content_type) is None:
+        kind = request.headers.get("Content-Type", "")
+        if self._format is None and format_of(kind) is None:
             raise WrongType(f"{request.content_type} is not taken; JSON, forms, XML and multipart forms are")
         parts = Parts.of(request, self._format)
         secrets = live(self.secret or (), now)
@@ -106,7 +107,7 @@ class Webhook(Plugin, ReceivesWebhooks):
         seal = self.signature.check(parts, secrets, now)
         kept = {_field(name): value for name in self.keep_headers if (value := parts.headers.get(name.lower()))}
         meta = {f"h_{name}": value for name, value in kept.items()}
-        meta["content_type"] = parts.headers.get("content-type", "")
+        meta["content_type"] = kind
         return Receipt(self._id(parts) or seal.id, self._look(self.lane, parts, kept), meta, seal.nonce)
 
     def parse(self, inbound: Inbound) -> Iterable[Event]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from pydantic import RootModel, field_validator
@@ -28,6 +28,7 @@ _TYPES: dict[str, Format] = {
 }
 
 
+@lru_cache(maxsize=256)
 def format_of(content_type: str) -> Format | None:
     """The format that a content type announces; none announced is JSON, an unknown one is None."""
     media = content_type.partition(";")[0].strip().lower()
@@ -55,20 +56,24 @@ def document(known: Format | None, content_type: str, raw: bytes) -> Any:
 
 @dataclass
 class Parts:
-    """A request taken apart; the body is read only when somebody looks into it."""
+    """A request taken apart; headers and body are read only when somebody looks into them."""
 
     method: str
     path: str
     query: dict[str, str]
-    headers: dict[str, str]
+    given: Mapping[str, str]
     body: bytes
     known: Format | None = None
 
     @classmethod
     def of(cls, request: WebRequest, known: Format | None) -> Parts:
         """The parts of a request."""
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return cls(request.method, request.path, dict(request.query), headers, request.body, known)
+        return cls(request.method, request.path, dict(request.query), request.headers, request.body, known)
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """The headers, their names in lower case."""
+        return {name.lower(): value for name, value in self.given.items()}
 
     @cached_property
     def document(self) -> Any:
@@ -126,8 +131,13 @@ class Place(RootModel[str]):
         return None if found is None else plain(found)
 
     def _part(self, number: int) -> str:
-        found = _PLACE.fullmatch(self.root)
-        return (found[number] or "") if found else ""
+        return _parts(self.root)[number - 1]
+
+
+@lru_cache(maxsize=256)
+def _parts(place: str) -> tuple[str, ...]:
+    found = _PLACE.fullmatch(place)
+    return tuple(one or "" for one in found.groups()) if found else ("", "", "")
 
 
 def plain(value: Any) -> str:

@@ -57,7 +57,7 @@ class Standard(Family):
 
     def check(self, parts: Parts, secrets: Sequence[str], now: datetime) -> Seal:
         """Raise ``Unverified`` unless one of the secrets signed this."""
-        return Seal(id=standard_verify(secrets, parts.headers, parts.body, now, self.window))
+        return Seal(id=standard_verify(secrets, parts.given, parts.body, now, self.window))
 
     def seal(self, parts: Parts, secret: str, now: datetime) -> None:
         """Sign a sample."""

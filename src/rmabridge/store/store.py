@@ -24,7 +24,7 @@ from .blobs import Blobs
 from .bulk import ignoring
 from .engine import Writer, sqlite_engine
 from .rates import Drawn
-from .tables import buyer_keys, cursors, micros
+from .tables import buyer_keys, cursors, micros, moment
 from .vault import Vault, key_ring, master_keys, store_keys
 
 T = TypeVar("T")
@@ -180,10 +180,11 @@ class Store(ABC):
     def day_key(self, now: int | None = None) -> str:
         """The key for the raw bodies of today, or of the day of ``now`` (microseconds). A new one is on disk before
         anything is sealed with it: whoever needed it first might fail to commit, and others use it at once."""
-        day = (self.clock.micros() if now is None else now) // DAY
+        at = self.clock.micros() if now is None else now
+        day = at // DAY
         if day == self._day[0] and self.vault.knows(self._day[1]):
             return self._day[1]
-        name = ops.today(self.clock.now())
+        name = ops.today(moment(at))
         self._day = (day, name)
         if not self.vault.knows(name):
             self.keys_for({name})

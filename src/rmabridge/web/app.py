@@ -65,9 +65,10 @@ def hooks(running: Running, guards: Guard) -> Handler:
 
 
 async def _body(request: web.Request, most: int) -> bytes:
-    if request.content_length is not None and request.content_length > most:
+    size = request.content_length
+    if size is not None and size > most:
         raise TooLarge(f"more than {most} bytes")
-    if request.content_length is not None and "Content-Encoding" not in request.headers:
+    if size is not None and "Content-Encoding" not in request.headers:
         return await request.read()  # what is packed is counted while it is unpacked
     body = bytearray()
     try:
