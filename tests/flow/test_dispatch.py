@@ -361,3 +361,58 @@ async def test_a_loop_that_starts_again_leaves_calls_under_way_alone(
         bank.go.set()
         await reaches(world, "refund:R1:all", "done")
         assert len(bank.books["asked"]) == 1
+
+
+@pytest.mark.parametrize("known", ["while it was at hand", "after it was read again"])
+@pytest.mark.parametrize("answer", [200, 503])
+async def test_what_is_taken_back_during_a_try_counts_if_it_arrives_and_is_not_tried_again_if_not(
+    toys: dict[str, Any], sink: Sink, monkeypatch: pytest.MonkeyPatch, known: str, answer: int
+) -> None:
+    async with running(toys, sink) as world:
+        case, gate, dispatcher = await a_case(world), asyncio.Event(), world.bridge.dispatcher
+        attempt = dispatcher._try
+
+        async def slow(*given: Any) -> Any:
+            await gate.wait()
+            return await attempt(*given)
+
+        monkeypatch.setattr(dispatcher, "_try", slow)
+        await act(world, case, message("one", replaces="news"))
+        await world.until(lambda: row(world, "one")["state"] == "sending")
+        if known == "after it was read again":
+            world.bridge.router.loader.cache.clear()
+        await act(world, case, message("two", replaces="news"))
+        if answer != 200:
+            sink.do_answer(answer)
+        gate.set()
+        taken = await reaches(world, "one", "done" if answer == 200 else "cancelled")
+        await reaches(world, "two", "done")
+        assert taken["tries"] == 1
+        assert answer == 200 or taken["cause"] == "a newer two says it"
+        await later(world, days=4)
+        assert len(sink.books["posts"]) == (2 if answer == 200 else 1)
+        world.bridge.router.loader.cache.clear()
+        assert (await act(world, case, message("three"))).endswith("due")
+        assert (await reaches(world, "three", "done"))["tries"] == 1
+
+
+async def test_what_was_taken_back_during_a_try_is_sent_when_a_person_says_so(
+    toys: dict[str, Any], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(toys, sink) as world:
+        case, gate, dispatcher = await a_case(world), asyncio.Event(), world.bridge.dispatcher
+        attempt = dispatcher._try
+
+        async def slow(*given: Any) -> Any:
+            await gate.wait()
+            return await attempt(*given)
+
+        monkeypatch.setattr(dispatcher, "_try", slow)
+        await act(world, case, message("one", replaces="news"))
+        await world.until(lambda: row(world, "one")["state"] == "sending")
+        await act(world, case, message("two", replaces="news"))
+        sink.do_answer(503)
+        gate.set()
+        taken = await reaches(world, "one", "cancelled")
+        await command(world, "retry", delivery=taken["id"])
+        assert (await reaches(world, "one", "done"))["attempt"] == 2

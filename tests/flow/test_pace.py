@@ -44,9 +44,10 @@ async def test_short_work_gives_way_to_nobody(monkeypatch: pytest.MonkeyPatch) -
     await pace.give_way()
 
 
-async def test_the_router_waits_while_webhooks_are_on_their_way_to_the_disk(
+async def test_in_a_burst_webhooks_that_are_on_their_way_to_the_disk_are_waited_for(
     tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(intakes, "BURST", 3600.0)
     async with running(toybox(tmp_path, sink.url), sink) as world:
         intake, gate = world.bridge.intake, asyncio.Event()
         commit = intake._commit
@@ -59,6 +60,7 @@ async def test_the_router_waits_while_webhooks_are_on_their_way_to_the_disk(
         sent = asyncio.create_task(send(world, requested(1)))
         while intake._flushing is None:
             await asyncio.sleep(0.01)
+        intake._crowded = monotonic()
         waiting = asyncio.create_task(intake.quiet(monotonic() + 3600))
         await asyncio.sleep(0.05)
         assert not waiting.done()
@@ -66,9 +68,22 @@ async def test_the_router_waits_while_webhooks_are_on_their_way_to_the_disk(
         await asyncio.gather(waiting, sent)
 
 
-async def test_a_burst_that_does_not_end_is_waited_for_no_longer_than_was_said(tmp_path: Path, sink: Sink) -> None:
+async def test_single_webhooks_keep_nobody_from_work(tmp_path: Path, sink: Sink) -> None:
     async with running(toybox(tmp_path, sink.url), sink) as world:
         intake = world.bridge.intake
+        intake._flushing = asyncio.create_task(asyncio.sleep(3600))
+        await intake.quiet(monotonic() + 3600)
+        intake._flushing.cancel()
+        intake._flushing = None
+
+
+async def test_a_burst_that_does_not_end_is_waited_for_no_longer_than_was_said(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intakes, "BURST", 3600.0)
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        intake = world.bridge.intake
+        intake._crowded = monotonic()
         intake._flushing = asyncio.create_task(asyncio.sleep(3600))
         await intake.quiet(monotonic() + 0.02)
         assert not intake._flushing.done()

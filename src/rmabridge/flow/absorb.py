@@ -11,7 +11,7 @@ from ..abilities import Timer
 from ..core.reduce import reduce
 from ..model import EVENTS, Event, Merged
 from ..store import cases as case_store
-from ..store.outbox import PENDING
+from ..store.outbox import LIVE
 from ..store.store import Store
 from ..store.tables import moment, outbox
 from .work import Work
@@ -77,7 +77,7 @@ def _move_ledger(winner: Work, loser: Work) -> list[str]:
     moved = []
     for key, entry in list(loser.entries.items()):
         if key in winner.entries:
-            if entry.state in PENDING:
+            if entry.state in LIVE:
                 loser.cancel(key, f"case {winner.case.id} does it already")
             continue
         winner.entries[key] = entry

@@ -238,6 +238,7 @@ def _retry(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
         )
     values: dict[str, Any] = {
         "state": "due",
+        "withdrawn": None,
         "due_at": batch.now,
         "tries": 0,
         "settled_at": None,

@@ -151,11 +151,16 @@ class Dispatcher:
         stale = await self.store.ask(lambda conn: queue.stale(conn, now))
         if not stale:
             return 0
+        back = {one.id: one.withdrawn for one in stale if one.withdrawn is not None}  # their cases know it
+        stale = [one for one in stale if one.id not in back]
         causes = {one.id: f"its time was over at {moment(one.not_after).isoformat()}" for one in stale}
         told = self.endings.result
         events = {one.id: told(one, one.attempt, "expired", Outcome("dead", cause=causes[one.id])) for one in stale}
 
         def expire(conn: Connection) -> None:
+            for row, cause in back.items():
+                values = {"state": "cancelled", "settled_at": now, "cause": cause}
+                outbox_store.set_state(conn, row, ("due",), values)
             for row, cause in causes.items():
                 values = {"state": "expired", "settled_at": now, "cause": cause}
                 if outbox_store.set_state(conn, row, ("due",), values):
@@ -163,7 +168,7 @@ class Dispatcher:
 
         await self.store.write(expire)
         self.tell()
-        return len(stale)
+        return len(stale) + len(back)
 
     async def _bring_forward(self, now: int) -> None:
         """What was to go at once while the clock was ahead goes now that it was set back."""

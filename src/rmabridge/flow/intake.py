@@ -41,7 +41,8 @@ COUNTING: Final = 100  # times as long as it took passes before the backlog is c
 LEARNS_PER_SECOND: Final = 2.0  # made-up key names must not make the bridge call the vendor as often as they come
 LEARNING: Final = 10.0
 FULL: Final = "full"
-CROWD: Final = 4  # webhooks in one commit: after it more are on their way
+CROWD: Final = 8  # webhooks in one commit make a burst
+BURST: Final = 0.02  # seconds that it lasts at least
 LULL: Final = 0.002
 TOLD_EVERY: Final = 60.0
 
@@ -184,16 +185,16 @@ class Intake:
         }
 
     async def quiet(self, until: float) -> None:
-        """Wait until no webhook is on its way to the disk, and after a crowd of them until no more come; but no longer
-        than ``until``, of the clock that ``monotonic`` reads.
+        """In a burst wait until no webhook is on its way to the disk and no more come; but no longer than ``until``, of
+        the clock that ``monotonic`` reads. Single ones find their turns between the slices of the others' work.
         """
         while (left := until - (now := monotonic())) > 0:
-            if self._flushing is not None:
-                await asyncio.wait([self._flushing], timeout=left)
-            elif now - self._crowded < LULL:
+            if now - self._crowded > (LULL if self._flushing is None else BURST):
+                return
+            if self._flushing is None:
                 await asyncio.sleep(LULL)
             else:
-                return
+                await asyncio.wait([self._flushing], timeout=left)
 
     async def _flush(self) -> None:
         await asyncio.sleep(0)  # what else arrived in this turn of the loop comes along

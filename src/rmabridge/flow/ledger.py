@@ -24,7 +24,7 @@ from ..model import (
     Verdict,
 )
 from ..model import Deadline as Clock
-from ..store.outbox import PENDING
+from ..store.outbox import LIVE, PENDING
 from ..store.tables import EPOCH, micros
 from .world import BAD, Changes, Entry, Ledger, World, document
 
@@ -227,7 +227,7 @@ class Books:
     def _supersede(self, action: Action) -> None:
         if action.replaces:
             for key, old in list(self.entries.items()):
-                if old.replaces == action.replaces and old.state in PENDING:
+                if old.replaces == action.replaces and old.state in LIVE:
                     self._move(key, old, "superseded", cause=f"a newer {action.key} says it")
                     self._follow(key, "superseded")
 
@@ -269,9 +269,11 @@ class Books:
         if entry.row is not None and entry.row in self.changes.outbox:
             entry.row.update(state=state, **values)
         else:
-            self.changes.moved.append(
-                {"case": self.case.id, "action": key, "from_": PENDING, "values": {"state": state, **values}}
-            )
+            row = {"case": self.case.id, "action": key}
+            self.changes.moved.append({**row, "from_": PENDING, "values": {"state": state, **values}})
+            if state in {*BAD, "superseded"}:  # of what is being sent nobody knows yet whether it arrives
+                back = {"withdrawn": values.get("cause") or state}
+                self.changes.moved.append({**row, "from_": ("sending",), "values": back})
         entry.state = state
         self.dirty = True
 
@@ -318,7 +320,7 @@ class Books:
     def cancel(self, key: str, cause: str, state: str = "cancelled") -> bool:
         """Take a pending action back, and what needs it."""
         entry = self.entries.get(key)
-        if entry is None or entry.state not in PENDING:
+        if entry is None or entry.state not in LIVE:
             return False
         self._move(key, entry, state, cause=cause)
         self._follow(key, state)
@@ -335,7 +337,7 @@ class Books:
     def review_pending(self) -> None:
         """A case change may have removed the condition of what is still pending: what is now denied is cancelled."""
         for key, entry in list(self.entries.items()):
-            if entry.state not in PENDING or (action := self.action_of(key)) is None:
+            if entry.state not in LIVE or (action := self.action_of(key)) is None:
                 continue
             view = self.view(entry.proposer)
             weighed = self.world.judge.weigh(action, self.case, view, self.granted.get(key, frozenset()))

@@ -133,8 +133,9 @@ class Loader:
             )
         for one in ledger:
             if work := batch.works.get(one.case_id):
+                back = one.withdrawn is not None and one.state in {"sending", "due"}
                 work.entries[one.key] = Entry(
-                    one.state,
+                    "cancelled" if back else one.state,
                     one.type,
                     one.account,
                     one.needs,

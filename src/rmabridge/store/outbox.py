@@ -16,6 +16,8 @@ from .queue import DUE
 from .tables import approvals, attempts, cases, outbox
 
 PENDING: Final = ("waiting", "due", "held")
+# What can be taken back; of what is being sent, that it is tried again.
+LIVE: Final = (*PENDING, "sending")
 # Conditions in the very words of the partial indices, because bound values would not find them.
 OPEN: Final = text("outbox.state in ('sending', 'uncertain', 'held', 'dead', 'waiting')")
 SPENT: Final = ("waiting", "due", "sending", "uncertain", "done")
@@ -35,6 +37,7 @@ _BRIEF = (
     outbox.c.digest,
     outbox.c.key_id,
     outbox.c.doc,
+    outbox.c.withdrawn,
 )
 
 
@@ -83,7 +86,7 @@ def creating(conn: Connection, accounts: Collection[str]) -> set[str]:
 def with_words(conn: Connection, buyer: bytes | None) -> list[str]:
     """The buyer's cases in which messages wait to be sent."""
     query = select(outbox.c.case_id).join(cases, cases.c.id == outbox.c.case_id).distinct()
-    query = query.where(cases.c.buyer == buyer, outbox.c.type == SendMessage.kind, outbox.c.state.in_(PENDING))
+    query = query.where(cases.c.buyer == buyer, outbox.c.type == SendMessage.kind, outbox.c.state.in_(LIVE))
     return list(conn.execute(query).scalars())
 
 

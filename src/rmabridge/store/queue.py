@@ -93,7 +93,7 @@ def claim(
     if first:
         urgent = _found(conn, now, me, first, urgent=True)
         found = _within(room, [*urgent, *found]) if urgent else found
-    taken = [one for one in found if one.not_after is None or one.not_after >= now]
+    taken = [one for one in found if (one.not_after is None or one.not_after >= now) and one.withdrawn is None]
     if not taken:
         return []
     if conn.dialect.name == "sqlite":  # its transaction keeps everybody else out from the beginning
@@ -138,8 +138,8 @@ def give_back(conn: Connection, ids: Sequence[int], me: str) -> None:
 
 
 def stale(conn: Connection, now: int, most: int = 200) -> Sequence[Any]:
-    """Due rows whose time is over."""
-    query = select(outbox).where(DUE, outbox.c.not_after < now)
+    """Due rows whose time is over, or that were taken back during their last try."""
+    query = select(outbox).where(DUE, or_(outbox.c.not_after < now, outbox.c.withdrawn.is_not(None)))
     return conn.execute(query.limit(most)).all()
 
 

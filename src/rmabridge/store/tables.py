@@ -215,6 +215,7 @@ outbox = Table(
     Column("original", LargeBinary),  # the action as it was proposed, where a policy changed its words
     Column("trace", String),  # W3C traceparent of what proposed it
     Column("urgent", Boolean, nullable=False, server_default="0"),  # of a case of level 2 or 3
+    Column("withdrawn", Text),  # why it was taken back while it was being sent: it is not tried again
     UniqueConstraint("case_id", "key", name="outbox_once"),
 )
 Index(

@@ -1,3 +1,3 @@
 """Alembic steps: expand first, contract a release later."""
 
-HEAD = "0007"
+HEAD = "0008"
