@@ -188,6 +188,7 @@ class Intake:
         """In a burst wait until no webhook is on its way to the disk and no more come; but no longer than ``until``, of
         the clock that ``monotonic`` reads. Single ones find their turns between the slices of the others' work.
         """
+        self._count_heads(len(self._rows))
         while (left := until - (now := monotonic())) > 0:
             if now - self._crowded > (LULL if self._flushing is None else BURST):
                 return
@@ -196,14 +197,18 @@ class Intake:
             else:
                 await asyncio.wait([self._flushing], timeout=left)
 
+    def _count_heads(self, waiting: int) -> None:
+        if waiting >= CROWD:
+            self._crowded = monotonic()
+
     async def _flush(self) -> None:
         await asyncio.sleep(0)  # what else arrived in this turn of the loop comes along
         try:
             while self._rows:
                 taken, self._rows = self._rows, []
+                self._count_heads(len(taken))
                 await self._commit(taken)
-                if len(taken) >= CROWD:
-                    self._crowded = monotonic()
+                self._count_heads(len(taken))
                 for tell in self.on_written:
                     tell()
         finally:

@@ -13,7 +13,7 @@ from typing import Final
 SLICE: Final = 0.0005
 STEPS: Final = 4  # of the loop, in which a webhook comes from its socket to the inbox
 PATIENCE: Final = 16  # times as long as one worked one waits for webhooks that keep coming
-LONGEST: Final = 0.5
+LONGEST: Final = 2.0
 
 Quiet = Callable[[float], Awaitable[None]]
 
