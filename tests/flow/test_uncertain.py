@@ -130,12 +130,11 @@ async def test_tries_stop_when_the_vendor_forgets_a_key_that_it_may_have_used(tm
             bank.answers = [503] * 100
             await act(world, await a_case(world), refund())
             for _ in range(20):
-                await world.until(lambda: row(world, KEY)["state"] != "sending")
-                if row(world, KEY)["state"] != "due":
+                now = await world.until(lambda: (one := row(world, KEY))["state"] != "sending" and one)
+                if now["state"] != "due":
                     break
-                before = row(world, KEY)["attempt"]
-                shift(world, microseconds=max(0, row(world, KEY)["due_at"] - world.bridge.store.clock.micros()) + 1000)
-                await world.until(lambda n=before: row(world, KEY)["attempt"] > n)
+                shift(world, microseconds=max(0, now["due_at"] - world.bridge.store.clock.micros()) + 1000)
+                await world.until(lambda n=now["attempt"]: row(world, KEY)["attempt"] > n)
             found = await reaches(world, KEY, "uncertain")
             assert "no longer knows our key" in found["cause"]
             assert 3 < len(bank.books["asked"]) < 16
