@@ -363,20 +363,26 @@ async def test_a_loop_that_starts_again_leaves_calls_under_way_alone(
         assert len(bank.books["asked"]) == 1
 
 
+def hold(world: World, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Tries wait before their call until the event is set."""
+    gate, dispatcher = asyncio.Event(), world.bridge.dispatcher
+    attempt = dispatcher._try
+
+    async def slow(*given: Any) -> Any:
+        await gate.wait()
+        return await attempt(*given)
+
+    monkeypatch.setattr(dispatcher, "_try", slow)
+    return gate
+
+
 @pytest.mark.parametrize("known", ["while it was at hand", "after it was read again"])
-@pytest.mark.parametrize("answer", [200, 503])
+@pytest.mark.parametrize("answer", [200, 429])
 async def test_what_is_taken_back_during_a_try_counts_if_it_arrives_and_is_not_tried_again_if_not(
     toys: dict[str, Any], sink: Sink, monkeypatch: pytest.MonkeyPatch, known: str, answer: int
 ) -> None:
     async with running(toys, sink) as world:
-        case, gate, dispatcher = await a_case(world), asyncio.Event(), world.bridge.dispatcher
-        attempt = dispatcher._try
-
-        async def slow(*given: Any) -> Any:
-            await gate.wait()
-            return await attempt(*given)
-
-        monkeypatch.setattr(dispatcher, "_try", slow)
+        case, gate = await a_case(world), hold(world, monkeypatch)
         await act(world, case, message("one", replaces="news"))
         await world.until(lambda: row(world, "one")["state"] == "sending")
         if known == "after it was read again":
@@ -391,27 +397,40 @@ async def test_what_is_taken_back_during_a_try_counts_if_it_arrives_and_is_not_t
         assert answer == 200 or taken["cause"] == "a newer two says it"
         await later(world, days=4)
         assert len(sink.books["posts"]) == (2 if answer == 200 else 1)
-        world.bridge.router.loader.cache.clear()
-        assert (await act(world, case, message("three"))).endswith("due")
-        assert (await reaches(world, "three", "done"))["tries"] == 1
+
+
+@pytest.mark.parametrize(("answer", "state", "paid"), [(503, "done", 1), (429, "cancelled", 0)])
+async def test_money_taken_back_during_a_try_that_may_have_paid_it_is_looked_up(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch, answer: int, state: str, paid: int
+) -> None:
+    find = {"path": "payments/{key}", "found": "id"}
+    async with Bank(remembers=True) as bank:
+        config = banking(tmp_path, sink.url, bank.url, call={"repeatable": True, "find": find})
+        async with running(config, sink) as world:
+            case, gate = await a_case(world), hold(world, monkeypatch)
+            bank.answers = [answer]
+            await act(world, case, refund(replaces="remedy"))
+            await world.until(lambda: row(world, "refund:R1:all")["state"] == "sending")
+            await act(world, case, message("news", replaces="remedy"))
+            gate.set()
+            if paid:
+                found = await reaches(world, "refund:R1:all", "uncertain")
+                assert "it was taken back" in found["cause"]
+                await later(world, minutes=30)
+            await reaches(world, "refund:R1:all", state)
+            await later(world, days=4)
+            assert (len(bank.books["asked"]), bank.times_paid) == (1, paid)
 
 
 async def test_what_was_taken_back_during_a_try_is_sent_when_a_person_says_so(
     toys: dict[str, Any], sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(toys, sink) as world:
-        case, gate, dispatcher = await a_case(world), asyncio.Event(), world.bridge.dispatcher
-        attempt = dispatcher._try
-
-        async def slow(*given: Any) -> Any:
-            await gate.wait()
-            return await attempt(*given)
-
-        monkeypatch.setattr(dispatcher, "_try", slow)
+        case, gate = await a_case(world), hold(world, monkeypatch)
         await act(world, case, message("one", replaces="news"))
         await world.until(lambda: row(world, "one")["state"] == "sending")
         await act(world, case, message("two", replaces="news"))
-        sink.do_answer(503)
+        sink.do_answer(429)
         gate.set()
         taken = await reaches(world, "one", "cancelled")
         await command(world, "retry", delivery=taken["id"])

@@ -33,7 +33,7 @@ async def test_what_was_worked_is_waited_for_so_many_times_once(
     assert asked == [pytest.approx(waits)]
 
 
-async def test_short_work_gives_way_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_short_work_gives_way_to_nobody() -> None:
     pace = Pace()
 
     async def quiet(_: float) -> None:

@@ -151,16 +151,15 @@ class Dispatcher:
         stale = await self.store.ask(lambda conn: queue.stale(conn, now))
         if not stale:
             return 0
-        back = {one.id: one.withdrawn for one in stale if one.withdrawn is not None}  # their cases know it
-        stale = [one for one in stale if one.id not in back]
+        back = [(one, *self._taken_back(one, now)) for one in stale if one.withdrawn is not None]
+        stale = [one for one in stale if one.withdrawn is None]
         causes = {one.id: f"its time was over at {moment(one.not_after).isoformat()}" for one in stale}
         told = self.endings.result
         events = {one.id: told(one, one.attempt, "expired", Outcome("dead", cause=causes[one.id])) for one in stale}
 
         def expire(conn: Connection) -> None:
-            for row, cause in back.items():
-                values = {"state": "cancelled", "settled_at": now, "cause": cause}
-                outbox_store.set_state(conn, row, ("due",), values)
+            for each, values, event in back:
+                settle(conn, each, values, event)
             for row, cause in causes.items():
                 values = {"state": "expired", "settled_at": now, "cause": cause}
                 if outbox_store.set_state(conn, row, ("due",), values):
@@ -169,6 +168,18 @@ class Dispatcher:
         await self.store.write(expire)
         self.tell()
         return len(stale) + len(back)
+
+    def _taken_back(self, row: Any, now: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """What becomes of a row that was taken back during a try: its case knows it, unless a try may have done it."""
+        if row.sent_at is not None:
+            return self._unsure(row, f"it was taken back ({row.withdrawn}), but a try may have done it", now)
+        return {"state": "cancelled", "settled_at": now, "cause": row.withdrawn}, None
+
+    def _unsure(self, row: Any, cause: str, now: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The row as uncertain, and what tells its case."""
+        values = {"state": "uncertain", "due_at": now, "cause": cause, "hint": LEFT}
+        values["sure_after"] = now + settling(self.handler_of(row))
+        return values, self.endings.result(row, row.attempt, "uncertain", Outcome("uncertain", cause=cause, hint=LEFT))
 
     async def _bring_forward(self, now: int) -> None:
         """What was to go at once while the clock was ahead goes now that it was set back."""
@@ -295,11 +306,8 @@ class Dispatcher:
         if handler is not None and self.repeatable(handler, sent):
             await self.store.write(partial(settle, row=row, values={**values, "state": "due"}, event=None))
             return
-        outcome = Outcome("uncertain", cause="the process ended during the call", hint=LEFT)
-        values |= {"state": "uncertain", "sure_after": now + settling(handler)}
-        values |= {"cause": outcome.cause, "hint": outcome.hint}
-        event = self.endings.result(row, row.attempt, "uncertain", outcome)
-        await self.store.write(partial(settle, row=row, values=values, event=event))
+        doubt, event = self._unsure(row, "the process ended during the call", now)
+        await self.store.write(partial(settle, row=row, values={**values, **doubt}, event=event))
 
     def handler_of(self, row: Any) -> Handler | None:
         """How the row's account would carry it out; None where it has gone, or the action's content has."""

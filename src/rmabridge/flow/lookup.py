@@ -135,8 +135,11 @@ class Lookup:
         self.dispatcher.tell()
 
     async def _absent(self, row: Any, handler: Handler, now: int) -> None:
-        """It did not happen. Money goes again only where the vendor would recognise our key; else a person decides."""
-        if row.money and not self.dispatcher.repeatable(handler, row.sent_at):
+        """It did not happen. Money goes again only where the vendor would recognise our key; else a person decides.
+
+        What was taken back does not go again.
+        """
+        if row.withdrawn is None and row.money and not self.dispatcher.repeatable(handler, row.sent_at):
             await self._leave(row, "the vendor has no trace of it; a person decides whether to pay again")
             return
         cause = "looked up: it had not happened"
