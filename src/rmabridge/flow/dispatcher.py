@@ -236,7 +236,8 @@ class Dispatcher:
         self._seconds(row.account).observe(took)
         if outcome.kind == "unauthorised":
             await self._pause_account(row.account, outcome)
-        self.tap.went(row.account, action, flight, case=row.case_id, type=row.type, outcome=outcome.kind, took=took)
+        facts = {"case": row.case_id, "type": row.type, "outcome": outcome.kind, "took": round(took, 6)}
+        self.tap.went(row.account, action, flight, **facts)
         self.endings.add(row, outcome, flight, took, handler)
         return outcome.kind
 
