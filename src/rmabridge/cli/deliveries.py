@@ -90,6 +90,7 @@ def shown(app: App, row: Any, *, clear: bool) -> dict[str, Any]:
     return {
         **brief(row),
         "settled": when(row.settled_at),
+        "taken_back": row.withdrawn,
         "action": action if clear else masked(action),
         "verdicts": [{name: one for name, one in each.items() if one is not None} for each in verdicts],
         "attempts": tries,
@@ -125,7 +126,7 @@ def revive(app: App, delivery: int, edited: dict[str, Any]) -> Order:
 @asks
 @command
 def cancel(app: App, delivery: int, by: str | None, no_wait: bool) -> None:
-    """Take a delivery back that has not left yet."""
+    """Take a delivery back; what is being sent may still arrive, and is not tried again."""
     ask(app, Order("cancel", {"delivery": delivery}, stored(app, delivery).case_id), by, no_wait=no_wait)
 
 

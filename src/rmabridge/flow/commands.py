@@ -32,7 +32,7 @@ from ..store import cases as case_store
 from ..store import inbox as inbox_store
 from ..store import ops
 from ..store import outbox as outbox_store
-from ..store.outbox import PENDING
+from ..store.outbox import LIVE
 from ..store.tables import approvals, moment
 from . import claiming, erasing, keys
 from .opting import learn
@@ -292,10 +292,11 @@ def _revive(batch: Batch, work: Work, stored: Any, values: dict[str, Any], was: 
 
 def _cancel(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     stored, work = _delivery(router, batch, row, command)
-    if stored.state not in PENDING or not work.cancel(stored.key, f"cancelled by {command.by}"):
+    if stored.state not in LIVE or not work.cancel(stored.key, f"cancelled by {command.by}"):
         raise CommandError(f"delivery {stored.id} is {stored.state} and cannot be cancelled")
     work.record(command, "bridge", command.by)
-    return work.case.id, f"{stored.key}: cancelled"
+    begun = stored.state == "sending" or stored.sent_at is not None
+    return work.case.id, f"{stored.key}: {'not tried again; a try may have done it' if begun else 'cancelled'}"
 
 
 def _resolve(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:

@@ -151,29 +151,29 @@ class Dispatcher:
         stale = await self.store.ask(lambda conn: queue.stale(conn, now))
         if not stale:
             return 0
-        back = [(one, *self._taken_back(one, now)) for one in stale if one.withdrawn is not None]
-        stale = [one for one in stale if one.withdrawn is None]
-        causes = {one.id: f"its time was over at {moment(one.not_after).isoformat()}" for one in stale}
-        told = self.endings.result
-        events = {one.id: told(one, one.attempt, "expired", Outcome("dead", cause=causes[one.id])) for one in stale}
+        ends = [(one, *self._ended(one, now)) for one in stale]
 
-        def expire(conn: Connection) -> None:
-            for each, values, event in back:
-                settle(conn, each, values, event)
-            for row, cause in causes.items():
-                values = {"state": "expired", "settled_at": now, "cause": cause}
-                if outbox_store.set_state(conn, row, ("due",), values):
-                    inbox_store.add(conn, [events[row]])
+        def end(conn: Connection) -> None:
+            for row, values, event in ends:
+                settle(conn, row, values, event)
 
-        await self.store.write(expire)
+        await self.store.write(end)
         self.tell()
-        return len(stale) + len(back)
+        return len(ends)
 
-    def _taken_back(self, row: Any, now: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """What becomes of a row that was taken back during a try: its case knows it, unless a try may have done it."""
+    def _ended(self, row: Any, now: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """What becomes of a row that was taken back, as its case knows, or whose time is over; and its event.
+
+        What an earlier try may have done is looked up where it moves money or may be done only once (``effect``).
+        """
+        back = row.withdrawn is not None
+        why = row.withdrawn if back else f"its time was over at {moment(row.not_after).isoformat()}"
         if row.sent_at is not None:
-            return self._unsure(row, f"it was taken back ({row.withdrawn}), but a try may have done it", now)
-        return {"state": "cancelled", "settled_at": now, "cause": row.withdrawn}, None
+            why = f"{'it was taken back: ' if back else ''}{why}; but a try may have done it"
+            if row.money or row.effect is not None:
+                return self._unsure(row, why, now)
+        values = {"state": "cancelled" if back else "expired", "settled_at": now, "cause": why}
+        return values, None if back else self.endings.result(row, row.attempt, "expired", Outcome("dead", cause=why))
 
     def _unsure(self, row: Any, cause: str, now: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """The row as uncertain, and what tells its case."""

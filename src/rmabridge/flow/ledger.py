@@ -264,16 +264,15 @@ class Books:
         )
 
     def _move(self, key: str, entry: Entry, state: str, **values: Any) -> None:
-        if state in {*BAD, "superseded"}:
+        back = state in {*BAD, "superseded"}
+        if back:
             values["settled_at"] = micros(self.now)
         if entry.row is not None and entry.row in self.changes.outbox:
             entry.row.update(state=state, **values)
         else:
-            row = {"case": self.case.id, "action": key}
-            self.changes.moved.append({**row, "from_": PENDING, "values": {"state": state, **values}})
-            if state in {*BAD, "superseded"}:  # of what is being sent nobody knows yet whether it arrives
-                back = {"withdrawn": values.get("cause") or state}
-                self.changes.moved.append({**row, "from_": ("sending",), "values": back})
+            how = {"back": values.get("cause") or state} if back else {"from_": PENDING}
+            move = {"case": self.case.id, "action": key, **how, "values": {"state": state, **values}}
+            self.changes.moved.append(move)
         entry.state = state
         self.dirty = True
 

@@ -137,9 +137,10 @@ class Lookup:
     async def _absent(self, row: Any, handler: Handler, now: int) -> None:
         """It did not happen. Money goes again only where the vendor would recognise our key; else a person decides.
 
-        What was taken back does not go again.
+        What was taken back does not go again, nor what is too late.
         """
-        if row.withdrawn is None and row.money and not self.dispatcher.repeatable(handler, row.sent_at):
+        over = row.withdrawn is not None or (row.not_after is not None and row.not_after < now)
+        if row.money and not over and not self.dispatcher.repeatable(handler, row.sent_at):
             await self._leave(row, "the vendor has no trace of it; a person decides whether to pay again")
             return
         cause = "looked up: it had not happened"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Text, and_, bindparam, case, func, insert, or_, select, text, update
 from sqlalchemy.sql.dml import UpdateBase
 
 from ..model import SendMessage
@@ -16,7 +16,7 @@ from .queue import DUE
 from .tables import approvals, attempts, cases, outbox
 
 PENDING: Final = ("waiting", "due", "held")
-# What can be taken back; of what is being sent, that it is tried again.
+# What can be taken back; of what is being sent or may be done, that it is tried again.
 LIVE: Final = (*PENDING, "sending")
 # Conditions in the very words of the partial indices, because bound values would not find them.
 OPEN: Final = text("outbox.state in ('sending', 'uncertain', 'held', 'dead', 'waiting')")
@@ -108,9 +108,29 @@ def _changing(columns: tuple[str, ...], states: int) -> UpdateBase:
     return _CHANGE.where(pending).values({one: bindparam(f"to_{one}") for one in columns})
 
 
+_BEGUN = or_(outbox.c.state == "sending", outbox.c.sent_at.is_not(None))
+
+
+@lru_cache(maxsize=16)
+def _taking_back(columns: tuple[str, ...]) -> UpdateBase:
+    settled = {one: case((_BEGUN, outbox.c[one]), else_=bindparam(f"to_{one}")) for one in columns}
+    marked = case((_BEGUN, bindparam("why", type_=Text)), else_=outbox.c.withdrawn)
+    live = or_(*(outbox.c.state == one for one in LIVE))
+    return _CHANGE.where(live).values(**settled, withdrawn=marked)
+
+
 def change(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Change pending rows: ``case``, ``action`` (key), ``from_`` (states), ``values``. One that moved on stays."""
+    """Change rows: ``case``, ``action`` (key), ``from_`` (states), ``values``. One that moved on stays.
+
+    With ``back``, why, in place of ``from_``: take them back. One that is being sent or that an earlier try may have
+    done is only marked: nobody knows yet what it did.
+    """
     for one in rows:
+        if why := one.get("back"):
+            named = {f"to_{name}": value for name, value in one["values"].items()}
+            taking = _taking_back(tuple(one["values"]))
+            many(conn, taking, [{"case": one["case"], "action": one["action"], "why": why, **named}])
+            continue
         named = {f"to_{name}": value for name, value in one["values"].items()}
         states = {f"from_{number}": state for number, state in enumerate(one["from_"])}
         many(
