@@ -113,7 +113,9 @@ _BEGUN = or_(outbox.c.state == "sending", outbox.c.sent_at.is_not(None))
 
 @lru_cache(maxsize=16)
 def _taking_back(columns: tuple[str, ...]) -> UpdateBase:
-    settled = {one: case((_BEGUN, outbox.c[one]), else_=bindparam(f"to_{one}")) for one in columns}
+    settled = {
+        one: case((_BEGUN, outbox.c[one]), else_=bindparam(f"to_{one}", type_=outbox.c[one].type)) for one in columns
+    }
     marked = case((_BEGUN, bindparam("why", type_=Text)), else_=outbox.c.withdrawn)
     live = or_(*(outbox.c.state == one for one in LIVE))
     return _CHANGE.where(live).values(**settled, withdrawn=marked)
