@@ -56,6 +56,19 @@ class Outcome:
         return None if self.ours or self.kind == "unauthorised" else False
 
 
+def legible(outcome: Outcome) -> Outcome:
+    """The outcome in words that can be written: a mail server answers in GBK, a plugin gives a number for an id."""
+    told = outcome.result
+    result = replace(told, id=_written(told.id), url=_written(told.url), note=_written(told.note))
+    return replace(outcome, result=result, cause=_written(outcome.cause), hint=_written(outcome.hint))
+
+
+def _written(text: object) -> str | None:
+    if text is None:
+        return None
+    return str(text).encode("utf-8", "replace").decode().replace("\0", "?")
+
+
 async def attempt(handler: Handler, action: Action, ctx: Context, flight: Flight, *, repeatable: bool) -> Outcome:
     """Carry the action out, once or (where nothing can have happened yet) a few quick times."""
     ctx.sent = lambda: setattr(flight, "sent", True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -13,13 +13,14 @@ from uuid import UUID, uuid5
 
 import structlog
 from pydantic_core import to_json
+from sqlalchemy.exc import DataError
 
-from ..abilities import Handler
+from ..abilities import Handler, Result
 from ..core.masking import masked
 from ..model import Event, SendMessage, Settled
 from ..store import outbox as outbox_store
 from ..store.store import Store
-from .attempt import Outcome, next_pause
+from .attempt import Outcome, legible, next_pause
 from .batch import event_row
 from .client import Flight, exchange
 from .traces import Traces
@@ -27,6 +28,8 @@ from .traces import Traces
 log = structlog.get_logger("dispatcher")
 NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 GRACE: Final = timedelta(seconds=30)
+# What is wrong with a row itself, whenever it is written again.
+UNWRITABLE: Final = (ValueError, TypeError, OverflowError, DataError)
 OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
 
 
@@ -37,6 +40,7 @@ class Ended:
     end: dict[str, Any]
     tried: dict[str, Any]
     result: dict[str, Any] | None
+    bare: Callable[[Exception], Ended] | None = None  # the same without what the vendor told
 
 
 def idempotency_key(row: Any) -> str:
@@ -57,7 +61,13 @@ class Endings:
 
     def add(self, row: Any, outcome: Outcome, flight: Flight, took: float, handler: Handler | None) -> None:
         """A try of a claimed row is over. What ends while a commit is under way shares the next one."""
-        self._ended.append(self._ending(row, outcome, flight, took, handler))
+        outcome = legible(outcome)
+        bare = partial(self._bare, row, outcome, flight.sent, took, handler)
+        try:
+            ended = self._ending(row, outcome, flight, took, handler)
+        except Exception as error:  # noqa: BLE001 - whatever the vendor told, the delivery has ended
+            ended = bare(error)
+        self._ended.append(replace(ended, bare=bare))
         if self._recording is None:
             self._recording = asyncio.create_task(self._record())
 
@@ -142,14 +152,23 @@ class Endings:
         depth, trace = row.depth + 1, self.traces.here() or row.trace
         return event_row(self.store.vault, key_id, events, row.account, dedupe, now, depth, row.case_id, trace=trace)
 
+    def _bare(
+        self, row: Any, outcome: Outcome, sent: bool, took: float, handler: Handler | None, error: Exception
+    ) -> Ended:
+        """How it ended, without what the vendor told, which cannot be kept."""
+        log.error("what a vendor told cannot be kept", account=row.account, delivery=row.id, exc_info=error)
+        cause, hint = f"what the vendor told cannot be kept: {type(error).__name__}", "this is a fault to report"
+        told = replace(outcome, result=Result(), cause=cause, hint=hint)
+        return self._ending(row, told, Flight(sent=sent), took, handler)
+
     async def _record(self) -> None:
         try:
             while self._ended:
                 taken, self._ended = self._ended, []
-                ends, tried, results = zip(*((one.end, one.tried, one.result) for one in taken), strict=True)
-                finish = partial(outbox_store.finish, me=self.me, ends=ends, tried=tried, results=results)
                 try:
-                    await self.store.write(finish)
+                    await self._write(taken)
+                except UNWRITABLE:
+                    self._ended = await self._apart(taken) + self._ended
                 except Exception:
                     log.exception("endings could not be recorded; they are tried again")
                     self._ended = taken + self._ended
@@ -157,6 +176,25 @@ class Endings:
                 self._told()
         finally:
             self._recording = None
+
+    async def _write(self, taken: list[Ended]) -> None:
+        ends, tried, results = zip(*((one.end, one.tried, one.result) for one in taken), strict=True)
+        await self.store.write(partial(outbox_store.finish, me=self.me, ends=ends, tried=tried, results=results))
+
+    async def _apart(self, taken: list[Ended]) -> list[Ended]:
+        """One by one, because one of them cannot be written: that one without what the vendor told. What is left."""
+        for number, one in enumerate(taken):
+            try:
+                await self._write([one])
+            except UNWRITABLE as error:
+                if one.bare is not None:
+                    return [one.bare(error), *taken[number + 1 :]]
+                log.exception("an ending cannot be recorded", delivery=one.end["row"])
+            except Exception:
+                log.exception("endings could not be recorded; they are tried again")
+                await asyncio.sleep(1)
+                return taken[number:]
+        return []
 
 
 def settling(handler: Handler | None) -> int:

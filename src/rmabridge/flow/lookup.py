@@ -16,7 +16,7 @@ from ..store import cases as case_store
 from ..store import ops
 from ..store import outbox as outbox_store
 from ..store.vault import Erased
-from .attempt import Outcome
+from .attempt import Outcome, legible
 from .client import Flight, flying
 from .dispatcher import Dispatcher, settle
 from .endings import idempotency_key, micros_of
@@ -129,8 +129,9 @@ class Lookup:
             await self._change(row, {"due_at": now + max(now - sure, FIRST_PAUSE)})
 
     async def _found(self, row: Any, finding: Finding, now: int) -> None:
-        made = {"ref": finding.result.id, "url": finding.result.url, "cause": None, "hint": None}
-        event = self.dispatcher.endings.result(row, row.attempt, "done", Outcome("done", finding.result))
+        outcome = legible(Outcome("done", finding.result))
+        made = {"ref": outcome.result.id, "url": outcome.result.url, "cause": None, "hint": None}
+        event = self.dispatcher.endings.result(row, row.attempt, "done", outcome)
         await self._change(row, {**made, "state": "done", "settled_at": now}, event)
         self.dispatcher.tell()
 
