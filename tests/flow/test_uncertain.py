@@ -11,8 +11,10 @@ import aiohttp
 import pytest
 from bank import FIND, Bank, a_case, act, banking, held, later, message, reaches, refund, row
 from rogue import Rogue
+from sqlalchemy import Connection, insert, select
 from toybox import alerts, command, requested, shift, taken_over, timeline, toybox
 
+from rmabridge.store.tables import outbox
 from rmabridge.testing.simulators.sink import Sink
 from serving import Child
 from worlds import World, running
@@ -327,3 +329,29 @@ async def _until(check: Any) -> None:
     async with asyncio.timeout(20):
         while not check():
             await asyncio.sleep(0.01)
+
+
+async def test_many_uncertain_deliveries_of_a_paused_account_hide_nobody_elses(tmp_path: Path, sink: Sink) -> None:
+    async with Bank() as bank, Bank() as down:
+        config = banking(tmp_path, sink.url, bank.url, call={"find": FIND})
+        config["services"]["down"] = config["services"]["bank"] | {"url": down.url}
+        async with running(config, sink) as world:
+            one, two = await a_case(world, 1), await a_case(world, 2)
+            down.answers = [502]
+            await act(world, one, refund(1) | {"account": "down"})
+            await reaches(world, "refund:R1:all", "uncertain")
+            await command(world, "pause", account="down")
+
+            def more(conn: Connection) -> None:  # the same happened to so many others
+                row = dict(conn.execute(select(outbox).where(outbox.c.account == "down")).mappings().one())
+                del row["id"]
+                for number in range(60):
+                    name = f"refund:X{number}:all"
+                    conn.execute(insert(outbox), row | {"key": name, "effect": name, "stream": name})
+
+            await world.bridge.store.write(more)
+            bank.answers = [502]
+            await act(world, two, refund(2))
+            await reaches(world, "refund:R2:all", "uncertain")
+            await later(world, hours=1)
+            await reaches(world, "refund:R2:all", "done")

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, update
-
 from ..abilities import Timer
 from ..core.reduce import reduce
-from ..model import EVENTS, Event, Merged
+from ..model import EVENTS, Event, Merged, Settled
 from ..store import cases as case_store
-from ..store.outbox import LIVE
+from ..store.outbox import LIVE, PENDING
 from ..store.store import Store
-from ..store.tables import moment, outbox
+from ..store.tables import moment
 from .work import Work
-from .world import key_row
+from .world import Entry, key_row
 
 if TYPE_CHECKING:
     from .batch import Batch
@@ -41,7 +39,7 @@ def _take_over(store: Store, batch: Batch, winner: Work, loser: Work) -> None:
     winner.record(Merged(key=f"merged:{loser.case.id}", at=now, case=loser.case.id), "bridge", "bridge")
     loser.record(Merged(key=f"merged-into:{winner.case.id}", at=now, case=winner.case.id), "bridge", "bridge")
     loser.case = loser.case.model_copy(update={"merged_into": winner.case.id, "deadlines": ()})
-    moved = _move_ledger(winner, loser)
+    _move_ledger(winner, loser)
     for clock in clocks:
         if not any(one.name == clock.name for one in winner.case.deadlines):
             winner.set_timer(Timer(clock.name, clock.due_at))
@@ -50,13 +48,7 @@ def _take_over(store: Store, batch: Batch, winner: Work, loser: Work) -> None:
     for row in batch.changes.keys:
         if row["case_id"] == lost:
             row["case_id"] = won
-
-    def move(conn: Connection) -> None:
-        case_store.move_keys(conn, keys, lost, won)
-        for key in moved:
-            conn.execute(update(outbox).where(outbox.c.case_id == lost, outbox.c.key == key).values(case_id=won))
-
-    batch.extra.append(move)
+    batch.extra.append(lambda conn: case_store.move_keys(conn, keys, lost, won))
 
 
 def _story(store: Store, batch: Batch, case_id: str) -> Iterator[tuple[Event, str]]:
@@ -72,18 +64,59 @@ def _story(store: Store, batch: Batch, case_id: str) -> Iterator[tuple[Event, st
         yield event, account
 
 
-def _move_ledger(winner: Work, loser: Work) -> list[str]:
-    """The loser's ledger rows join the winner's; of two that do the same, the loser's pending one is cancelled."""
-    moved = []
-    for key, entry in list(loser.entries.items()):
-        if key in winner.entries:
-            if entry.state in LIVE:
-                loser.cancel(key, f"case {winner.case.id} does it already")
-            continue
-        winner.entries[key] = entry
-        del loser.entries[key]
-        if entry.row is not None:
-            entry.row["case_id"] = winner.case.id
-        else:
-            moved.append(key)
-    return moved
+def _move_ledger(winner: Work, loser: Work) -> None:
+    """The loser's ledger rows join the winner's. Of two that do the same, what has done more stays: what is done, or
+    may be, before what is still to be done, and that before what came to nothing. The other one is taken back."""
+    doubles = [key for key in loser.entries if key in winner.entries]
+    for key in [one for one in loser.entries if one not in winner.entries]:
+        _move(winner, loser, key)
+    for key in doubles:
+        ours, theirs = winner.entries[key], loser.entries[key]
+        if _worth(theirs) > _worth(ours) and ours.row is None and theirs.row is None:
+            if ours.state in LIVE:
+                winner.cancel(key, f"case {loser.case.id}, which was absorbed, has done it", alone=True)
+            _swap(winner, loser, key)
+        elif theirs.state in LIVE:
+            loser.cancel(key, f"case {winner.case.id} does it already", alone=True)
+        winner.follow(key)
+
+
+def _worth(entry: Entry) -> int:
+    """How much an action has done. What is being sent keeps its place: its end is on its way to its case."""
+    return 2 if entry.state in {"done", "uncertain", "sending"} else int(entry.state in PENDING)
+
+
+def _move(winner: Work, loser: Work, key: str) -> None:
+    entry, lost, won = loser.entries.pop(key), loser.case.id, winner.case.id
+    winner.entries[key] = entry
+    if key in loser.granted:
+        winner.granted[key] = loser.granted.pop(key)
+    for one in winner.changes.approvals:
+        if (one["case_id"], one["action"]) == (lost, key):
+            one["case_id"] = won
+    if entry.row is not None:
+        entry.row["case_id"] = won
+    else:  # in its place among the changes: those before it are to the loser's row, those after it to the winner's
+        winner.changes.moved.append({"case": lost, "action": key, "values": {"case_id": won}})
+
+
+def _swap(winner: Work, loser: Work, key: str) -> None:
+    """The winner gets the loser's row and the loser the winner's, which have the same key."""
+    ours, aside = winner.entries.pop(key), f"{key}\x1faside"
+    winner.changes.moved.append({"case": winner.case.id, "action": key, "values": {"key": aside}})
+    _move(winner, loser, key)
+    back = {"case_id": loser.case.id, "key": key}
+    winner.changes.moved.append({"case": winner.case.id, "action": aside, "values": back})
+    loser.entries[key] = ours
+
+
+def left_behind(batch: Batch, work: Work, case_id: str, key: str) -> Entry | None:
+    """The action, if it stayed with a case that this one absorbed, because this one has another of the same key."""
+    absorbed = batch.works.get(case_id) if case_id != work.case.id else None
+    return absorbed.entries.get(key) if absorbed else None
+
+
+def note_double(batch: Batch, work: Work, case_id: str | None, event: Event) -> None:
+    """What comes back of an action that stayed with an absorbed case changes its entry there, not the one here."""
+    if isinstance(event, Settled) and case_id and (double := left_behind(batch, work, case_id, event.action)):
+        work.doubles[event.key] = double

@@ -35,6 +35,7 @@ from ..store import outbox as outbox_store
 from ..store.outbox import LIVE
 from ..store.tables import approvals, moment
 from . import claiming, erasing, keys
+from .absorb import left_behind
 from .opting import learn
 from .snapshots import decided
 from .work import Work
@@ -283,8 +284,9 @@ def _edited(work: Work, stored: Any, edited: dict[str, Any]) -> dict[str, Any]:
 
 
 def _revive(batch: Batch, work: Work, stored: Any, values: dict[str, Any], was: tuple[str, ...]) -> None:
-    batch.changes.moved.append({"case": work.case.id, "action": stored.key, "from_": was, "values": values})
-    work.entries[stored.key].state = values["state"]
+    batch.changes.moved.append({"row": stored.id, "case": stored.case_id, "from_": was, "values": values})
+    double = left_behind(batch, work, stored.case_id, stored.key)
+    (double or work.entries[stored.key]).state = values["state"]
     if work.flag and work.flag.startswith(stored.key):
         work.flag = None
     work.dirty = True
@@ -292,6 +294,10 @@ def _revive(batch: Batch, work: Work, stored: Any, values: dict[str, Any], was: 
 
 def _cancel(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     stored, work = _delivery(router, batch, row, command)
+    if left_behind(batch, work, stored.case_id, stored.key):
+        raise CommandError(
+            f"delivery {stored.id} is of {stored.case_id}; {work.case.id}, which absorbed it, has its own"
+        )
     if stored.state not in LIVE or not work.cancel(stored.key, f"cancelled by {command.by}"):
         raise CommandError(f"delivery {stored.id} is {stored.state} and cannot be cancelled")
     work.record(command, "bridge", command.by)
@@ -308,7 +314,11 @@ def _resolve(router: Router, batch: Batch, row: Row, command: Commanded) -> Done
     if not isinstance(happened, bool):
         raise CommandError(f"delivery {stored.id}: say whether it happened, true or false")
     values: dict[str, Any] = {"state": "done", "ref": ref, "settled_at": batch.now, "cause": None, "hint": None}
-    if not happened:
+    double = left_behind(batch, work, stored.case_id, stored.key)
+    if not happened and double:
+        cause = f"{work.case.id}, which absorbed its case, has its own"
+        values = {"state": "cancelled", "settled_at": batch.now, "cause": cause, "hint": None}
+    elif not happened:
         values = {"state": "due", "due_at": batch.now, "sent_at": None, "cause": None, "hint": None}
     _revive(batch, work, stored, values, ("uncertain",))
     work.record(command, "bridge", command.by)
@@ -322,6 +332,8 @@ def _resolve(router: Router, batch: Batch, row: Row, command: Commanded) -> Done
             outcome="done",
             ref=ref,
         )
+        if double:
+            work.doubles[event.key] = double
         work.apply(event, stored.account, command.by)
     return work.case.id, f"{stored.key}: {values['state']}"
 

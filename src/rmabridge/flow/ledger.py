@@ -59,6 +59,9 @@ class Books:
     trace: str | None = None
     derived: set[str] = field(default_factory=set)
     asked: list[Held] = field(default_factory=list)
+    doubles: dict[str, Entry] = field(
+        default_factory=dict
+    )  # by the event that settles it, in an absorbed case's ledger
 
     def begin(self, changes: Changes, now: datetime, depth: int, inbox_id: int | None) -> None:
         """Set the stage for the events of one inbox row."""
@@ -316,14 +319,20 @@ class Books:
         entry.action, entry.sealed, entry.digest = weighed.action, (self.key_id, sealed), _digest(doc)
         return {"digest": entry.digest, "doc": sealed, "key_id": self.key_id}
 
-    def cancel(self, key: str, cause: str, state: str = "cancelled") -> bool:
-        """Take a pending action back, and what needs it."""
+    def cancel(self, key: str, cause: str, state: str = "cancelled", *, alone: bool = False) -> bool:
+        """Take a pending action back, and (but for ``alone``) what needs it."""
         entry = self.entries.get(key)
         if entry is None or entry.state not in LIVE:
             return False
         self._move(key, entry, state, cause=cause)
-        self._follow(key, state)
+        if not alone:
+            self._follow(key, state)
         return True
+
+    def follow(self, key: str) -> None:
+        """What needs the action goes on, or is taken back, as far as the action has come."""
+        if (state := self.entries[key].state) in {"done", *BAD, "superseded"}:
+            self._follow(key, state)
 
     def _follow(self, key: str, state: str) -> None:
         for other, entry in list(self.entries.items()):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
 import structlog
+from sqlalchemy import Connection
 
 from ..abilities import Finding, Handler, Result
 from ..model import Case, SendMessage
@@ -53,13 +55,15 @@ class Lookup:
 
     async def turn(self) -> None:
         """One look at what is due."""
-        now, asked = self.store.clock.micros(), list(self._asked)
-        paused, rows = await self.store.ask(
-            lambda conn: (ops.paused(conn), outbox_store.uncertain_due(conn, now, asked))
-        )
-        for row in rows:
-            gate = self.dispatcher.gates.get(row.account)
-            if gate is not None and (row.account in paused or not gate.room()):
+        now, asked, gates = self.store.clock.micros(), list(self._asked), self.dispatcher.gates
+        full = {name for name, gate in gates.items() if not gate.room()}
+
+        def due(conn: Connection) -> Sequence[Any]:
+            return outbox_store.uncertain_due(conn, now, asked, full.union(ops.paused(conn).keys() & gates.keys()))
+
+        for row in await self.store.ask(due):
+            gate = gates.get(row.account)
+            if gate is not None and not gate.room():
                 continue
             if gate is not None:
                 gate.enter()
@@ -85,6 +89,8 @@ class Lookup:
             await self._conclude(row, handler, finding)
         except Exception:
             log.exception("an uncertain delivery could not be looked up", account=row.account, delivery=row.id)
+            with suppress(Exception):
+                await self._change(row, {"due_at": self.store.clock.micros() + FIRST_PAUSE})
         finally:
             if gate is not None:
                 gate.leave(well)

@@ -26,6 +26,7 @@ from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
 from . import commands, opting
+from .absorb import note_double
 from .batch import Batch, Row, RowFailed, Waiting, event_row, told
 from .facts import Facts
 from .forgetting import Forgetting
@@ -314,6 +315,7 @@ class Router:
         self.matcher.know_buyer(batch, work, event)
         opting.learn(batch, work)
         keys_before = len(batch.changes.keys)
+        note_double(batch, work, row.case_id, event)
         work.apply(event, row.account)
         if opting.tell(batch, work, event) and isinstance(event, OptedOut):
             self._stop_others(batch, row, work, event)

@@ -247,13 +247,15 @@ class Work(Books):
         return event.model_copy(update={"amount": action.worth}) if action else event
 
     def _settled(self, event: Settled) -> None:
-        entry = self.entries.get(event.action)
+        double = self.doubles.pop(event.key, None)
+        entry = double or self.entries.get(event.action)
         if entry is None:
             return
         state = "dead" if event.outcome == "rejected" else event.outcome
         entry.state = state
         if state == "done":
-            self._sent_message(event)
+            if double is None:
+                self._sent_message(event)
             if self.flag and self.flag.startswith(event.action):
                 self.flag = None
         elif state in {"dead", "uncertain", "expired"}:
@@ -263,7 +265,7 @@ class Work(Books):
                 f"{event.action_type} at {event.account} is {state}: {event.cause or ''}",
                 event.account,
             )
-        if state != "uncertain":
+        if state != "uncertain" and double is None:
             self._follow(event.action, state)
 
     def _receipt(self, event: Delivered, account: str) -> None:

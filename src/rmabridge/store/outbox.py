@@ -103,9 +103,11 @@ _CHANGE = update(outbox).where(
 
 
 @lru_cache(maxsize=64)
-def _changing(columns: tuple[str, ...], states: int) -> UpdateBase:
-    pending = or_(*(outbox.c.state == bindparam(f"from_{number}") for number in range(states)))
-    return _CHANGE.where(pending).values({one: bindparam(f"to_{one}") for one in columns})
+def _changing(columns: tuple[str, ...], states: int, *, by_id: bool) -> UpdateBase:
+    query = update(outbox).where(outbox.c.id == bindparam("row")) if by_id else _CHANGE
+    if states:
+        query = query.where(or_(*(outbox.c.state == bindparam(f"from_{number}") for number in range(states))))
+    return query.values({one: bindparam(f"to_{one}") for one in columns})
 
 
 _BEGUN = or_(outbox.c.state == "sending", outbox.c.sent_at.is_not(None))
@@ -122,24 +124,21 @@ def _taking_back(columns: tuple[str, ...]) -> UpdateBase:
 
 
 def change(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Change rows: ``case``, ``action`` (key), ``from_`` (states), ``values``. One that moved on stays.
+    """Change rows, one after the other: ``case``, ``action`` (key), ``from_`` (states), ``values``. One that moved on
+    stays; without ``from_`` every one is changed. ``row`` (id) in place of case and key names one for sure.
 
     With ``back``, why, in place of ``from_``: take them back. One that is being sent or that an earlier try may have
     done is only marked: nobody knows yet what it did.
     """
     for one in rows:
-        if why := one.get("back"):
-            named = {f"to_{name}": value for name, value in one["values"].items()}
-            taking = _taking_back(tuple(one["values"]))
-            many(conn, taking, [{"case": one["case"], "action": one["action"], "why": why, **named}])
-            continue
         named = {f"to_{name}": value for name, value in one["values"].items()}
-        states = {f"from_{number}": state for number, state in enumerate(one["from_"])}
-        many(
-            conn,
-            _changing(tuple(one["values"]), len(states)),
-            [{"case": one["case"], "action": one["action"], **states, **named}],
-        )
+        named |= {name: one[name] for name in ("row", "case", "action") if name in one}
+        columns, states = tuple(one["values"]), one.get("from_", ())
+        if why := one.get("back"):
+            many(conn, _taking_back(columns), [{**named, "why": why}])
+        else:
+            named |= {f"from_{number}": state for number, state in enumerate(states)}
+            many(conn, _changing(columns, len(states), by_id="row" in one), [named])
 
 
 def add_approvals(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -272,15 +271,20 @@ _UNCERTAIN = (
         outbox.c.state == "uncertain",
         outbox.c.due_at <= bindparam("now"),
         outbox.c.id.not_in(bindparam("but", expanding=True)),
+        outbox.c.account.not_in(bindparam("closed", expanding=True)),
     )
     .order_by(outbox.c.due_at)
     .limit(bindparam("most"))
 )
 
 
-def uncertain_due(conn: Connection, now: int, but: Collection[int] = (), most: int = 50) -> Sequence[Any]:
-    """Uncertain rows that are to be looked up now, ``but`` for those that are being looked up already."""
-    return rows_of(conn, _UNCERTAIN, {"now": now, "but": list(but) or [0], "most": most})
+def uncertain_due(
+    conn: Connection, now: int, but: Collection[int] = (), closed: Collection[str] = (), most: int = 50
+) -> Sequence[Any]:
+    """Uncertain rows that are to be looked up now, ``but`` for those that are being looked up already, and those of
+    ``closed`` accounts, which would hide the others'."""
+    named = {"now": now, "but": list(but) or [0], "closed": list(closed) or [""], "most": most}
+    return rows_of(conn, _UNCERTAIN, named)
 
 
 def one(conn: Connection, row_id: int) -> Any:
