@@ -355,3 +355,26 @@ async def test_many_uncertain_deliveries_of_a_paused_account_hide_nobody_elses(t
             await reaches(world, "refund:R2:all", "uncertain")
             await later(world, hours=1)
             await reaches(world, "refund:R2:all", "done")
+
+
+async def test_a_buyer_is_not_erased_while_a_payment_is_on_its_way(tmp_path: Path, sink: Sink) -> None:
+    async with Bank() as bank, running(banking(tmp_path, sink.url, bank.url), sink) as world:
+        case = await a_case(world)
+        async with held(bank):
+            await act(world, case, refund())
+            await world.until(lambda: bank.books["asked"])
+            state, told = await command(world, "erase", cases=[case], force=True)
+            assert (state, "on its way" in told) == ("refused", True)
+
+
+@pytest.mark.parametrize(("happened", "state"), [(True, "done"), (False, "cancelled")])
+async def test_what_is_uncertain_of_an_erased_buyer_can_still_be_settled(
+    tmp_path: Path, sink: Sink, happened: bool, state: str
+) -> None:
+    async with Bank() as bank, running(banking(tmp_path, sink.url, bank.url), sink) as world:
+        case = await a_case(world)
+        number = (await lost(world, bank, case))["id"]
+        assert "nobody knows" in (await command(world, "erase", cases=[case]))[1]
+        assert (await command(world, "erase", cases=[case], force=True))[0] == "done"
+        assert (await command(world, "resolve", delivery=number, happened=happened, ref="P1"))[0] == "done"
+        assert row(world, KEY)["state"] == state

@@ -32,6 +32,7 @@ from ..store import cases as case_store
 from ..store import inbox as inbox_store
 from ..store import ops
 from ..store import outbox as outbox_store
+from ..store.buyers import ERASED
 from ..store.outbox import LIVE
 from ..store.tables import approvals, moment
 from . import claiming, erasing, keys
@@ -222,11 +223,16 @@ def _number(command: Commanded, name: str) -> int:
     return int(given)
 
 
-def _delivery(router: Router, batch: Batch, row: Row, command: Commanded) -> tuple[Any, Work]:
+def _stored(router: Router, command: Commanded) -> Any:
     number = _number(command, "delivery")
     stored = router.store.read(lambda conn: outbox_store.one(conn, number))
     if stored is None:
         raise CommandError(f"delivery {number}: no such delivery")
+    return stored
+
+
+def _delivery(router: Router, batch: Batch, row: Row, command: Commanded) -> tuple[Any, Work]:
+    stored = _stored(router, command)
     return stored, _work(router, batch, row, stored.case_id)
 
 
@@ -306,14 +312,21 @@ def _cancel(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 
 
 def _resolve(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
-    """A person says what an uncertain delivery did."""
-    stored, work = _delivery(router, batch, row, command)
+    """A person says what an uncertain delivery did, also of a buyer who was erased."""
+    stored = _stored(router, command)
     if stored.state != "uncertain":
         raise CommandError(f"delivery {stored.id} is {stored.state}, not uncertain")
     happened, ref = command.args.get("happened"), command.args.get("ref")
     if not isinstance(happened, bool):
         raise CommandError(f"delivery {stored.id}: say whether it happened, true or false")
     values: dict[str, Any] = {"state": "done", "ref": ref, "settled_at": batch.now, "cause": None, "hint": None}
+    if stored.key_id == ERASED:
+        values |= {} if happened else {"state": "cancelled", "ref": None}
+        batch.changes.moved.append(
+            {"row": stored.id, "case": stored.case_id, "from_": ("uncertain",), "values": values}
+        )
+        return stored.case_id, f"{stored.key}: {values['state']}"
+    work = _work(router, batch, row, stored.case_id)
     double = left_behind(batch, work, stored.case_id, stored.key)
     if not happened and double:
         cause = f"{work.case.id}, which absorbed its case, has its own"

@@ -9,6 +9,7 @@ from ..core.lifecycle import TRANSITIONS
 from ..errors import CommandError
 from ..model import Case, Closed, Commanded, Erased, Status
 from ..store import buyers
+from ..store import outbox as outbox_store
 from ..store.buyers import Person
 from ..store.inbox import unpack
 from ..store.tables import moment
@@ -66,13 +67,13 @@ def _erase(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
 
 def _unfinished(router: Router, works: list[Work]) -> Iterator[tuple[bool, str]]:
     """What stands against erasing: (whether even force does not help, why)."""
+    begun = router.store.read(lambda conn: outbox_store.begun(conn, [one.case.id for one in works]))
     for work in works:
-        states = {one.state for one in work.entries.values()}
-        if "sending" in states:
+        if (work.case.id, True) in begun:
             yield True, f"{work.case.id}: a delivery is on its way; try again in a moment"
         if work.case.open and work.case.merged_into is None:
             yield False, f"{work.case.id} is open; '--force' closes and erases it"
-        elif "uncertain" in states:
+        if (work.case.id, False) in begun:
             yield False, f"{work.case.id}: nobody knows yet what a delivery did; '--force' erases it all the same"
     if rows := _telling(router, [work.case for work in works]):
         told = ", ".join(map(str, rows))

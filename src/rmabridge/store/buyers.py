@@ -21,6 +21,7 @@ from . import erasures
 from .blobs import Blobs
 from .bulk import rows_of
 from .inbox import STUCK, Conflict
+from .outbox import begun
 from .tables import (
     alerts,
     approvals,
@@ -140,6 +141,8 @@ def erase(conn: Connection, whose: Person, now: int, row_id: int) -> None:
     """Erase a buyer in this transaction; ``row_id`` is the order to do so. Raises ``Conflict`` when it changed."""
     if person(conn, whose.cases) != whose:
         raise Conflict("the buyer's cases changed meanwhile")
+    if any(sending for _, sending in begun(conn, whose.cases)):
+        raise Conflict("one of the buyer's deliveries is on its way")
     before = _thorough(conn, on=True)
     for some in _chunks(whose.cases):
         _empty_inbox(conn, some, now, row_id)

@@ -287,6 +287,14 @@ def uncertain_due(
     return rows_of(conn, _UNCERTAIN, named)
 
 
+def begun(conn: Connection, case_ids: Collection[str]) -> list[tuple[str, bool]]:
+    """(case, whether it is being sent right now) of what is being sent, or may be done as far as anybody knows."""
+    at_work = outbox.c.state.in_(("sending", "uncertain"))
+    tried = and_(outbox.c.state == "due", outbox.c.sent_at.is_not(None))
+    query = select(outbox.c.case_id, outbox.c.state).where(outbox.c.case_id.in_(case_ids), or_(at_work, tried))
+    return [(case_id, state == "sending") for case_id, state in conn.execute(query)]
+
+
 def one(conn: Connection, row_id: int) -> Any:
     """One ledger row."""
     return conn.execute(select(outbox).where(outbox.c.id == row_id)).first()
