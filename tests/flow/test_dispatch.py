@@ -468,3 +468,24 @@ async def test_what_was_taken_back_during_a_try_is_sent_when_a_person_says_so(
         taken = await reaches(world, "one", "cancelled")
         await command(world, "retry", delivery=taken["id"])
         assert (await reaches(world, "one", "done"))["attempt"] == 2
+
+
+async def test_a_retry_and_an_open_breaker_of_a_clock_that_was_ahead_wait_no_longer_when_it_is_set_back(
+    toys: dict[str, Any], sink: Sink
+) -> None:
+    toys["channels"]["mail"] |= {
+        "breaker": 1,
+        "breaker_pause": "PT30S",
+        "calls": {"message.send": {"repeatable": True}},
+    }
+    async with running(toys, sink) as world:
+        case = await a_case(world)
+        shift(world, days=300)
+        sink.do_answer(503)
+        await act(world, case, message("one"))
+        await world.until(lambda: (row(world, "one")["state"], row(world, "one")["tries"]) == ("due", 1))
+        shift(world, days=-300)
+        await act(world, case, message("two"))
+        await reaches(world, "one", "done")
+        await reaches(world, "two", "done")
+        assert world.bridge.dispatcher.gates["mail"].open_until is None

@@ -109,6 +109,10 @@ def _quick(error: BaseException, flight: Flight, repeatable: bool) -> bool:
 
 def failed(error: Exception, flight: Flight, *, repeatable: bool) -> Outcome:
     """What a failure means: who refused, whether it may have happened all the same, and what to do."""
+    return legible(_failed(error, flight, repeatable))
+
+
+def _failed(error: Exception, flight: Flight, repeatable: bool) -> Outcome:
     if isinstance(error, httpx.HTTPStatusError):
         return _status(error, flight, repeatable)
     cause = mask(f"{type(error).__name__}: {error}" if not isinstance(error, DeliveryError) else error.cause)[:1000]

@@ -22,12 +22,12 @@ from ..store import outbox as outbox_store
 from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
-from .attempt import LEFT, Outcome, attempt, failed, schedule
+from .attempt import JITTER, LEFT, LONGEST_PAUSE, Outcome, attempt, failed, schedule
 from .breakers import Breakers, claim
 from .client import Flight, Sessions
 from .endings import GRACE, Endings, idempotency_key, micros_of, settling
 from .files import Files
-from .gate import Gate
+from .gate import SKEW, Gate
 from .metrics import Metrics
 from .pace import Pace
 from .places import Places
@@ -41,7 +41,7 @@ TOGETHER: Final = 0.003
 ABREAST: Final = 4
 A_DELIVERY: Final = 0.001  # seconds of CPU, about, from its claim to its record
 RECORDED: Final = 5.0
-AHEAD: Final = 5_000_000  # no two clocks of processes that share a database are so far apart
+AHEAD: Final = micros_of(SKEW)
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
 
 
@@ -68,6 +68,8 @@ class Dispatcher:
         self.clients = {name: sessions.client(one, self.gates[name]) for name, one in registry.accounts.items()}
         schedules = {name: schedule(one.tries, one.over) for name, one in registry.accounts.items()}
         self.endings = Endings(store, schedules, traces, self._recorded)
+        longest = max((LONGEST_PAUSE, *(one for pauses in schedules.values() for one in pauses))) * (1 + JITTER)
+        self._longest = int(longest * 1e6) + AHEAD
         self.on_written: list[Callable[[], None]] = []
         self.public_url, self._files = public_url, Files(store)
         self._counter, self._seconds = cache(metrics.deliveries.labels), cache(metrics.delivery_seconds.labels)
@@ -182,9 +184,9 @@ class Dispatcher:
         return values, self.endings.result(row, row.attempt, "uncertain", Outcome("uncertain", cause=cause, hint=LEFT))
 
     async def _bring_forward(self, now: int) -> None:
-        """What was to go at once while the clock was ahead goes now that it was set back."""
-        accounts = list(self.registry.accounts)
-        if ids := await self.store.ask(lambda conn: queue.ahead(conn, now + AHEAD, accounts)):
+        """What was to go at once, or after a pause, while the clock was ahead goes now that it was set back."""
+        accounts, soon, late = list(self.registry.accounts), now + AHEAD, now + self._longest
+        if ids := await self.store.ask(lambda conn: queue.ahead(conn, soon, late, accounts)):
             await self.store.write(lambda conn: queue.bring_forward(conn, ids, now))
             log.warning("the clock was set back", deliveries=len(ids))
 

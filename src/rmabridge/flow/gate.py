@@ -15,6 +15,7 @@ from ..abilities import Plugin, per_second
 from ..abilities.plugin import RATE
 from .turns import Draw, Turns
 
+SKEW: Final = timedelta(seconds=5)  # no two clocks of processes that share a database are so far apart
 TRANSIT: Final = 0.1  # seconds: calls arrive closer together than they left, the later ones having been faster
 
 
@@ -57,13 +58,13 @@ class Gate:
 
     @property
     def probing(self) -> bool:
-        """Whether the breaker was open and one delivery alone may try."""
-        return self.open_until is not None and self.now() >= self.open_until
+        """Whether the breaker was open and one delivery alone may try; also where a clock that was ahead opened it."""
+        return self.open_until is not None and not self.open_until - self.pause - SKEW <= self.now() < self.open_until
 
     def room(self) -> int:
         """How many more deliveries the account takes now: none while the breaker is open, then one alone as probe."""
         if self.open_until is not None:
-            return 0 if self.busy or self.now() < self.open_until else 1
+            return 1 if self.probing and not self.busy else 0
         room = max(1, self.in_flight // self.among) - self.busy
         if self.most:
             room = min(room, self._free(monotonic() + 1.0) - self.queued)

@@ -19,6 +19,7 @@ from ..store import inbox as inbox_store
 from ..store import ops
 from ..store.store import Store
 from ..store.tables import moment
+from .attempt import LONGEST_PAUSE as LONGEST_ASKED
 from .attempt import failed
 from .client import Flight, flying
 from .dispatcher import Dispatcher
@@ -71,7 +72,10 @@ class Pollers:
     async def _due(self, name: str, kind: Kind) -> bool:
         row, paused = await self.store.ask(lambda conn: (ops.cursor(conn, name, kind), ops.paused(conn)))
         now, due = self.store.clock.micros(), row.due_at if row else 0
-        if row and row.cause is None and due > now + _micros(_every(self.registry.accounts[name], kind)):
+        longest = _every(self.registry.accounts[name], kind)
+        if row and row.cause is not None:
+            longest = max(2 * longest, timedelta(seconds=LONGEST_ASKED))
+        if row and due > now + _micros(longest):
             due = now  # it was put off by a clock that was ahead, or by a setting that is shorter now
         return due <= now and name not in paused
 

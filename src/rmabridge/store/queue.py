@@ -143,17 +143,14 @@ def stale(conn: Connection, now: int, most: int = 200) -> Sequence[Any]:
     return conn.execute(query.limit(most)).all()
 
 
-_AHEAD = select(outbox.c.id).where(
-    DUE,
-    outbox.c.account.in_(bindparam("accounts", expanding=True)),
-    outbox.c.due_at > bindparam("later"),
-    outbox.c.attempt == 0,
-)
+_PUT_OFF = or_(and_(outbox.c.attempt == 0, outbox.c.due_at > bindparam("soon")), outbox.c.due_at > bindparam("late"))
+_AHEAD = select(outbox.c.id).where(DUE, outbox.c.account.in_(bindparam("accounts", expanding=True)), _PUT_OFF)
 
 
-def ahead(conn: Connection, later: int, accounts: Collection[str]) -> list[int]:
-    """Rows never tried that are due only after this time. A first try is never put off: the clock was wrong then."""
-    return [one[0] for one in rows_of(conn, _AHEAD, {"accounts": list(accounts), "later": later})]
+def ahead(conn: Connection, soon: int, late: int, accounts: Collection[str]) -> list[int]:
+    """Rows that the clock put off when it was wrong: a first try is due at once (before ``soon``), and no pause between
+    tries is so long (``late``)."""
+    return [one[0] for one in rows_of(conn, _AHEAD, {"accounts": list(accounts), "soon": soon, "late": late})]
 
 
 def bring_forward(conn: Connection, ids: Sequence[int], now: int) -> None:
@@ -161,7 +158,7 @@ def bring_forward(conn: Connection, ids: Sequence[int], now: int) -> None:
     many(conn, _FORWARD, [{"row": one, "now": now} for one in ids])
 
 
-_FORWARD = update(outbox).where(outbox.c.id == bindparam("row"), DUE, outbox.c.attempt == 0)
+_FORWARD = update(outbox).where(outbox.c.id == bindparam("row"), DUE, outbox.c.due_at > bindparam("now"))
 _FORWARD = _FORWARD.values(due_at=bindparam("now"))
 
 
