@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bank import act, message
 from sqlalchemy import Connection, update
 from test_limits import cases
 from test_shared_limits import beside
-from toybox import stop_loop, toybox
+from toybox import START, event, requested, send, stop_loop, toybox
+from toybox import cases as open_cases
 
+from approvers import a_case as approvers_case
+from approvers import approving, given
+from rmabridge.model import Commanded
+from rmabridge.store import inbox as inbox_store
 from rmabridge.store import queue
 from rmabridge.store.tables import outbox
 from rmabridge.testing.simulators.sink import Sink
@@ -80,3 +87,87 @@ async def test_what_a_process_proposed_it_sends_and_the_others_what_it_left(tmp_
         sending = asyncio.create_task(other.bridge.dispatcher.run())
         await other.until(lambda: other.rows(count("done")) == [(20,)], 30)
         sending.cancel()
+
+
+@asynccontextmanager
+async def slow_writer(world: World) -> AsyncIterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Between its look and its commit this process waits for the second event; the first one tells that it looked."""
+    router = world.bridge.router
+    looked, go, compute = asyncio.Event(), asyncio.Event(), router._compute
+
+    async def slow(rows: Any) -> Any:
+        batch = await compute(rows)
+        looked.set()
+        await go.wait()
+        return batch
+
+    router._compute = slow  # type: ignore[method-assign]
+    yield looked, go
+    go.set()
+
+
+async def test_a_scan_that_finds_no_case_while_another_process_opens_it_reaches_that_case(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with AsyncExitStack() as stack:
+        a, b = [await beside(stack, toybox(tmp_path, sink.url), sink) for _ in range(2)]
+        await stop_loop(b, "Router.run")
+        async with slow_writer(a) as (looked, _):
+            scan = event("parcel.seen", "scan", 9, {"return": "R1"}, parcel={"waybill": "SF1"})
+            await send(a, scan, **{"X-Lane": "scans"})
+            await looked.wait()
+            await send(b, requested(1), **{"X-Lane": "requests"})
+            await b.bridge.router.turn()
+        await a.until(lambda: [one.parcels for one in open_cases(a) if one.parcels])
+        assert a.rows("SELECT count(*) FROM waiting") == [(0,)]
+
+
+async def test_two_processes_that_hear_of_one_order_at_the_same_moment_open_one_case(
+    tmp_path: Path, sink: Sink
+) -> None:
+    said = {"id": "m1", "author": "buyer", "form": "chat", "text": "where?", "at": START.isoformat()}
+    async with AsyncExitStack() as stack:
+        a, b = [await beside(stack, toybox(tmp_path, sink.url), sink) for _ in range(2)]
+        await stop_loop(b, "Router.run")
+        async with slow_writer(a) as (looked, _):
+            await send(a, event("message.received", "m1", 1, {"order": "O1"}, message=said), **{"X-Lane": "chats"})
+            await looked.wait()
+            await send(b, requested(1), **{"X-Lane": "requests"})
+            await b.bridge.router.turn()
+        await a.settle()
+        (case,) = open_cases(a)
+        assert {one.kind.value for one in case.refs} >= {"order", "return"}
+
+
+async def test_what_an_agent_gives_in_a_day_is_limited_for_all_processes_together(tmp_path: Path, sink: Sink) -> None:
+    config = approving(tmp_path, sink.url)
+    config["policies"]["compensation"] = {"daily": "1000 CNY", "limit": "5000 CNY"}
+    async with AsyncExitStack() as stack:
+        a, b = [await beside(stack, config, sink) for _ in range(2)]
+        await sharing(a, b)
+        await stop_loop(b, "Router.run")
+        ours = await approvers_case(a, 1)
+        await stop_loop(a, "Router.run")
+        routing = [asyncio.create_task(b.bridge.router.run())]
+        theirs = await approvers_case(a, 2)
+        routing.append(asyncio.create_task(a.bridge.router.run()))
+        async with slow_writer(a) as (looked, _):
+            await give_at(a, ours)
+            await looked.wait()
+            await give_at(b, theirs)
+            await b.until(lambda: len(given(b)) == 1)
+        await a.until(lambda: a.rows("SELECT count(*) FROM outbox WHERE money AND state = 'held'") == [(1,)])
+        await a.settle()
+        assert len(given(a)) == 1
+        for one in routing:
+            one.cancel()
+
+
+async def give_at(world: World, case: str) -> None:
+    """An agent's order of a coupon of 600 CNY."""
+    action = {"type": "credit.give", "credit": "coupon", "external": case, "amount": "600 CNY", "part": "all"}
+    now = world.bridge.store.clock.now()
+    order = Commanded(key=f"give:{case}", at=now, command="act", by="ann", args={"action": action})
+    row = world.bridge.router.event_row([order], "bridge", order.key, case_id=case, kind="command")
+    await world.bridge.store.write(lambda conn: inbox_store.add(conn, [row]))
+    world.bridge.router.wake.set()

@@ -57,6 +57,9 @@ class Batch:
     extra: list[Callable[[Connection], Any]] = field(default_factory=list)
     works: dict[str, Work] = field(default_factory=dict)
     by_mark: dict[bytes, list[str]] = field(default_factory=dict)
+    found: set[tuple[bytes, str]] = field(default_factory=set)  # names and their cases, as they were read
+    missed: set[bytes] = field(default_factory=set)  # names for which a new case was opened
+    given: dict[tuple[str, int], frozenset[Any]] = field(default_factory=dict)  # what a person has given since then
     buyers: dict[bytes, str] = field(default_factory=dict)
     words: dict[bytes, Words] = field(default_factory=dict)
     earlier: dict[bytes, list[str]] = field(default_factory=dict)

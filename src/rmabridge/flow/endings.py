@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 import structlog
 from pydantic_core import to_json
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from ..abilities import Handler, Result
 from ..core.masking import masked
@@ -28,8 +28,7 @@ from .traces import Traces
 log = structlog.get_logger("dispatcher")
 NAMESPACE: Final = UUID("6f8d3c1e-0d5b-5d0e-9a53-6f0b7f0f3b11")
 GRACE: Final = timedelta(seconds=30)
-# What is wrong with a row itself, whenever it is written again.
-UNWRITABLE: Final = (ValueError, TypeError, OverflowError, DataError)
+LATER: Final = "endings could not be recorded; they are tried again"
 OutcomeName = Literal["done", "rejected", "dead", "uncertain", "expired", "cancelled"]
 
 
@@ -167,12 +166,13 @@ class Endings:
                 taken, self._ended = self._ended, []
                 try:
                     await self._write(taken)
-                except UNWRITABLE:
-                    self._ended = await self._apart(taken) + self._ended
-                except Exception:
-                    log.exception("endings could not be recorded; they are tried again")
-                    self._ended = taken + self._ended
-                    await asyncio.sleep(1)
+                except Exception as error:
+                    if unwritable(error):
+                        self._ended = await self._apart(taken) + self._ended
+                    else:
+                        log.exception(LATER)
+                        self._ended = taken + self._ended
+                        await asyncio.sleep(1)
                 self._told()
         finally:
             self._recording = None
@@ -182,19 +182,26 @@ class Endings:
         await self.store.write(partial(outbox_store.finish, me=self.me, ends=ends, tried=tried, results=results))
 
     async def _apart(self, taken: list[Ended]) -> list[Ended]:
-        """One by one, because one of them cannot be written: that one without what the vendor told. What is left."""
+        """One by one, because one of them cannot be written; that one without what the vendor told. What is left."""
         for number, one in enumerate(taken):
             try:
                 await self._write([one])
-            except UNWRITABLE as error:
+            except Exception as error:
+                if not unwritable(error):
+                    log.exception(LATER)
+                    return taken[number:]
                 if one.bare is not None:
                     return [one.bare(error), *taken[number + 1 :]]
                 log.exception("an ending cannot be recorded", delivery=one.end["row"])
-            except Exception:
-                log.exception("endings could not be recorded; they are tried again")
-                await asyncio.sleep(1)
-                return taken[number:]
         return []
+
+
+def unwritable(error: Exception) -> bool:
+    """Whether it is the row itself that the database refuses, whenever it is written again."""
+    if isinstance(error, DBAPIError):
+        cause = error.orig.__cause__ if error.orig else None
+        return isinstance(error, DataError) or type(cause).__name__ == "DataError"  # asyncpg's own
+    return isinstance(error, ValueError | TypeError | OverflowError)
 
 
 def settling(handler: Handler | None) -> int:

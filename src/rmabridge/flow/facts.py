@@ -91,6 +91,8 @@ class Facts:
     def _given(self, case_id: str, since: int, proposer: str, but: str = "") -> list[Money]:
         """What the proposer gives in all cases, this batch included; ``but`` is the action that is being judged."""
         stored = self.store.read(lambda conn: outbox_store.spent(conn, proposer, since))
+        if "@" not in proposer:  # a person, whose limit holds for all processes together, to the cent
+            self.batch.given[proposer, since] = frozenset(map(tuple, stored))
         fresh = [
             (one["case_id"], one["key"], one["amount"], one["currency"])
             for one in self.batch.changes.outbox

@@ -67,6 +67,7 @@ class Loader:
         found, batch.known = self.store.read(
             lambda conn: (case_store.by_keys(conn, marks), case_store.known_events(conn, list(set(keys))))
         )
+        batch.found.update((one.k, one.case_id) for one in found)
         for one in sorted(found, key=lambda each: (each.open, each.opened_at), reverse=True):
             batch.by_mark.setdefault(one.k, []).append(one.case_id)
         wanted = {one.case_id for one in found} | {row.case_id for row in rows if row.case_id}

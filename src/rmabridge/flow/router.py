@@ -311,6 +311,7 @@ class Router:
             return None  # it was about a case whose buyer was erased since
         if work is None:
             work = self.matcher.open(batch, row, event)
+            batch.missed.update(mark for _, mark in marks)
         work.begin(batch.changes, moment(batch.now), row.depth, row.id)
         self.matcher.know_buyer(batch, work, event)
         opting.learn(batch, work)

@@ -11,6 +11,7 @@ from ..store import cases as case_store
 from ..store import inbox as inbox_store
 from ..store import ops, queue
 from ..store import outbox as outbox_store
+from ..store.bulk import alone
 from ..store.tables import micros
 from ..store.vault import Vault, store_keys
 from .batch import Batch
@@ -22,6 +23,8 @@ URGENT_FROM: Final = 2  # the level of a case whose deliveries come first
 def write(conn: Connection, batch: Batch, vault: Vault) -> None:
     """Everything that a batch changes, in one transaction; the order of the locks is that of the design."""
     changes = batch.changes
+    if conn.dialect.name != "sqlite":
+        _still(conn, batch)
     store_keys(conn, batch.key_rows)
     inbox_store.done(conn, batch.done)
     case_store.add_seen(conn, batch.seen, batch.now)
@@ -49,6 +52,20 @@ def write(conn: Connection, batch: Batch, vault: Vault) -> None:
     if changes.moved:
         outbox_store.void_approvals(conn, list({one["case"] for one in changes.moved}))
     outbox_store.add_approvals(conn, [dict(one) for one in changes.approvals])
+
+
+def _still(conn: Connection, batch: Batch) -> None:
+    """Of several processes one at a time gives names to cases, or finds none for them, and adds up what a person gives.
+    Raises ``Conflict`` where another one was first: what was computed no longer holds."""
+    looked = batch.missed.union(*(keys for _, keys in batch.waits))
+    names = {*looked, *(one["k"] for one in batch.changes.keys)}
+    given = batch.given if any(one["money"] for one in batch.changes.outbox) or batch.changes.moved else {}
+    alone(conn, [*names, *(f"given:{proposer}".encode() for proposer, _ in given)])
+    if {(one.k, one.case_id) for one in case_store.by_keys(conn, list(looked))} - batch.found:
+        raise inbox_store.Conflict("another process opened a case of this name meanwhile")
+    for (proposer, since), before in given.items():
+        if frozenset(map(tuple, outbox_store.spent(conn, proposer, since))) != before:
+            raise inbox_store.Conflict(f"another process gave something in the name of {proposer} meanwhile")
 
 
 def _write_cases(conn: Connection, batch: Batch, vault: Vault) -> None:

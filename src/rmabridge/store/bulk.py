@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from hashlib import blake2b
 from importlib import import_module
 from operator import itemgetter
 from typing import Any, Final
@@ -178,3 +179,12 @@ def _selecting(conn: Connection, statement: Executable, values: Mapping[str, Any
     sizes = {name: len(one) for name, one in values.items() if isinstance(one, list)}
     listed = {f"{name}_{at + 1}": (name, at, None) for name, size in sizes.items() for at in range(size)}
     return state.statement, tuple(listed.get(one) or (one, -1, state.parameters[one]) for one in state.positiontup)
+
+
+def alone(conn: Connection, names: Iterable[bytes]) -> None:
+    """Wait until no other process's transaction holds one of these names, and hold them until the end of this one.
+
+    On PostgreSQL; the order is the same for all, so that no two wait for each other.
+    """
+    if numbers := sorted({int.from_bytes(blake2b(one, digest_size=8).digest(), "big", signed=True) for one in names}):
+        conn.exec_driver_sql("SELECT pg_advisory_xact_lock(one) FROM unnest($1::bigint[]) AS one", (numbers,)).all()
