@@ -378,3 +378,17 @@ async def test_what_is_uncertain_of_an_erased_buyer_can_still_be_settled(
         assert (await command(world, "erase", cases=[case], force=True))[0] == "done"
         assert (await command(world, "resolve", delivery=number, happened=happened, ref="P1"))[0] == "done"
         assert row(world, KEY)["state"] == state
+
+
+async def test_a_refund_that_is_refused_because_an_earlier_try_paid_it_is_looked_up(tmp_path: Path, sink: Sink) -> None:
+    async with Bank() as bank:
+        config = banking(tmp_path, sink.url, bank.url, call={"repeatable": True, "find": FIND})
+        async with running(config, sink) as world:
+            case = await a_case(world)
+            bank.answers = [502, 409]
+            await act(world, case, refund())
+            await world.until(lambda: row(world, KEY)["tries"] == 1 and row(world, KEY)["state"] == "due")
+            shift(world, minutes=5)
+            assert "409" in (await reaches(world, KEY, "uncertain"))["cause"]
+            await later(world, hours=1)
+            await reaches(world, KEY, "done")

@@ -106,9 +106,10 @@ class Endings:
             state = "due"
         elif outcome.kind == "retry":
             pause = next_pause(self.schedules[row.account], tries, outcome.retry_after, self._chance)
-            # What the vendor may have done and would do again, now that it forgets our key, is never simply dead.
-            last = "uncertain" if sent_at is not None and handler is not None and handler.remembers else "dead"
-            state, due = (last, now) if pause is None else ("due", now + int(pause * 1e6))
+            state, due = ("dead", now) if pause is None else ("due", now + int(pause * 1e6))
+        if state == "dead" and sent_at is not None and (row.money or row.effect or (handler and handler.remembers)):
+            # What the vendor may have done, and would do again or refuses now because it is done, is never simply dead.
+            state = "uncertain"
         if state == "uncertain":
             due = sure = now + settling(handler)
         end = {
