@@ -486,6 +486,6 @@ async def test_a_retry_and_an_open_breaker_of_a_clock_that_was_ahead_wait_no_lon
         await world.until(lambda: (row(world, "one")["state"], row(world, "one")["tries"]) == ("due", 1))
         shift(world, days=-300)
         await act(world, case, message("two"))
-        await reaches(world, "one", "done")
-        await reaches(world, "two", "done")
+        await reaches(world, "one", "done", seconds=30)
+        await reaches(world, "two", "done", seconds=30)
         assert world.bridge.dispatcher.gates["mail"].open_until is None
