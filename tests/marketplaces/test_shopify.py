@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from rmabridge_shopify import Shopify
 from rmabridge_shopify.connecting import TOPICS
+from rmabridge_shopify.orders import order
 from rmabridge_shopify.parsing import Reader
 
 from rmabridge.abilities import Context, Inbound, Item, WebRequest
+from rmabridge.core.reduce import reduce
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable, Unverified
 from rmabridge.model import (
     ApproveReturn,
+    Case,
     CaseKind,
     CaseRequested,
     DeclineReturn,
@@ -37,6 +40,7 @@ from rmabridge.model import (
 )
 from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
 from rmabridge.testing.simulators.shopify import ShopifySim
+from rmabridge.testing.simulators.shopify_shapes import order_body
 
 SHOP, SECRET, TOKEN = "demo.myshopify.com", "shpss_demo_secret", "shpat_demo"
 VECTOR = '{"id":5001,"order_id":9001,"note":"尺码不合适"}'.encode()
@@ -244,7 +248,7 @@ def test_a_refund_is_read_to_the_cent():
         "shopify_payments",
         {RefKind.REFUND: "5001", RefKind.ORDER: "9001"},
     )
-    assert event.at == datetime(2026, 1, 2, 8, 4, 5, tzinfo=UTC)
+    assert event.at.replace(microsecond=0) == datetime(2026, 1, 2, 8, 4, 5, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -729,3 +733,59 @@ def test_an_action_of_money_is_never_marked_as_repeatable():
     handler = shopify().route(PayRefund(order="1", amount=Money.of("1 USD")))
     assert handler is not None
     assert (handler.repeatable, handler.find is not None) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "off", "price"),
+    [(1, ["50.00"], "50.00 USD"), (2, ["10.00", "20.00"], "85.00 USD"), (3, ["0.01"], None), (1, ["free"], None)],
+)
+def test_a_line_costs_what_is_left_after_all_discounts_by_webhook_and_by_call(pieces, off, price):
+    told = {"id": 11, "sku": "COAT", "quantity": pieces, "price": "100.00"}
+    told["discount_allocations"] = [{"amount": one, "discount_application_index": 0} for one in off]
+    body = {"id": 9001, "updated_at": "2026-01-01T00:00:00Z", "currency": "USD", "line_items": [told]}
+    (by_webhook,) = shopify().parse(inbound(body, "orders/updated"))
+    bags = [{"presentmentMoney": {"amount": one, "currencyCode": "USD"}} for one in ("100.00", *off)]
+    line = {"id": "gid://shopify/LineItem/11", "quantity": pieces, "originalUnitPriceSet": bags[0]}
+    line["discountAllocations"] = [{"allocatedAmountSet": one} for one in bags[1:]]
+    by_call = order("9001", {"lineItems": {"nodes": [line]}})
+    wanted = Money.of(price) if price else None
+    assert [one.lines[0].price for one in (by_webhook.order, by_call)] == [wanted, wanted]
+
+
+async def test_the_simulators_order_is_the_same_by_webhook_and_by_call(sim, ctx, shop):
+    lines = [{"sku": "COAT", "quantity": 2, "price": "100.00", "off": "90.00"}]
+    placed = sim.do_place_order(lines=lines)["order"]
+    (told,) = shop.parse(inbound(order_body(sim.books["orders"][placed]), "orders/updated"))
+    seen = (await shop.fetch_order(FetchOrder(order=placed), ctx)).events[0]
+    assert told.order.lines == seen.order.lines
+    assert told.order.lines[0].price == Money.of("55.00 USD")
+    assert told.order.total == Money.of("110.00 USD")
+
+
+async def test_a_return_that_somebody_refunded_by_hand_is_not_refunded_again(sim, ctx, shop):
+    number, back = await asked(sim)
+    await shop.approve_return(ApproveReturn(request=back), ctx)
+    sim.books["refunds"]["4999"] = {
+        "id": "4999",
+        "order": number,
+        "return": back,
+        "amount": "21.00",
+        "currency": "USD",
+        "note": "by hand",
+        "created_at": sim.now().isoformat(),
+    }
+    with pytest.raises(Rejected, match=r"21\.00 USD refunded for this return already"):
+        await shop.pay_refund(PayRefund(request=back, amount=Money.of("21.00 USD")), ctx)
+    assert list(sim.books["refunds"]) == ["4999"]
+
+
+@pytest.mark.parametrize("status", ["success", "failure"])
+@pytest.mark.parametrize("id_", range(5001, 5013))
+def test_what_came_of_a_refund_counts_whenever_it_is_heard_of(id_, status):
+    """Each state has the time at which the refund was begun."""
+    made = Case(id="c", shop="s", opened_at=NOON, updated_at=NOON)
+    for state in ("pending", status, "pending"):
+        paid = [{"kind": "refund", "status": state, "amount": "21.00", "currency": "USD"}]
+        (told,) = parsed(REFUND | {"id": id_, "transactions": paid}, "refunds/create")
+        made = reduce(made, told, "acc")
+    assert made.refunds[0].status == {"success": "done", "failure": "failed"}[status]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rmabridge.model import Address, Buyer, Order, OrderLine, Parcel, ParcelStatus
+from rmabridge.model import Address, Buyer, Money, Order, OrderLine, Parcel, ParcelStatus
 from rmabridge.wire.bodies import dig, text
 from rmabridge.wire.carriers import carrier
 from rmabridge.wire.waybills import normalise
@@ -122,9 +122,26 @@ def _order_line(node: dict[str, Any], currency: Any) -> OrderLine | None:
         sku=text(dig(node, "sku")),
         title=text(dig(node, "title")) or "",
         quantity=whole(dig(node, "quantity"), 1),
-        price=money(node, "discountedUnitPrice") or money(node, "price", currency),
+        price=_price(node, currency),
         variant=text(dig(node, "variantTitle")),
     )
+
+
+def _price(node: Any, currency: Any) -> Money | None:
+    """What the buyer paid for one piece: its share of every discount is off, which Shopify tells beside the price.
+
+    None where the pieces of a line did not cost the same.
+    """
+    pieces, listed = whole(dig(node, "quantity"), 1), money(node, "originalUnitPrice") or money(node, "price", currency)
+    off = [
+        money(one, "allocatedAmount") or money(one, "amount", currency) for one in nodes(node, "discountAllocations")
+    ]
+    if listed is None or not off:
+        return listed
+    if any(one is None or one.currency != listed.currency for one in off):
+        return None
+    left = listed.amount * pieces - sum(one.amount for one in off if one)
+    return Money(amount=left, currency=listed.currency).each(pieces) if left >= 0 else None
 
 
 def _address(node: Any) -> Address | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rmabridge.model import (
@@ -29,6 +29,7 @@ from rmabridge.wire.bodies import dig, text
 from .orders import buyer, order, outward, parcel, tracking
 from .terms import DISPUTES, ISSUES, ORDERS, STATUSES, TURNS, camel, first, money, nodes, number, whole, word
 
+_COMES: Final = {RefundStatus.PENDING: 0, RefundStatus.FAILED: 1, RefundStatus.DONE: 2}
 _FAILED: Final = frozenset({"FAILURE", "ERROR"})
 
 
@@ -181,9 +182,11 @@ class Reader:
             number(dig(one, "lineItemId")) or number(dig(one, "lineItem", "id"))
             for one in nodes(node, "refundLineItems")
         ]
+        # A refund keeps its time while it goes on: what came of it is later than that it was begun.
+        since = timedelta(microseconds=_COMES[status])
         yield RefundSeen(
             key=f"refund:{id_}:{status}",
-            at=first(node, "createdAt", "processedAt") or at,
+            at=(first(node, "createdAt", "processedAt") or at) + since,
             refs=(
                 Ref(kind=RefKind.REFUND, value=id_),
                 *self.return_refs(number(dig(node, "return", "id")), order),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from rmabridge.abilities import Context, Finding, PaysRefunds, Result
 from rmabridge.errors import Rejected
-from rmabridge.model import Money, PayRefund, RefundSeen
+from rmabridge.model import Money, PayRefund, RefundSeen, RefundStatus
 from rmabridge.wire.bodies import dig
 
 from . import queries
 from .calls import Calls
 from .terms import gid, money, nodes, number, word
+
+_BY_HAND: Final = "look at it in the admin: what is still owed is refunded there, or by the order"
 
 Payment = tuple[dict[str, Any], Money]
 
@@ -72,6 +74,8 @@ class Paying(Calls, PaysRefunds):
         known = nodes(held, "refunds")
         if paid := next((one for one in known if self._ours(one, ctx)), None):
             return self._result(paid, action, held, ctx)
+        if action.request and action.part == "all" and (shown := self._standing(known, action, held, ctx)):
+            raise Rejected(f"Shopify shows {shown} refunded for this return already", hint=_BY_HAND)
         if action.request:
             made = await self._process(action, held, ctx)
         else:
@@ -80,6 +84,12 @@ class Paying(Calls, PaysRefunds):
         if paid := next((one for one in reversed(made) if one.get("id") not in before), None):
             return self._result(paid, action, held, ctx)
         return Result(note="accepted; the refund does not show yet")
+
+    def _standing(self, known: list[dict[str, Any]], action: PayRefund, held: Any, ctx: Context) -> Money | None:
+        """What was refunded for the return, or is about to be."""
+        seen = [event for one in known if (event := self._event(one, action, held, ctx))]
+        given = [one.amount for one in seen if one.amount and one.status is not RefundStatus.FAILED]
+        return Money.total(given) if given else None
 
     async def find_refund(self, action: PayRefund, ctx: Context) -> Finding:
         """Look for our mark; for a return's only refund, its amount does as well."""

@@ -32,7 +32,8 @@ fragment Ordered on Order {
   totalPriceSet { ...Bag } totalRefundedSet { ...Bag }
   customer { id displayName locale numberOfOrders tags }
   shippingAddress { name phone countryCodeV2 province city address1 address2 zip }
-  lineItems(first: 20) { nodes { id sku title variantTitle quantity discountedUnitPriceSet { ...Bag } } }
+  lineItems(first: 20) { nodes { id sku title variantTitle quantity originalUnitPriceSet { ...Bag }
+    discountAllocations { allocatedAmountSet { ...Bag } } } }
   fulfillments(first: 5) { createdAt deliveredAt displayStatus estimatedDeliveryAt
     trackingInfo(first: 5) { number company url } }
 }

@@ -36,13 +36,16 @@ class ShopifySim(ShopifyDoors):
         carrier: str = "UPS",
         customer: str | None = None,
     ) -> Record:
-        """A buyer bought, and (unless ``delivered_days_ago`` is None) got the parcel."""
+        """A buyer bought, and (unless ``delivered_days_ago`` is None) got the parcel; ``off``: a line's discount."""
         id_, now = self._id("order"), self.now()
         given = lines or [{"sku": "TEE-M", "title": "T-shirt", "quantity": 1, "price": "21.00"}]
         held: list[Record] = [
-            {"quantity": 1, "price": "0.00", "title": "", "sku": None} | one | {"id": self._id("line")} for one in given
+            {"quantity": 1, "price": "0.00", "off": "", "title": "", "sku": None} | one | {"id": self._id("line")}
+            for one in given
         ]
-        worth = sum((Decimal(str(one["price"])) * one["quantity"] for one in held), Decimal(0))
+        worth = sum(
+            (Decimal(str(one["price"])) * one["quantity"] - Decimal(one["off"] or 0) for one in held), Decimal(0)
+        )
         delivered = None if delivered_days_ago is None else now - timedelta(days=delivered_days_ago)
         placed = (delivered or now) - timedelta(days=4)
         self.books["orders"][id_] = {

@@ -227,7 +227,9 @@ class ShopifyDoors(Simulator):
             return None
         order = self.books["orders"][held["order"]]
         wanted = {self._digits(one["id"], "ReturnLineItem"): one["quantity"] for one in pieces}
-        prices = {one["id"]: Decimal(str(one["price"])) for one in order["lines"]}
+        prices = {
+            one["id"]: Decimal(str(one["price"])) - Decimal(one["off"] or 0) / one["quantity"] for one in order["lines"]
+        }
         amount = sum((prices[one["line"]] * wanted.get(one["id"], 0) for one in held["lines"]), Decimal(0))
         amount = min(amount, self._refundable(order["id"]))
         return {

@@ -72,7 +72,8 @@ def order_body(order: Record) -> Record:
         "shipping_address": {"name": address["name"], "country_code": address["country"], "city": address["city"]},
         "line_items": [
             {"id": int(one["id"]), "sku": one["sku"], "title": one["title"], "quantity": one["quantity"],
-                 "price": one["price"]}
+                 "price": one["price"],
+                 "discount_allocations": [{"amount": one["off"]}] if one["off"] else []}
             for one in order["lines"]
         ],
         "fulfillments": done if order["delivered_at"] else [],
@@ -145,7 +146,8 @@ def order_node(held: Record, returned: list[Record], paid: list[Record]) -> Reco
                                 "address1": None, "address2": None, "zip": None},
         "lineItems": {"nodes": [
             {"id": gid("LineItem", one["id"]), "sku": one["sku"], "title": one["title"], "variantTitle": None,
-             "quantity": one["quantity"], "discountedUnitPriceSet": bag(one["price"], currency)}
+             "quantity": one["quantity"], "originalUnitPriceSet": bag(one["price"], currency),
+             "discountAllocations": [{"allocatedAmountSet": bag(one["off"], currency)}] if one["off"] else []}
             for one in held["lines"]
         ]},
         "fulfillments": [done] if held["delivered_at"] else [],
