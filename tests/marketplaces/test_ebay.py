@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from rmabridge_ebay import Ebay
 from rmabridge_ebay.door import read_signature
 
-from rmabridge.abilities import WebRequest
+from rmabridge.abilities import Inbound, WebRequest
+from rmabridge.core.reduce import reduce
 from rmabridge.errors import KeyNeeded, Rejected, Unauthorised, Unavailable, Unverified
 from rmabridge.model import (
     ApproveReturn,
+    Case,
     CaseKind,
     CaseRequested,
     DeclineReturn,
@@ -577,3 +579,17 @@ async def test_a_search_with_more_in_it_than_one_answer_is_cut_in_two() -> None:
     assert spans[0].split("|")[2] == spans[1].split("|")[1], "nothing falls between the halves"
     assert answers.seen[1].headers["Authorization"] == "IAF v^1.1#new"
     await ctx.http.aclose()
+
+
+@pytest.mark.parametrize("number", range(5001, 5013))
+def test_what_ebay_approved_in_the_moment_of_asking_is_approved(number):
+    asked = {"value": "2026-01-02T03:04:05.000Z"}
+    creation = {"creationDate": asked, "reason": "WRONG_SIZE"}
+    node = {"returnId": number, "orderId": "1-1", "state": "READY_FOR_SHIPPING", "creationInfo": creation}
+    detail = {"returnId": number, "responseHistory": [{"author": "BUYER", "creationDate": asked}]}
+    made = Case(id="c", shop="s", opened_at=NOON, updated_at=NOON)
+    plugin = account(Ebay, client_id="a", client_secret="b", refresh_token="c")
+    body = json.dumps({"return": node, "detail": detail}).encode()
+    for one in plugin.parse(Inbound("acc", body, {}, NOON)):
+        made = reduce(made, one, "acc")
+    assert made.request.status is RequestStatus.APPROVED

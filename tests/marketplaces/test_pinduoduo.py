@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import respx
 from hypothesis import given
 from hypothesis import strategies as st
 from rmabridge_pinduoduo import Pinduoduo
@@ -15,9 +16,11 @@ from rmabridge_pinduoduo.calls import sign
 from rmabridge_pinduoduo.terms import amount, issue, table
 
 from rmabridge.abilities import Context, Inbound
+from rmabridge.core.reduce import reduce
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable
 from rmabridge.model import (
     ApproveReturn,
+    Case,
     CaseKind,
     CaseRequested,
     DeclineReturn,
@@ -607,3 +610,24 @@ async def test_what_cannot_be_agreed_to_by_call_waits_for_a_person(sim: Pinduodu
 def test_a_refusal_has_no_call_and_is_not_offered() -> None:
     assert pinduoduo().route(DeclineReturn(request=REQUEST)) is None
     assert pinduoduo().route(ApproveReturn(request=REQUEST)).find is not None
+
+
+@respx.mock
+async def test_a_detail_that_counts_in_another_unit_changes_no_amount_on_the_case_and_pays_nothing() -> None:
+    """The list says 1990.00 yuan, the detail 1990, and the account reads that as fen."""
+    order, at = "260102-339507970000001", "2026-01-02 03:04:05"
+    held = {"id": 7381700001, "order_sn": order, "after_sales_status": 2, "updated_time": at}
+    listed = held | {"after_sales_type": 2, "refund_amount": "1990.00", "created_time": at}
+    detail = held | {"after_sales_type": 1, "refund_amount": 1990, "express_no": ""}
+    called = respx.post(url__regex=".*").respond(json=detail)
+    plugin = account(Pinduoduo, client_id="a", client_secret="b", access_token="c", return_address_id="77")
+    body = json.dumps({"refund": listed, "detail": detail}).encode()
+    ctx = context(http=httpx.AsyncClient())
+    approved = await plugin.approve_return(ApproveReturn(request=f"{order}/7381700001"), ctx)
+    made = Case(id="c", shop="s", opened_at=NOON, updated_at=NOON)
+    for one in (*plugin.parse(Inbound("acc", body, {}, NOON)), *approved.events):
+        made = reduce(made, one, "acc")
+    assert made.request.amount == Money.of("1990.00 CNY")
+    with pytest.raises(Rejected, match="detail_unit"):
+        await plugin.pay_refund(PayRefund(request=f"{order}/7381700001", amount=made.request.amount), ctx)
+    assert not [one for one in called.calls if b"pdd.refund.agree" in one.request.content]

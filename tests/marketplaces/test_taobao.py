@@ -15,11 +15,13 @@ from rmabridge_taobao.calls import sign
 from rmabridge_taobao.terms import issue, table
 
 from rmabridge.abilities import Context, Inbound
+from rmabridge.core.reduce import reduce
 from rmabridge.errors import Malformed, Rejected, Unauthorised, Unavailable
 from rmabridge.model import (
     ApproveReturn,
     Attachment,
     Author,
+    Case,
     CaseKind,
     CaseRequested,
     DeclineReturn,
@@ -709,3 +711,23 @@ async def test_one_picture_goes_with_the_words(respx_mock: respx.MockRouter) -> 
         with pytest.raises(Rejected, match="one JPG"):
             await taobao().send(words("1", "看图", *bad), ctx)
     await ctx.http.aclose()
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [
+        (["WAIT_BUYER_RETURN_GOODS"], RequestStatus.APPROVED),
+        (["WAIT_SELLER_AGREE", "CLOSED"], RequestStatus.CANCELLED),
+        (["CLOSED", "WAIT_SELLER_AGREE"], RequestStatus.CANCELLED),
+        (["SELLER_REFUSE_BUYER", "WAIT_SELLER_AGREE"], RequestStatus.DECLINED),
+    ],
+)
+@pytest.mark.parametrize("number", range(1000, 1012))
+def test_of_several_steps_in_one_second_the_furthest_counts(steps, status, number):
+    made, at = Case(id="c", shop="s", opened_at=NOON, updated_at=NOON), "2026-01-02 03:04:05"
+    plugin = account(Taobao, app_key="k", app_secret="s", session="x")
+    for step in steps:
+        told = {"refund_id": number, "tid": 21, "status": step, "refund_fee": "19.90", "created": at, "modified": at}
+        for one in plugin.parse(Inbound("acc", json.dumps({"refund": told}).encode(), {}, NOON)):
+            made = reduce(made, one, "acc")
+    assert made.request.status is status

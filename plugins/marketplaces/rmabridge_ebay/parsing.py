@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rmabridge.model import (
@@ -66,6 +66,7 @@ class Reader:
             return
         history = rows(detail, "responseHistory")
         when = max((seen for one in history if (seen := moment(one.get("creationDate")))), default=at)
+        when += timedelta(microseconds=1)  # what eBay decided in the moment of asking was decided after it
         now, refs = status(dig(node, "state"), self.states), _refs(id_, node)
         lines = tuple(_lines(node, detail))
         if opens and now in OPEN:

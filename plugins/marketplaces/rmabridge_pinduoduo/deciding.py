@@ -13,7 +13,7 @@ from pydantic import Field
 
 from rmabridge.abilities import Context, Finding, PaysRefunds, Result, performs
 from rmabridge.errors import DeliveryError, Rejected
-from rmabridge.model import ApproveReturn, CaseKind, PayRefund, RequestChanged, RequestStatus
+from rmabridge.model import ApproveReturn, CaseKind, Money, PayRefund, RefundSeen, RequestChanged, RequestStatus
 from rmabridge.wire.bodies import dig, text
 
 from .feeding import Feeding
@@ -38,10 +38,10 @@ class Deciding(Feeding, PaysRefunds):
             raise Rejected("Pinduoduo pays a refund that the buyer asked for; there is none")
         held = await self._refund(action.request, ctx)
         if _state(held) in table("refunds"):
-            return self._result(action.request, held, ctx)
+            return self._result(action.request, held, ctx, action.amount)
         self._may_pay(action, held)
         said = {"operate_desc": action.note or self.refund_remark}
-        return await self._done("pdd.refund.agree", action.request, said, ctx)
+        return await self._done("pdd.refund.agree", action.request, said, ctx, action.amount)
 
     @performs(ApproveReturn, find="find_decision")
     async def approve_return(self, action: ApproveReturn, ctx: Context) -> Result:
@@ -72,7 +72,7 @@ class Deciding(Feeding, PaysRefunds):
             return Finding(False)
         held = await self._refund(action.request, ctx)
         if _state(held) in table("refunds"):
-            return Finding(True, self._result(action.request, held, ctx))
+            return Finding(True, self._result(action.request, held, ctx, action.amount))
         return Finding(False if int(_state(held) or 0) in self.payable else None)
 
     def _may_pay(self, action: PayRefund, held: dict[str, Any]) -> None:
@@ -88,22 +88,27 @@ class Deciding(Feeding, PaysRefunds):
                 hint="refund what the buyer asks for; if one is a hundred times the other, set detail_unit",
             )
 
-    async def _done(self, method: str, request: str, said: dict[str, str], ctx: Context) -> Result:
+    async def _done(
+        self, method: str, request: str, said: dict[str, str], ctx: Context, paid: Money | None = None
+    ) -> Result:
         """Act, then show how the request stands."""
         order, id_ = parts(request)
         asked = {"after_sales_id": id_, "order_sn": order, **said}
         told = await self._call(ctx, method, acting=True, request=asked)
         _must_succeed(told)
         try:
-            return self._result(request, await self._refund(request, ctx), ctx)
+            return self._result(request, await self._refund(request, ctx), ctx, paid)
         except (DeliveryError, HTTPError, ValueError):
             # The decision stands: a bad answer to this question must not make it look refused.
             return Result(id=id_, note="done; how the request stands now could not be read")
 
-    def _result(self, request: str, held: dict[str, Any], ctx: Context) -> Result:
+    def _result(self, request: str, held: dict[str, Any], ctx: Context, paid: Money | None = None) -> Result:
+        """How the request stands. A detail, whose unit is not sure, tells no amount: that of the list stays."""
         order, id_ = parts(request)
-        listed = {"id": id_, "order_sn": order}
-        return Result(id=id_, events=tuple(self.reader.request(listed, held, ctx.now(), opens=False)))
+        listed, known = {"id": id_, "order_sn": order}, {**held, "refund_amount": None}
+        told = self.reader.request(listed, known, ctx.now(), opens=False)
+        events = [one.model_copy(update={"amount": paid}) if isinstance(one, RefundSeen) else one for one in told]
+        return Result(id=id_, events=tuple(events))
 
     def _nothing_to_tell(self, request: str, held: dict[str, Any], ctx: Context) -> Result:
         shown = self._result(request, held, ctx)
@@ -112,7 +117,6 @@ class Deciding(Feeding, PaysRefunds):
             at=ctx.now(),
             refs=shown.events[0].refs,
             status=RequestStatus.APPROVED,
-            amount=amount(held.get("refund_amount"), self.detail_unit),
         )
         return Result(id=shown.id, events=(agreed,), note="no goods come back: the payment is the approval")
 

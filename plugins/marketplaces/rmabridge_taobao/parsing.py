@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from mimetypes import guess_type
 from typing import Any, Final
@@ -35,8 +35,14 @@ from rmabridge.wire.bodies import dig, read_object, text
 from .orders import buyer, named, order, parcel, parcels, plain
 from .terms import OPEN, OURS, issue, kind, moment, number, rows, status, table, whole, word, yuan
 
+_STEPS: Final = (RequestStatus.REQUESTED, RequestStatus.DECLINED, RequestStatus.APPROVED)
 _CHANGED_MIND: Final = "taobao_refund_RefundBuyerModifyAgreement"
 _LONGEST_ENDING: Final = 12
+
+
+def _further(now: RequestStatus | str | None) -> timedelta:
+    """Times are whole seconds, and a refund may take several steps in one: the further one is the later."""
+    return timedelta(microseconds=1 + (_STEPS.index(now) if now in _STEPS else len(_STEPS))) if now else timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,8 @@ class Reader:
         self, node: dict[str, Any], at: datetime, *, topic: str = "", bill: Any = None, opens: bool = True
     ) -> Iterator[Event]:
         """A refund as Taobao shows it now; an ended one opens no case."""
-        when, now, refs = moment(node, "modified") or at, status(node), self.refs(node)
+        now, refs = status(node), self.refs(node)
+        when = (moment(node, "modified") or at) + _further(now)
         if opens and now in OPEN:
             yield self.requested(node, refs, at, topic, bill)
         if now:
@@ -75,7 +82,7 @@ class Reader:
         now = table("topics").get(topic)
         if not number(content.get("refund_id")) or not now:
             return
-        when, refs = moment(content, "modified") or at, self.refs(content)
+        when, refs = (moment(content, "modified") or at) + _further(now), self.refs(content)
         if now == RequestStatus.REQUESTED:
             yield self.requested(content, refs, at, topic, content.get("bill_type"))
         yield self.changed(content, refs, when, RequestStatus(now))
