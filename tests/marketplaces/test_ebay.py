@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -593,3 +593,21 @@ def test_what_ebay_approved_in_the_moment_of_asking_is_approved(number):
     for one in plugin.parse(Inbound("acc", body, {}, NOON)):
         made = reduce(made, one, "acc")
     assert made.request.status is RequestStatus.APPROVED
+
+
+def test_another_amount_or_deadline_in_the_same_state_is_news():
+    plugin = account(Ebay, client_id="a", client_secret="b", refresh_token="c")
+    made = Case(id="c", shop="s", opened_at=NOON, updated_at=NOON)
+    keys = set()
+    for day, amount, due in ((2, "24.00", "2026-02-01"), (3, "14.00", "2026-02-01"), (4, "14.00", "2026-01-20")):
+        node = {"returnId": 5001, "orderId": "1-1", "state": "RETURN_REQUESTED"}
+        node["sellerTotalRefund"] = {"estimatedRefundAmount": {"value": amount, "currency": "USD"}}
+        node["sellerResponseDue"] = {"respondByDate": {"value": f"{due}T00:00:00.000Z"}}
+        history = [{"author": "SELLER", "creationDate": {"value": f"2026-01-0{day}T00:00:00.000Z"}}]
+        body = json.dumps({"return": node, "detail": {"returnId": 5001, "responseHistory": history}}).encode()
+        for one in plugin.parse(Inbound("acc", body, {}, NOON)):
+            if one.key not in keys:
+                keys.add(one.key)
+                made = reduce(made, one, "acc")
+    assert made.request.amount == Money.of("14.00 USD")
+    assert made.request.due_at == datetime(2026, 1, 20, tzinfo=UTC)

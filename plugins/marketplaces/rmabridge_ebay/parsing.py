@@ -72,14 +72,15 @@ class Reader:
         if opens and now in OPEN:
             yield self._requested(id_, node, refs, lines, at)
         if now:
+            asked, due = _asked(node), moment(dig(node, "sellerResponseDue", "respondByDate"))
             yield RequestChanged(
-                key=f"return:{id_}:{word(dig(node, 'state')).lower()}:{now}"[:200],
+                key=f"return:{id_}:{word(dig(node, 'state')).lower()}:{now}{_with(asked, due)}"[:200],
                 at=when,
                 refs=refs,
                 status=now,
                 lines=lines,
-                amount=_asked(node),
-                due_at=moment(dig(node, "sellerResponseDue", "respondByDate")),
+                amount=asked,
+                due_at=due,
             )
         if case := id_of(dig(node, "escalationInfo", "caseId")):
             told = f"eBay has stepped in: case {case}"
@@ -171,14 +172,20 @@ class Reader:
 def _standing(
     name: str, node: dict[str, Any], refs: tuple[Ref, ...], state: str, asked: Money | None, at: datetime
 ) -> RequestChanged:
+    due = moment(node.get("respondByDate"))
     return RequestChanged(
-        key=f"{name}:{state.lower()}"[:200],
+        key=f"{name}:{state.lower()}{_with(asked, due)}"[:200],
         at=moment(node.get("lastModifiedDate")) or at,
         refs=refs,
         status=RequestStatus.CLOSED if "CLOSED" in state else RequestStatus.REQUESTED,
         amount=asked,
-        due_at=moment(node.get("respondByDate")),
+        due_at=due,
     )
+
+
+def _with(asked: Money | None, due: datetime | None) -> str:
+    """Another amount or another deadline in the same state is news, too."""
+    return "".join(f":{one}" for one in (asked, due and due.isoformat()) if one)
 
 
 def _refs(name: str, node: Any) -> tuple[Ref, ...]:
