@@ -492,3 +492,20 @@ def test_a_body_that_is_no_notification_is_malformed() -> None:
     made = account(Amazon, **SETTINGS)
     with pytest.raises(Malformed):
         list(made.parse(Inbound("acc", b"not a notification", {}, NOON)))
+
+
+@pytest.mark.parametrize(("seller", "heard"), [("MINE", True), ("OTHER", False)])
+def test_a_notification_by_sns_about_another_seller_tells_nothing(seller, heard):
+    items = [{"OrderItemId": "1", "SellerSKU": "A", "Quantity": 1, "IsBuyerRequestedCancel": True}]
+    summary = {"MarketplaceId": "ATVPDKIKX0DER", "OrderStatus": "Unshipped", "OrderItems": items}
+    change = {
+        "SellerId": seller,
+        "AmazonOrderId": "111-1",
+        "OrderChangeType": "BuyerRequestedChange",
+        "Summary": summary,
+    }
+    note = {"EventTime": "2026-01-02T03:04:05Z", "Payload": {"OrderChangeNotification": change}}
+    body = {"Type": "Notification", "TopicArn": "arn:x", "MessageId": "m", "Message": json.dumps(note)}
+    settings = {"client_id": "a", "client_secret": "b", "refresh_token": "c", "topics": ("arn:x",)}
+    plugin = account(Amazon, seller_id="MINE", marketplace_id="ATVPDKIKX0DER", **settings)
+    assert bool(list(plugin.parse(Inbound("acc", json.dumps(body).encode(), {}, NOON)))) is heard

@@ -704,3 +704,18 @@ async def test_a_reason_that_wants_a_proof_is_left_aside_without_one(sim: Douyin
 def test_a_shop_is_named_by_digits() -> None:
     with pytest.raises(ValidationError, match="digits"):
         douyin(shop_id="my shop")
+
+
+def test_a_message_that_cannot_be_read_takes_no_other_of_its_batch_with_it():
+    facts = {"aftersale_id": 7061, "aftersale_status": 6, "aftersale_type": 1, "p_id": 48, "shop_id": 123456}
+    facts |= {"refund_amount": 1990, "apply_time": 1767294245, "update_time": 1767294245}
+    good = {"tag": "200", "msg_id": "1", "data": json.dumps(facts)}
+    bad = {"tag": "216", "msg_id": "2", "data": None}
+    plugin = account(Douyin, app_key="k", app_secret="s", shop_id="123456")
+    read = [
+        [one.key for one in plugin.parse(Inbound("acc", json.dumps(many).encode(), {}, NOON))]
+        for many in ([good], [good, bad])
+    ]
+    assert read[0] == read[1]
+    with pytest.raises(Malformed):
+        list(plugin.parse(Inbound("acc", json.dumps([bad]).encode(), {}, NOON)))

@@ -789,3 +789,11 @@ def test_what_came_of_a_refund_counts_whenever_it_is_heard_of(id_, status):
         (told,) = parsed(REFUND | {"id": id_, "transactions": paid}, "refunds/create")
         made = reduce(made, told, "acc")
     assert made.refunds[0].status == {"success": "done", "failure": "failed"}[status]
+
+
+def test_an_order_that_changes_twice_in_one_second_brings_its_parcel():
+    body = {"id": 9001, "updated_at": "2026-01-01T00:00:00Z", "currency": "USD", "line_items": []}
+    sent = [{"id": 1, "tracking_number": "1Z999AA10123456784", "tracking_company": "UPS"}]
+    (first,) = shopify().parse(inbound(body, "orders/updated"))
+    (second,) = shopify().parse(inbound(body | {"fulfillments": sent}, "orders/fulfilled"))
+    assert first.key != second.key

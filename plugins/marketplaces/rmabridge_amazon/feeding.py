@@ -49,7 +49,9 @@ class Feeding(Calls, Polls, Reconciles):
     @property
     def reader(self) -> Reader:
         """Reads this account's objects."""
-        return Reader(self.locale, self.columns, self.return_statuses, self.reasons)
+        return Reader(
+            self.locale, self.columns, self.return_statuses, self.reasons, self.seller_id, self.marketplace_id
+        )
 
     def parse(self, inbound: Inbound) -> Iterable[Event]:
         """The events of a notification (from the queue or by SNS), or of a return in a report."""

@@ -61,6 +61,8 @@ class Reader:
     columns: Mapping[str, str] = field(default_factory=dict)
     statuses: Mapping[str, RequestStatus] = field(default_factory=dict)
     reasons: Mapping[str, Issue] = field(default_factory=dict)
+    seller: str | None = None
+    marketplace: str | None = None
 
     def events(self, body: dict[str, Any], at: datetime) -> Iterator[Event]:
         """What a stored thing tells: a return's rows, a notification with its order, or a message of SNS."""
@@ -75,7 +77,7 @@ class Reader:
         told = body.get("Message") if "TopicArn" in body else body.get("notification", body)
         read = read_object(told.encode("utf-8", "replace")) if isinstance(told, str) else told
         note = Note(folded(read if isinstance(read, dict) else {}))
-        if note.order:
+        if note.order and (self.seller is None or note.ours(self.seller, self.marketplace or "")):
             yield from self.changed(note, body, at)
 
     def changed(self, note: Note, held: dict[str, Any], at: datetime) -> Iterator[Event]:

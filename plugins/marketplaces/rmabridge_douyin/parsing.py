@@ -48,14 +48,22 @@ class Reader:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def messages(self, pushed_: list[Any], at: datetime) -> Iterator[Event]:
-        """The events of a batch of pushed messages, each once."""
+        """The events of a batch of pushed messages, each once; one that cannot be read takes no other with it."""
         seen: set[str] = set()
         known = table("tags") | dict(self.tags)
+        unread: Malformed | None = None
         for one in pushed_:
-            for event in self._message(one, known, at):
+            try:
+                told = list(self._message(one, known, at))
+            except Malformed as error:
+                unread = error
+                continue
+            for event in told:
                 if event.key not in seen:
                     seen.add(event.key)
                     yield event
+        if unread is not None and not seen:
+            raise unread
 
     def _message(self, message: Any, known: Mapping[str, str], at: datetime) -> Iterator[Event]:
         tag = code(dig(message, "tag"))

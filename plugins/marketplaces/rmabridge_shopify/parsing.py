@@ -238,12 +238,16 @@ class Reader:
         """The order as it is now, with buyer and outward parcels."""
         if not (id_ := number(dig(node, "id"))):
             return
-        when = first(node, "updatedAt") or at
+        when, parcels = (
+            first(node, "updatedAt") or at,
+            [made for one in nodes(node, "fulfillments") for made in outward(one)],
+        )
+        sent = f":{len(parcels)}" if parcels else ""  # an order may change twice in one second
         yield OrderSeen(
-            key=key or f"order:{id_}:{when.isoformat()}",
+            key=key or f"order:{id_}:{when.isoformat()}{sent}",
             at=when,
             refs=self.order_ref(id_),
             order=order(id_, node),
             buyer=buyer(node, self.locale, self.tiers),
-            parcels=tuple(made for one in nodes(node, "fulfillments") for made in outward(one)),
+            parcels=tuple(parcels),
         )
