@@ -238,10 +238,8 @@ class Reader:
         """The order as it is now, with buyer and outward parcels."""
         if not (id_ := number(dig(node, "id"))):
             return
-        when, parcels = (
-            first(node, "updatedAt") or at,
-            [made for one in nodes(node, "fulfillments") for made in outward(one)],
-        )
+        when = first(node, "updatedAt") or at
+        parcels = [made for one in nodes(node, "fulfillments") for made in outward(one)]
         sent = f":{len(parcels)}" if parcels else ""  # an order may change twice in one second
         yield OrderSeen(
             key=key or f"order:{id_}:{when.isoformat()}{sent}",
