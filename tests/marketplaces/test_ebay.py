@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import respx
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
@@ -611,3 +612,68 @@ def test_another_amount_or_deadline_in_the_same_state_is_news():
                 made = reduce(made, one, "acc")
     assert made.request.amount == Money.of("14.00 USD")
     assert made.request.due_at == datetime(2026, 1, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("number", range(5001, 5013))
+def test_of_several_steps_in_one_moment_the_furthest_counts_and_a_state_may_come_again(number):
+    plugin = account(Ebay, client_id="a", client_secret="b", refresh_token="c")
+
+    def told(*steps: tuple[int, str]) -> RequestStatus:
+        made, keys = Case(id="c", shop="s", opened_at=NOON, updated_at=NOON), set()
+        for day, state in steps:
+            at = {"value": f"2026-01-0{day}T00:00:00.000Z"}
+            detail = {"returnId": number, "state": state, "responseHistory": [{"creationDate": at}]}
+            node = detail | {"orderId": "1-1", "creationInfo": SUMMARY["creationInfo"]}
+            body = json.dumps({"return": node, "detail": detail}).encode()
+            for one in plugin.parse(Inbound("acc", body, {}, NOON)):
+                if one.key not in keys:
+                    keys.add(one.key)
+                    made = reduce(made, one, "acc")
+        assert made.request is not None
+        return made.request.status
+
+    assert told((2, "RETURN_REQUESTED"), (2, "CLOSED")) is RequestStatus.CLOSED
+    assert told((2, "CLOSED"), (2, "ITEM_READY_TO_SHIP"), (2, "RETURN_REQUESTED")) is RequestStatus.CLOSED
+    assert told((2, "ITEM_SHIPPED"), (3, "CLOSED"), (4, "ITEM_SHIPPED")) is RequestStatus.APPROVED
+
+
+@pytest.mark.parametrize("id_", range(5001, 5013))
+def test_an_inquiry_closed_in_the_moment_of_its_last_change_is_closed(id_):
+    made = Case(id="c", shop="s", opened_at=NOON, updated_at=NOON)
+    plugin = account(Ebay, client_id="a", client_secret="b", refresh_token="c")
+    for state in ("CLOSED", "WAITING_SELLER_RESPONSE"):
+        node = INQUIRY | {
+            "inquiryId": str(id_),
+            "inquiryStatusEnum": state,
+            "lastModifiedDate": INQUIRY["creationDate"],
+        }
+        for one in plugin.parse(Inbound("acc", json.dumps({"inquiry": node}).encode(), {}, NOON)):
+            made = reduce(made, one, "acc")
+    assert made.request.status is RequestStatus.CLOSED
+
+
+@respx.mock
+@pytest.mark.parametrize("thorough", [False, True])
+async def test_a_page_that_takes_too_long_is_stored_in_parts_and_goes_on_where_it_stopped(thorough):
+    clock = [NOON]
+
+    def slow(_: httpx.Request) -> httpx.Response:
+        clock[0] += timedelta(seconds=20)
+        return httpx.Response(200, json={"detail": {}})
+
+    listed = [{"returnId": str(number), "state": "ITEM_DELIVERED", "orderId": "1-1"} for number in range(7)]
+    respx.post(url__regex=".*token").respond(json={"access_token": "t", "expires_in": 7200})
+    respx.get(url__regex=".*/return/search").respond(json={"members": listed, "total": 7})
+    respx.get(url__regex=".*/search").respond(json={"members": [], "total": 0})
+    read = respx.get(url__regex=r".*/return/\d").mock(side_effect=slow)
+    plugin = account(Ebay, client_id="a", client_secret="b", refresh_token="c")
+    ctx, cursor, pages = context(http=httpx.AsyncClient(), tokens=MemoryTokens(), now=lambda: clock[0]), None, []
+    for _ in range(20):
+        page = await (plugin.listing(ctx, cursor) if thorough else plugin.poll(ctx, cursor))
+        await plugin.confirm(ctx, page)
+        pages.append([json.loads(one.body)["return"]["returnId"] for one in page.items])
+        cursor = page.cursor
+        if not page.more:
+            break
+    assert [one for one in pages if one] == [["0", "1"], ["2", "3"], ["4", "5"], ["6"]]
+    assert len(read.calls) == 7

@@ -14,6 +14,7 @@ from rmabridge_shopify import Shopify
 from rmabridge_shopify.connecting import TOPICS
 from rmabridge_shopify.orders import order
 from rmabridge_shopify.parsing import Reader
+from rmabridge_shopify.terms import gid
 
 from rmabridge.abilities import Context, Inbound, Item, WebRequest
 from rmabridge.core.reduce import reduce
@@ -264,6 +265,38 @@ def test_a_refund_is_done_when_all_its_money_moved(states, status, amount):
     moved = [{"kind": "refund", "status": state, "amount": "10.10", "currency": "USD"} for state in states]
     (event,) = parsed(REFUND | {"transactions": moved}, "refunds/create")
     assert (event.status, event.amount) == (status, Money.of(amount))
+
+
+@pytest.mark.parametrize(
+    ("payments", "states", "status", "amount"),
+    [
+        ((7, 7), ["failure", "success"], RefundStatus.DONE, "10.10 USD"),
+        ((7, 7), ["failure", "pending"], RefundStatus.PENDING, "10.10 USD"),
+        ((7, 7), ["failure", "failure"], RefundStatus.FAILED, "20.20 USD"),
+        ((7, 8), ["failure", "success"], RefundStatus.PENDING, "10.10 USD"),
+        ((7, 8, 7), ["failure", "success", "success"], RefundStatus.DONE, "20.20 USD"),
+    ],
+)
+def test_a_failed_try_counts_no_longer_once_its_payment_was_given_back(payments, states, status, amount):
+    told = list(zip(payments, states, strict=True))
+    moved = [
+        {"kind": "refund", "status": state, "amount": "10.10", "currency": "USD", "parent_id": parent}
+        for parent, state in told
+    ]
+    (by_webhook,) = parsed(REFUND | {"transactions": moved}, "refunds/create")
+    bag, kind = {"presentmentMoney": {"amount": "10.10", "currencyCode": "USD"}}, "OrderTransaction"
+    nodes = [
+        {
+            "kind": "REFUND",
+            "status": state.upper(),
+            "amountSet": bag,
+            "parentTransaction": {"id": gid(kind, str(parent))},
+        }
+        for parent, state in told
+    ]
+    (by_call,) = Reader(SHOP).refund({"id": "gid://shopify/Refund/5001", "transactions": nodes}, "9001", NOON)
+    for event in (by_webhook, by_call):
+        assert (event.status, event.amount) == (status, Money.of(amount))
 
 
 @pytest.mark.parametrize("moved", [[], [{"kind": "refund", "status": "success", "amount": "0.00", "currency": "USD"}]])

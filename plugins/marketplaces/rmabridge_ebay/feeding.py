@@ -29,6 +29,7 @@ KINDS: Final = {
     "case": ("/casemanagement/search", "case_creation_date_range", "caseId"),
 }
 _SHORTEST: Final = timedelta(minutes=10)
+_ENOUGH: Final = timedelta(seconds=30)  # what was read so far is stored then, well before a page is given up
 _REMEMBERED: Final = 20_000
 _GONE: Final = (400, 404, 410)
 
@@ -75,11 +76,16 @@ class Feeding(Calls, Polls, Reconciles):
     async def _span(self, ctx: Context, cursor: str | None, days: int, *, thorough: bool) -> Page:
         start, end = iso(ctx.now() - timedelta(days=days)), iso(ctx.now())
         left = cursor.split() if cursor else [f"{kind}|{start}|{end}" for kind in KINDS]
-        kind, since, until = left.pop(0).split("|")
+        kind, since, until, *before = left.pop(0).split("|")
         found, more = await self._search(ctx, kind, since, until)
         if more and (halves := _halves(kind, since, until)):
             return Page((), " ".join((*halves, *left)), more=True)
-        items = [await self._item(ctx, kind, one, thorough=thorough) for one in found]
+        done, begun, items = int(before[0]) if before else 0, ctx.now(), []
+        for one in found[done:]:
+            items.append(await self._item(ctx, kind, one, thorough=thorough))
+            if ctx.now() - begun > _ENOUGH and done + len(items) < len(found):
+                left.insert(0, f"{kind}|{since}|{until}|{done + len(items)}")
+                break
         return Page(tuple(items), " ".join(left), more=bool(left))
 
     async def _search(self, ctx: Context, kind: str, since: str, until: str) -> tuple[list[dict[str, Any]], bool]:

@@ -35,6 +35,7 @@ from .orders import parcel
 from .terms import CASE, INQUIRY, id_of, issue, moment, money, rows, status, table, whole, word
 
 OPEN: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED})
+_STEPS: Final = (RequestStatus.REQUESTED, RequestStatus.DECLINED, RequestStatus.APPROVED)
 DELETION: Final = "MARKETPLACE_ACCOUNT_DELETION"
 _ERASE: Final = "eBay asks that all data of this buyer be deleted, because the account is closed"
 
@@ -65,16 +66,16 @@ class Reader:
         if not id_:
             return
         history = rows(detail, "responseHistory")
-        when = max((seen for one in history if (seen := moment(one.get("creationDate")))), default=at)
-        when += timedelta(microseconds=1)  # what eBay decided in the moment of asking was decided after it
+        newest = max((seen for one in history if (seen := moment(one.get("creationDate")))), default=None)
         now, refs = status(dig(node, "state"), self.states), _refs(id_, node)
+        when = (newest or at) + _further(now)
         lines = tuple(_lines(node, detail))
         if opens and now in OPEN:
             yield self._requested(id_, node, refs, lines, at)
         if now:
             asked, due = _asked(node), moment(dig(node, "sellerResponseDue", "respondByDate"))
             yield RequestChanged(
-                key=f"return:{id_}:{word(dig(node, 'state')).lower()}:{now}{_with(asked, due)}"[:200],
+                key=f"return:{id_}:{word(dig(node, 'state')).lower()}:{now}{_with(newest, asked, due)}"[:200],
                 at=when,
                 refs=refs,
                 status=now,
@@ -172,20 +173,25 @@ class Reader:
 def _standing(
     name: str, node: dict[str, Any], refs: tuple[Ref, ...], state: str, asked: Money | None, at: datetime
 ) -> RequestChanged:
-    due = moment(node.get("respondByDate"))
+    due, now = moment(node.get("respondByDate")), RequestStatus.CLOSED if "CLOSED" in state else RequestStatus.REQUESTED
     return RequestChanged(
         key=f"{name}:{state.lower()}{_with(asked, due)}"[:200],
-        at=moment(node.get("lastModifiedDate")) or at,
+        at=(moment(node.get("lastModifiedDate")) or at) + _further(now),
         refs=refs,
-        status=RequestStatus.CLOSED if "CLOSED" in state else RequestStatus.REQUESTED,
+        status=now,
         amount=asked,
         due_at=due,
     )
 
 
-def _with(asked: Money | None, due: datetime | None) -> str:
-    """Another amount or another deadline in the same state is news, too."""
-    return "".join(f":{one}" for one in (asked, due and due.isoformat()) if one)
+def _further(now: RequestStatus | None) -> timedelta:
+    """A return may take several steps in one moment, after that of asking: the further one is the later."""
+    return timedelta(microseconds=1 + (_STEPS.index(now) if now in _STEPS else len(_STEPS)))
+
+
+def _with(*told: Money | datetime | None) -> str:
+    """Another step, amount or deadline in the same state is news, too."""
+    return "".join(f":{one.isoformat() if isinstance(one, datetime) else one}" for one in told if one)
 
 
 def _refs(name: str, node: Any) -> tuple[Ref, ...]:

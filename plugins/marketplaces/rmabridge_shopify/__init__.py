@@ -11,8 +11,8 @@ Not verified: the bodies of the returns and reverse_deliveries webhooks beyond t
 missing, and ``fetch_order`` reads the return again); the ``return`` part of refunds/create; the codes of top-level
 errors (THROTTLED, INTERNAL_ERROR, ACCESS_DENIED, IDEMPOTENCY_CONCURRENT_REQUEST); whether the note of
 ``returnProcess`` shows on its refund (so ``find_refund`` also knows a refund by its return and amount); the value ALL
-of a discount's ``context``. The newer "Events" webhooks (``shopify-*`` headers alone) are a developer
-preview and are refused.
+of a discount's ``context``; how a refund shows that a failed transaction was tried again (here: another one of the same
+payment and amount). The newer "Events" webhooks (``shopify-*`` headers alone) are a developer preview and are refused.
 """
 
 from __future__ import annotations

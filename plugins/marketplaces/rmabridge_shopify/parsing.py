@@ -57,6 +57,19 @@ def return_lines(node: Any) -> tuple[Line, ...]:
     return tuple(line for one in nodes(node, "returnLineItems") if (line := return_line(one)))
 
 
+def _parent(payment: dict[str, Any]) -> str | None:
+    return number(dig(payment, "parentTransaction", "id")) or number(payment.get("parentId"))
+
+
+def _made_good(one: dict[str, Any], moved: list[dict[str, Any]]) -> bool:
+    """Whether a transaction failed, and the same amount of the same payment was then given back by another."""
+    parent, amount = _parent(one), money(one, "amount")
+    if word(one.get("status")) not in _FAILED or not parent:
+        return False
+    others = [other for other in moved if word(other.get("status")) not in _FAILED]
+    return any(_parent(other) == parent and money(other, "amount") == amount for other in others)
+
+
 def _issue(lines: tuple[Line, ...]) -> Issue | None:
     named = [issue for line in lines if (issue := ISSUES.get(line.reason or ""))]
     return next((issue for issue in named if issue is not Issue.RETURN_REQUEST), named[0] if named else None)
@@ -167,7 +180,8 @@ class Reader:
 
     def refund(self, node: Any, order: str | None, at: datetime) -> Iterator[RefundSeen]:
         """A refund that moves money; a mere restocking is none."""
-        paid = [one for one in nodes(node, "transactions") if word(one.get("kind")) == "REFUND"]
+        moved = [one for one in nodes(node, "transactions") if word(one.get("kind")) == "REFUND"]
+        paid = [one for one in moved if not _made_good(one, moved)]
         told = [word(one.get("status")) for one in paid]
         counted = [one for one, state in zip(paid, told, strict=True) if state not in _FAILED] or paid
         amounts = [amount for one in counted if (amount := money(one, "amount"))]
