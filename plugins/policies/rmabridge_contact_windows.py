@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Shop, View
 from rmabridge.core.calendars import slots, window
-from rmabridge.model import Action, Case, Issue, SendMessage, Verdict, hold
+from rmabridge.model import Action, Case, Issue, SendMessage, Verdict, allow, hold
 
 RULE = "contact.window"
 BY_DAY = ("daily 09:00-21:00", "Hol 09:00-21:00")
@@ -49,23 +49,22 @@ class ContactWindows(Policy):
         return given
 
     def review(self, action: Action, case: Case, view: View) -> Verdict | None:
-        """Hold what comes at the wrong hour until the window opens."""
+        """Hold what comes at the wrong hour until the window opens; at the right one it may go until that ends."""
         if not isinstance(action, SendMessage) or action.audience != "buyer":
             return None
         hours = self.windows.get(str(action.form))
-        if not hours or self._talking(case, view):
+        if not hours:
             return None
         urgent = case.issue in self.urgent and _first(action, view)
         zone = timezone_of(case, view.shop)
         calendar = window(self.at_once if urgent else hours, zone, view.shop)
-        opens = calendar.next_open(view.now)
+        opens, closes = calendar.next_opening(view.now)
         if opens <= view.now:
-            return None
+            return allow(RULE, f"the buyer's hours for {action.form}", until=closes)
+        if (wrote := case.talk.last_in) is not None and view.now - wrote <= self.live:
+            return allow(RULE, "the buyer wrote a moment ago", until=wrote + self.live)
         local = opens.astimezone(calendar.zone)
         return hold(RULE, f"the buyer's window for {action.form} opens {local:%Y-%m-%d %H:%M} {zone}", until=opens)
-
-    def _talking(self, case: Case, view: View) -> bool:
-        return case.talk.last_in is not None and view.now - case.talk.last_in <= self.live
 
 
 def _first(action: SendMessage, view: View) -> bool:

@@ -324,6 +324,54 @@ async def test_a_text_message_waits_for_the_buyers_window_and_goes_out_when_it_o
         assert (ledger(world)["reply:first:1"], len(posted(world, "text"))) == ("done", 1)
 
 
+async def _text_in_the_evening(world: World) -> None:
+    """A text that a colleague sends five minutes before the buyer's evening ends."""
+    stop_time(world, TUESDAY.replace(hour=20, minute=55))
+    case = await tell(world, happened(world, "case.requested", "r1", kind="complaint", buyer=BUYER))
+    words = {"type": "message.send", "account": "text", "form": "sms", "to": BUYER["phone"], "text": "您好。"}
+    assert (await command(world, "act", case.id, action=words | {"purpose": "late"}))[0] == "done"
+
+
+async def test_a_text_of_a_paused_account_waits_for_the_buyers_morning_when_the_account_goes_on_at_night(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with running(config(tmp_path, sink, "contact_windows"), sink) as world:
+        await command(world, "pause", account="text")
+        await _text_in_the_evening(world)
+        assert ledger(world)["late"] == "due"
+        shift(world, hours=5)
+        await command(world, "resume", account="text")
+        await world.until(lambda: ledger(world)["late"] == "held")
+        await move(world, hours=7, minutes=4, seconds=59)
+        assert posted(world, "text") == []
+        await move(world, seconds=1)
+        assert (ledger(world)["late"], len(posted(world, "text"))) == ("done", 1)
+
+
+async def test_a_text_that_is_tried_again_after_the_buyers_evening_waits_for_the_morning(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with running(config(tmp_path, sink, "contact_windows"), sink) as world:
+        sink.do_answer(429, headers={"Retry-After": "10800"})
+        await _text_in_the_evening(world)
+        await world.until(lambda: world.rows("SELECT 1 FROM outbox WHERE key = 'late' AND tries = 1 AND state = 'due'"))
+        shift(world, hours=3)
+        await world.until(lambda: ledger(world)["late"] == "held")
+        await move(world, hours=9, minutes=5)
+        assert (ledger(world)["late"], len(posted(world, "text"))) == ("done", 1)
+
+
+async def test_who_sends_a_text_again_by_hand_is_not_asked_for_the_buyers_hours(tmp_path: Path, sink: Sink) -> None:
+    async with running(config(tmp_path, sink, "contact_windows"), sink) as world:
+        sink.do_answer(400)
+        await _text_in_the_evening(world)
+        await world.until(lambda: ledger(world)["late"] == "dead")
+        shift(world, hours=1)
+        [(number,)] = world.rows("SELECT id FROM outbox WHERE key = 'late'")
+        assert (await command(world, "retry", delivery=number))[0] == "done"
+        await world.until(lambda: ledger(world)["late"] == "done")
+
+
 @pytest.mark.row("S045")
 @pytest.mark.parametrize(
     ("due_at", "goes_at"),

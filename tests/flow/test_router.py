@@ -617,3 +617,23 @@ async def test_between_the_events_of_one_body_others_have_their_turn(
         await world.until(lambda: len(cases(world)) == 20)
         task.cancel()
         assert len(set(seen)) == 20
+
+
+async def test_the_key_of_a_day_goes_with_its_raw_bodies_unless_something_of_it_still_waits(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        days = "SELECT id FROM buyer_keys WHERE id LIKE 'day:%' ORDER BY id"
+        await send(world, requested())
+        await world.settle()
+        [first] = world.rows(days)
+        shift(world, days=1)
+        await send(world, event("ticket.seen", "t1", 6, {"ticket": "T9"}, status="open"))
+        await world.until(lambda: ("unmatched",) in world.rows("SELECT state FROM inbox"))
+        [_, second] = world.rows(days)
+        shift(world, days=32)
+        await world.bridge.timers.clean()
+        assert first in world.rows(days)
+        shift(world, days=3)
+        await world.bridge.timers.clean()
+        assert (first in world.rows(days), second in world.rows(days)) == (False, True)

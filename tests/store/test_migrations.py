@@ -21,7 +21,7 @@ from rmabridge.store.vault import Vault, master_keys
 from stores import POSTGRES, empty, outside
 
 KEY = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
-OLDER = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+OLDER = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 
 def alembic(conn: Connection) -> Alembic:

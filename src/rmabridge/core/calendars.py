@@ -113,7 +113,11 @@ class Calendar:
 
     def next_open(self, at: datetime) -> datetime:
         """``at`` itself where it is open then, else the next opening, in UTC."""
-        return at.astimezone(UTC) if self.always else next(self._from(at.astimezone(UTC)))[0]
+        return self.next_opening(at)[0]
+
+    def next_opening(self, at: datetime) -> tuple[datetime, datetime | None]:
+        """From when to when it is open, in UTC: now, where it is open at that moment, or next. None: for good."""
+        return (at.astimezone(UTC), None) if self.always else next(self._from(at.astimezone(UTC)))
 
     def open_at(self, at: datetime) -> bool:
         """Whether it is open at that moment; a slot's last moment is outside it."""

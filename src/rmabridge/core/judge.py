@@ -201,7 +201,7 @@ def strictest(verdicts: Sequence[Verdict]) -> Ruling:
 
 def _granted(said: Verdict, granted: frozenset[str]) -> Verdict:
     if said.ruling is Ruling.HOLD and said.rule in granted:
-        return said.model_copy(update={"ruling": Ruling.ALLOW, "reason": f"{said.reason}; approved"})
+        return said.model_copy(update={"ruling": Ruling.ALLOW, "reason": f"{said.reason}; approved", "until": None})
     return said
 
 

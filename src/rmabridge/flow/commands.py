@@ -252,6 +252,7 @@ def _retry(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
         "cause": None,
         "hint": None,
         "not_after": None,
+        "good_until": None,  # a person wants it sent
     }
     if edited := command.args.get("action"):
         values |= _edited(work, stored, edited)

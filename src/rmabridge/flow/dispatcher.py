@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from ..abilities import Context, Handler
-from ..model import ACTIONS, Action
+from ..model import ACTIONS, Action, DeadlineReached
 from ..registry import Registry
 from ..store import inbox as inbox_store
 from ..store import ops, queue
@@ -23,11 +23,13 @@ from ..store.store import Store
 from ..store.tables import moment
 from ..store.vault import Erased
 from .attempt import JITTER, LEFT, LONGEST_PAUSE, Outcome, attempt, failed, schedule
+from .batch import event_row
 from .breakers import Breakers, claim
 from .client import Flight, Sessions
 from .endings import GRACE, Endings, idempotency_key, micros_of, settling
 from .files import Files
 from .gate import SKEW, Gate
+from .ledger import RELEASE
 from .metrics import Metrics
 from .pace import Pace
 from .places import Places
@@ -150,6 +152,7 @@ class Dispatcher:
             await self.recover()
             await self.breakers.exchange()
         await self._bring_forward(now)
+        await self._judge_again(now)
         stale = await self.store.ask(lambda conn: queue.stale(conn, now))
         if not stale:
             return 0
@@ -189,6 +192,19 @@ class Dispatcher:
         if ids := await self.store.ask(lambda conn: queue.ahead(conn, soon, late, accounts)):
             await self.store.write(lambda conn: queue.bring_forward(conn, ids, now))
             log.warning("the clock was set back", deliveries=len(ids))
+
+    async def _judge_again(self, now: int) -> None:
+        """What waited longer than its verdicts hold (a text past the buyer's hours) is judged again before it goes."""
+        if found := await self.store.ask(lambda conn: queue.outdated(conn, now)):
+            key_id = self.store.day_key()
+            rows = [self._again(one, key_id, now) for one in found]
+            await self.store.write(lambda conn: inbox_store.add(conn, rows))
+            self.tell()
+
+    def _again(self, row: Any, key_id: str, now: int) -> dict[str, Any]:
+        key = f"again:{row.id}:{row.good_until}"
+        event = DeadlineReached(key=key, at=moment(now), name=RELEASE + row.key, generation=0)
+        return event_row(self.store.vault, key_id, [event], "bridge", key, now, row.depth + 1, row.case_id)
 
     def tell(self) -> None:
         """Results are in the inbox."""

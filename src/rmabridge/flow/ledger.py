@@ -184,6 +184,7 @@ class Books:
             "state": state,
             "due_at": now,
             "not_after": micros(action.not_after) if action.not_after else None,
+            "good_until": _good_until(verdicts),
             "needs": action.needs,
             "replaces": action.replaces,
             "money": action.moves_money,
@@ -304,6 +305,7 @@ class Books:
         verdicts = list(weighed.verdicts)
         state, cause, until = self._fate(weighed.action, verdicts)
         values = {"cause": cause, "verdicts": to_json(verdicts).decode(), "due_at": micros(self.now)}
+        values["good_until"] = _good_until(verdicts)
         values |= reworded
         self._move(key, entry, state, **values)
         if state == "held":
@@ -360,6 +362,12 @@ class Books:
 
 def _bridge_verdict(ruling: Ruling, rule: str, reason: str) -> Verdict:
     return Verdict(ruling=ruling, rule=rule, reason=reason, policy="bridge")
+
+
+def _good_until(verdicts: list[Verdict]) -> int | None:
+    """When the first of those who allow it wants to be asked again."""
+    times = [one.until for one in verdicts if one.ruling is Ruling.ALLOW and one.until]
+    return micros(min(times)) if times else None
 
 
 def _digest(doc: bytes) -> bytes:

@@ -118,6 +118,7 @@ def forget(conn: Connection, kept: Bridge, now: datetime) -> dict[str, int]:
     gone = {"seen_for": ops.prune_seen(conn, seen)}
     old = inbox.c.state.in_(("done", "refused")), inbox.c.settled_at < raw
     gone["raw_for"] = conn.execute(delete(inbox).where(*old)).rowcount
+    ops.prune_days(conn, now - kept.raw_for - kept.unmatched_for)
     given_up = inbox_store.give_up(conn, patient)
     for account in {one.account for one in given_up}:
         text = f"events of {account} found no case in time and are parked"

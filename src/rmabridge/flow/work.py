@@ -99,8 +99,10 @@ class Work(Books):
 
     def _fold(self, event: Event, account: str, by: str, queue: Queue) -> bool:
         """Put the event on the case; False where the policies need not hear of it."""
-        before = self.case
-        if not self.record(event, account, by):
+        before, known = self.case, self.record(event, account, by)
+        if isinstance(event, DeadlineReached) and event.name.startswith(RELEASE):
+            self.release(event.name.removeprefix(RELEASE))  # of whatever generation: to judge once more does no harm
+        if not known:
             return False
         if isinstance(event, Settled):
             self._settled(event)
@@ -233,7 +235,6 @@ class Work(Books):
 
     def _timer(self, event: DeadlineReached, queue: Queue) -> bool:
         if event.name.startswith(RELEASE):
-            self.release(event.name.removeprefix(RELEASE))
             return True
         if event.name.startswith(PATIENCE):
             fact = event.name.removeprefix(PATIENCE)

@@ -20,7 +20,8 @@ class Ruling(StrEnum):
 class Verdict(Value):
     """One policy's ruling on one action.
 
-    A hold waits for an approval, or (``until``) for a time. ``rule`` is the rule's id, ``reason`` a sentence.
+    A hold waits for an approval, or (``until``) for a time. An allowance lasts, or (``until``) ends at a time: what has
+    not gone by then is judged again before it goes. ``rule`` is the rule's id, ``reason`` a sentence.
     """
 
     ruling: Ruling
@@ -31,9 +32,9 @@ class Verdict(Value):
     until: AwareDatetime | None = None
 
 
-def allow(rule: str, reason: str) -> Verdict:
-    """The rule looked and has nothing against it."""
-    return Verdict(ruling=Ruling.ALLOW, rule=rule, reason=reason)
+def allow(rule: str, reason: str, *, until: AwareDatetime | None = None) -> Verdict:
+    """The rule looked and has nothing against it, for good or until a time."""
+    return Verdict(ruling=Ruling.ALLOW, rule=rule, reason=reason, until=until)
 
 
 def hold(rule: str, reason: str, *, until: AwareDatetime | None = None) -> Verdict:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from .bulk import ignoring, rows_of
 from .inbox import Conflict
-from .tables import accounts, alerts, audit, cursors, moment, seen, tokens
+from .tables import accounts, alerts, audit, buyer_keys, cursors, inbox, moment, seen, tokens
 
 # The kind of cursor that says: its webhooks were registered here, see to it that they stay.
 CONNECTED: Final = "connected"
@@ -135,6 +135,17 @@ def audit_head(conn: Connection) -> bytes:
 def prune_seen(conn: Connection, before: int) -> int:
     """Forget event keys older than their horizon."""
     return conn.execute(delete(seen).where(seen.c.at < before)).rowcount
+
+
+_STILL_READ = select(inbox.c.key_id).where(text("inbox.state = 'new'"))
+_STUCK = select(inbox.c.key_id).where(text("inbox.state in ('parked', 'unmatched')"))
+
+
+def prune_days(conn: Connection, before: datetime) -> int:
+    """Delete the keys of days before that one, but for those that something still has to be read with."""
+    keys, first = buyer_keys.c.id, today(before)
+    old = keys.like("day:%"), keys < first, keys.not_in(_STILL_READ), keys.not_in(_STUCK)
+    return conn.execute(delete(buyer_keys).where(*old)).rowcount
 
 
 def today(now: datetime) -> str:

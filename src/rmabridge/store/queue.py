@@ -18,6 +18,7 @@ URGENT: Final = text("outbox.state = 'due' and outbox.urgent")
 # What one process proposed it also sends, having the case's key at hand; what it left for so long is anybody's.
 LEFT: Final = 2_000_000
 _OURS: Final = or_(outbox.c.owner.is_(None), outbox.c.owner == bindparam("me"), outbox.c.due_at < bindparam("left"))
+_GOOD: Final = or_(outbox.c.good_until.is_(None), outbox.c.good_until > bindparam("now"))
 LIVE_BEFORE: Final = text("before.state in ('due', 'sending', 'uncertain')")
 
 
@@ -43,6 +44,7 @@ def _due(accounts: int, *, whole: bool, shared: bool, urgent: bool = False) -> A
             URGENT if urgent else DUE,
             outbox.c.account == bindparam(f"account{number}"),
             outbox.c.due_at <= bindparam("now"),
+            _GOOD,
             _OURS if shared else true(),
             _head(),
         )
@@ -139,8 +141,18 @@ def give_back(conn: Connection, ids: Sequence[int], me: str) -> None:
 
 def stale(conn: Connection, now: int, most: int = 200) -> Sequence[Any]:
     """Due rows whose time is over, or that were taken back during their last try."""
-    query = select(outbox).where(DUE, or_(outbox.c.not_after < now, outbox.c.withdrawn.is_not(None)))
-    return conn.execute(query.limit(most)).all()
+    late, back = (select(outbox).where(DUE, one).limit(most) for one in (outbox.c.not_after < now, _BACK))
+    return list({one.id: one for one in [*conn.execute(late), *conn.execute(back)]}.values())
+
+
+_BACK: Final = and_(outbox.c.withdrawn.is_not(None), outbox.c.created_at >= 0)  # in words that find its index
+
+
+def outdated(conn: Connection, now: int, most: int = 200) -> Sequence[Any]:
+    """(id, case_id, key, depth, good_until) of what would go now, but for the verdicts that held only so long."""
+    what = select(outbox.c.id, outbox.c.case_id, outbox.c.key, outbox.c.depth, outbox.c.good_until)
+    over = outbox.c.due_at <= now, outbox.c.good_until <= now, outbox.c.withdrawn.is_(None)
+    return conn.execute(what.where(DUE, *over).order_by(outbox.c.good_until).limit(most)).all()
 
 
 _PUT_OFF = or_(and_(outbox.c.attempt == 0, outbox.c.due_at > bindparam("soon")), outbox.c.due_at > bindparam("late"))

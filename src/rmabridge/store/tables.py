@@ -188,6 +188,7 @@ outbox = Table(
     Column("state", String, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("not_after", BigInteger),
+    Column("good_until", BigInteger),  # so long what its verdicts allow holds: then it is judged again before it goes
     Column("needs", String),
     Column("replaces", String),
     Column("money", Boolean, nullable=False, server_default="0"),
@@ -236,6 +237,8 @@ Index(
 Index("outbox_due", outbox.c.account, outbox.c.due_at, sqlite_where=text("state = 'due'"))
 Index("outbox_urgent", outbox.c.account, outbox.c.due_at, sqlite_where=text("state = 'due' and urgent"))
 Index("outbox_stale", outbox.c.not_after, sqlite_where=text("state = 'due' and not_after is not null"))
+Index("outbox_again", outbox.c.good_until, sqlite_where=text("state = 'due' and good_until is not null"))
+Index("outbox_back", outbox.c.created_at, sqlite_where=text("state = 'due' and withdrawn is not null"))
 Index(
     "outbox_open",
     outbox.c.state,

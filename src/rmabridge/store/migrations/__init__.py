@@ -1,3 +1,3 @@
 """Alembic steps: expand first, contract a release later."""
 
-HEAD = "0008"
+HEAD = "0009"
