@@ -20,6 +20,7 @@ from rmabridge.config import load
 from rmabridge.flow.bridge import Running
 from rmabridge.store.vault import store_keys
 from rmabridge.testing.simulators.sink import Sink
+from stores import POSTGRES
 from worlds import World, a_return, document
 
 OLD, NEW = (base64.b64encode(bytes([one]) * 32).decode() for one in (1, 2))
@@ -96,6 +97,36 @@ async def test_a_bridge_that_does_not_know_the_new_key_yet_refuses_before_anythi
         assert result.exit_code == 1
         assert "restart it, then rotate" in result.stderr
         assert (await rings(path))[0] == (0, "newest"), "nor does any command wrap with it before"
+
+
+@pytest.mark.skipif(not POSTGRES, reason="a SQLite file has one process")
+async def test_all_processes_wrap_with_the_new_key_before_the_old_one_may_go(tmp_path: Path, sink: Sink) -> None:
+    path = settings(tmp_path, sink, OLD)
+    async with Running(load(path)) as bridge, aiohttp.ClientSession() as client:
+        await sealed(World(bridge, sink, client), 1)
+    settings(tmp_path, sink, NEW, OLD)
+    async with Running(load(path)) as one, Running(load(path)) as two, aiohttp.ClientSession() as client:
+        assert (await answer(path, "keys", "rotate"))["left"] == 0
+        for number in range(2, 14):
+            await sealed(World((one, two)[number % 2], sink, client), number)
+        assert (await rings(path))[1] == (0, "old")
+    settings(tmp_path, sink, NEW)
+    names = [await answer(path, "cases", "show", one["id"]) for one in await answer(path, "cases", "list")]
+    assert len(names) == 13 and all(one["buyer"]["name"] == "李雷" for one in names)
+
+
+@pytest.mark.skipif(not POSTGRES, reason="a SQLite file has one process")
+async def test_one_process_that_does_not_know_the_new_key_yet_is_enough_to_refuse(tmp_path: Path, sink: Sink) -> None:
+    path = settings(tmp_path, sink, OLD)
+    async with Running(load(path), roles={"intake"}):
+        settings(tmp_path, sink, NEW, OLD)
+        async with Running(load(path)) as knowing:
+            await asyncio.sleep(0.5)
+            result = await asyncio.to_thread(run, path, "keys", "rotate")
+            assert result.exit_code == 1
+            assert "1 of the processes that serve do not know" in result.stderr
+            assert (await rings(path))[0] == (0, "newest")
+            assert knowing.store.vault.ring[0]
 
 
 async def test_a_rotation_that_was_killed_is_finished_by_the_next_and_everything_opens_meanwhile(

@@ -6,12 +6,17 @@ Put the new key first in ``[bridge] keys`` (or in the key file) and keep the old
 
 from __future__ import annotations
 
+from time import sleep
+from typing import Final
+
 import click
 
 from . import PROBLEM
 from .app import App, command
 from .asking import Order, carry_out, tell
 from .output import dumped, table
+
+FOLLOWED: Final = 3.0
 
 
 @click.group()
@@ -56,6 +61,11 @@ def rotate(app: App, batch: int, by: str | None) -> None:
     if serving and answer.state != "done":
         raise CommandError("the running bridge did not answer, and nothing was changed; try again")
     done = _rewrap(app, batch)
+    while serving and app.store.shared:  # until all processes follow, and what they had in hand is written
+        sleep(FOLLOWED)
+        if not (late := _rewrap(app, batch)):
+            break
+        done += late
     if app.as_json:
         click.echo(dumped({"key": newest, "rewrapped": done, "left": 0}))
     else:

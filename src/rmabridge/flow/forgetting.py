@@ -1,4 +1,5 @@
-"""A buyer that was erased in one process is forgotten by the others within a second."""
+"""A buyer that was erased in one process is forgotten by the others within a second; a master key that took over in
+one wraps their new keys, too."""
 
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ class Forgetting:
         if not self.store.shared or monotonic() - self._looked < LOOKED_EVERY:
             return
         self._looked = monotonic()
+        await self.store.ask(self.store.vault.follow)
         if await self.store.ask(lambda conn: self._erasures.hear(conn, self.store.vault)):
             self._drop()
 

@@ -18,6 +18,8 @@ def _rotate(router: Router, batch: Batch, row: Row, command: Commanded) -> tuple
     asked, vault = str(command.args.get("to") or ""), router.store.vault
     if asked != vault.ring[0]:
         raise CommandError(f"{asked} is not the newest master key of the running bridge; restart it, then rotate")
+    if unaware := router.store.read(lambda conn: router.store.unaware(conn, asked)):
+        raise CommandError(f"{unaware} of the processes that serve do not know {asked}; restart them, then rotate")
     vault.turn()
     return None, f"data keys are wrapped with {asked}"
 

@@ -31,8 +31,8 @@ from .vault import store_keys
 T = TypeVar("T")
 log = structlog.get_logger("store")
 CHANNEL: Final = "rmabridge"
-# The first half of the advisory locks by which processes show that they live, and in which roles (``mark`` of each);
-# the second is the hash of their name.
+# The first half of the advisory locks by which processes show that they live, in which roles, and which master keys they
+# know (``mark`` of each); the second is the hash of their name.
 LIVING: Final = 0x726D61
 OPENING: Final = 0x726D6162
 TOGETHER: Final = 0.02
@@ -192,6 +192,11 @@ class PgStore(Store):
         """As many as hold a lock that says so, and this one, which is just about to."""
         return len({mark(self.me), *conn.exec_driver_sql(_LIVE, (mark(role),)).scalars()})
 
+    def unaware(self, conn: Connection, master: str) -> int:
+        """Those that live, less those that hold a lock that says they know it."""
+        living, aware = (set(conn.exec_driver_sql(_LIVE, (kind,)).scalars()) for kind in (LIVING, mark(master)))
+        return len(living - aware)
+
     def orphaned(self, owners: Sequence[str]) -> set[str]:
         """Those whose lock is gone: their connection ended."""
         live = self.read(lambda conn: set(conn.exec_driver_sql(_LIVE, (LIVING,)).scalars()))
@@ -222,7 +227,7 @@ class PgStore(Store):
     async def _take_part(self) -> None:
         conn = await asyncpg.connect(address(self._settings.database), timeout=5, command_timeout=PATIENCE)
         try:
-            for kind in (LIVING, *map(mark, self.roles)):
+            for kind in (LIVING, *map(mark, self.roles), *map(mark, self.vault.ring)):
                 await conn.execute("SELECT pg_advisory_lock($1, $2)", kind, mark(self.me))
             await conn.add_listener(CHANNEL, self._heard)
             self._version += 1
@@ -298,6 +303,8 @@ def _cause(error: Exception) -> str:
 
 class PgPeek(Peek):
     """The database beside any number of ``serve``."""
+
+    shared = True
 
     def __init__(self, settings: Bridge) -> None:
         self._aside = Aside(settings.database)

@@ -149,6 +149,10 @@ class Store(ABC):
         """How many processes serve the database in this role."""
         return 1
 
+    def unaware(self, conn: Connection, master: str) -> int:
+        """How many processes serve the database without knowing this master key."""
+        return 0
+
     @abstractmethod
     def orphaned(self, owners: Sequence[str]) -> set[str]:
         """Which of these owners have ended."""
@@ -302,6 +306,8 @@ def make(settings: Bridge, clock: Clock | None = None, roles: Collection[str] = 
 
 class Peek(ABC):
     """The store as other commands see it: reads, and short writes of command rows beside a running ``serve``."""
+
+    shared: ClassVar[bool] = False
 
     def __init__(self, settings: Bridge) -> None:
         self.clock = Clock()

@@ -103,6 +103,12 @@ class Vault:
         """The columns of a stored key that change when the newest master key wraps it."""
         return self._wrapped(self.ring[0], row["id"], self._unwrap(row))
 
+    def follow(self, conn: Connection) -> None:
+        """Wrap with the master key that wraps the index key, which another process may have changed."""
+        ring = conn.execute(select(buyer_keys.c.ring).where(buyer_keys.c.id == INDEX)).scalar()
+        if ring in self._ring:
+            self._wraps = ring
+
     def turn(self) -> None:
         """Wrap with the newest master key from now on."""
         self._wraps = self.ring[0]
@@ -207,8 +213,10 @@ def wrapped_by(conn: Connection) -> dict[str, int]:
 
 
 def rewrap(conn: Connection, vault: Vault, most: int) -> int:
-    """Wrap some data keys with the newest master key; how many there were. One that was erased meanwhile stays so."""
-    query = _KEYS.where(buyer_keys.c.ring != vault.ring[0]).order_by(buyer_keys.c.id).limit(most)
+    """Wrap some data keys with the newest master key, the index key first, which all processes follow; how many there
+    were. One that was erased meanwhile stays so."""
+    query = _KEYS.where(buyer_keys.c.ring != vault.ring[0])
+    query = query.order_by(buyer_keys.c.id != INDEX, buyer_keys.c.id).limit(most)
     rows = [dict(one) for one in conn.execute(query).mappings()]
     for row in rows:
         same = (buyer_keys.c.id == row["id"], buyer_keys.c.ring == row["ring"])
