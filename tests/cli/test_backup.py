@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import io
 import json
@@ -246,3 +247,30 @@ def torn(conn: Any) -> list[Any]:
         "SELECT key_id FROM inbox WHERE key_id NOT IN (SELECT id FROM buyer_keys)",
     )
     return [*broken_chains(conn), *(one for query in queries for one in conn.exec_driver_sql(query))]
+
+
+async def test_a_file_that_a_killed_restore_has_begun_does_not_stand_in_the_way_of_the_next(
+    desk: Desk, tmp_path: Path
+) -> None:
+    await lived(desk)
+    file, new = tmp_path / "all.backup", elsewhere(desk, tmp_path / "new", keys=[])
+    await desk.answer("backup", str(file), "--with-key")
+    [kept] = [one for one in desk.world.bridge.store.blobs.folder.glob("*/*") if one.is_file()]
+    begun = tmp_path / "new" / "files" / kept.parent.name / f"{kept.name}.tmp"
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(b"half")
+    result = await asyncio.to_thread(run, new, "restore", str(file))
+    assert result.exit_code == 0, result.output
+    assert (begun.exists(), begun.with_suffix("").exists()) == (False, True)
+
+
+async def test_no_backup_claims_to_hold_a_key_that_does_not_open_it(desk: Desk, tmp_path: Path) -> None:
+    await lived(desk)
+    (tmp_path / "laptop").mkdir()
+    given = {"database": load(desk.path).bridge.database, "keys": [base64.b64encode(b"x" * 32).decode()]}
+    found = document(tmp_path, desk.world.sink.url, **given)
+    other = write(tmp_path / "laptop" / "rmabridge.toml", found)
+    result = await asyncio.to_thread(run, other, "backup", str(tmp_path / "b"), "--with-key")
+    assert result.exit_code != 0
+    assert "is not in the ring" in result.output
+    assert not (tmp_path / "b").exists()

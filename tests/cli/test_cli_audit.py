@@ -69,3 +69,13 @@ async def test_orders_that_were_refused_are_in_the_log_too_and_words_are_not(des
     [newest, before, *_] = await desk.answer("audit", "list")
     assert (newest["who"], newest["what"]) == ("mei", "reopen") and '"refused": true' in str(newest["detail"])
     assert before["what"] == "note" and "four" not in str(before["detail"])
+
+
+async def test_what_people_write_about_a_case_is_not_in_the_log_which_nothing_is_erased_from(desk: Desk) -> None:
+    await desk.world.post(a_return())
+    await desk.world.settle()
+    case = await desk.case()
+    await desk.answer("cases", "close", case, "--result", "refunded Anna Huber by hand")
+    await desk.answer("accounts", "pause", "mail", "--reason", "the vendor is down")
+    log = str(await desk.answer("audit", "list"))
+    assert ("Huber" in log, "close" in log, "the vendor is down" in log) == (False, True, True)

@@ -225,3 +225,21 @@ async def test_rows_set_aside_that_tell_of_the_buyer_are_named(desk: Desk) -> No
     await desk.world.settle()
     [(row,)] = desk.world.rows("SELECT id FROM inbox WHERE state = 'parked'")
     assert f"inbox rows {row} are set aside" in (await desk.run("buyers", "erase", case)).stderr
+
+
+async def test_the_body_of_an_event_that_was_told_again_is_erased_too(desk: Desk) -> None:
+    case, _ = await told(desk)
+    assert (await desk.world.post(hers()))[0] == 200
+    await desk.world.settle()
+    await closed(desk, case)
+    await desk.answer("buyers", "erase", MAIL)
+    assert left(desk) == []
+
+
+async def test_an_order_that_is_looked_up_by_the_buyer_leaves_no_address_in_the_ledger(desk: Desk) -> None:
+    said = {"text": "my jumper is torn, I want my money back", "form": "mail", "buyer": {"email": MAIL}}
+    await desk.world.post({"id": "m1", "time": ago(seconds=5), "type": "message", "data": said})
+    await desk.world.settle()
+    keys = [one for (one,) in desk.world.rows("SELECT key FROM outbox")]
+    assert "order:fetch:latest" in keys
+    assert MAIL not in str(keys)

@@ -7,7 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 from cli_desk import Desk, desk, run, write
 
 import stores
@@ -15,6 +17,7 @@ from rmabridge.config import load
 from rmabridge.flow.bridge import Running
 from rmabridge.model import Parcel, ParcelSeen, ParcelStatus, Scan
 from rmabridge.store import inbox as inbox_store
+from rmabridge.testing.simulators.server import Simulator
 from rmabridge.testing.simulators.sink import Sink
 from worlds import World, a_return, document
 
@@ -333,3 +336,46 @@ async def test_an_uncertain_delivery_is_settled_by_hand(desk: Desk) -> None:
     assert (await desk.answer("deliveries", "show", str(number)))["ref"] == "T-1"
     listed = await desk.answer("deliveries", "list", "--state", "done", "--account", "desk")
     assert number in {one["id"] for one in listed}
+
+
+class Refuses(Simulator):
+    """A vendor that knows nobody."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Any path."""
+        return [web.route("*", "/{path:.*}", self._no)]
+
+    async def _no(self, _: web.Request) -> web.Response:
+        return web.json_response({"error": "invalid_client"}, status=401)
+
+
+async def test_the_exchange_of_a_failed_delivery_shows_no_secret_of_its_account(tmp_path: Path, sink: Sink) -> None:
+    async with Refuses() as vendor:
+        found = document(tmp_path, sink.url)
+        slack = {"plugin": "slack", "webhook": "T0001/B0001/SLACKSECRET", "hooks_url": f"{vendor.url}/services"}
+        found["channels"]["alerts"] = {**slack, "allow_private": True}
+        found["marketplaces"]["amazon"] = {
+            "plugin": "amazon",
+            "client_id": "amzn1.app",
+            "client_secret": "amzn1.oa2-cs.v1.AMAZONSECRET",
+            "refresh_token": "Atzr|AMAZONTOKEN",
+            "token_url": f"{vendor.url}/token",
+            "url": vendor.url,
+            "allow_private": True,
+            "seller_id": "A1SELLER",
+            "marketplace_id": "A1PA6795UKMFR9",
+        }
+        path = write(tmp_path / "rmabridge.toml", found)
+        async with Running(load(path)) as bridge, aiohttp.ClientSession() as client:
+            desk = Desk(path, World(bridge, sink, client))
+            await desk.world.post(a_return())
+            await desk.world.settle()
+            case, words = await desk.case(), ("to=C0001", "text=hello", "form=chat", "purpose=alert")
+            await desk.run("cases", "act", case, "message.send", "account=alerts", "audience=staff", *words)
+            await desk.run("cases", "act", case, "order.fetch", "account=amazon", "order=123-1234567-1234567")
+            rows = "SELECT id FROM outbox WHERE account IN ('alerts', 'amazon') AND attempt > 0"
+            await desk.world.until(lambda: len(desk.world.rows(rows)) == 2)
+            await desk.world.until(lambda: len(desk.world.rows("SELECT 1 FROM attempts WHERE doc IS NOT NULL")) >= 2)
+            shown = [(await desk.run("deliveries", "show", str(one))).output for (one,) in desk.world.rows(rows)]
+    assert all("/services/***" in one or "client_secret=***" in one for one in shown)
+    assert not any("SECRET" in one or "AMAZONTOKEN" in one for one in shown)

@@ -172,3 +172,21 @@ async def test_a_retry_of_a_dead_double_sends_it_and_not_the_other_ones(tmp_path
         assert world.bridge.router.loader.cache[winner.id].entries["say:both"].state == "dead"
         state, told = await command(world, "cancel", delivery=2)
         assert (state, "which absorbed it, has its own" in told) == ("refused", True)
+
+
+async def test_after_a_restart_what_came_from_the_absorbed_case_can_be_read(tmp_path: Path, sink: Sink) -> None:
+    """It is sealed with the key of its old case."""
+    async with running(toybox(tmp_path, sink.url, "scripted"), sink) as world:
+        await two(world)
+        await send(world, noted("say ask", 2))
+        await world.settle()
+        await send(world, both())
+        case = await one(world)
+        store, loader = world.bridge.store, world.bridge.router.loader
+        loader.cache.clear()
+        for key in store.vault.held:
+            store.vault.forget(key)
+        assert (await command(world, "close", case.id, result="done"))[0] == "done"
+        assert (await command(world, "approve", approval=1))[0] == "done"
+        await reaches(world, "say:ask", "done")
+        assert said(world) == ["ask"]

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import structlog
-from toybox import requested, send, timeline, toybox
+from toybox import cases, noted, requested, send, timeline, toybox
 
 from rmabridge.log import configure
+from rmabridge.model import Noted
 from rmabridge.store import cases as case_store
-from rmabridge.store.vault import Erased
+from rmabridge.store import inbox as inbox_store
+from rmabridge.store.vault import CACHED, Erased
 from rmabridge.testing.simulators.sink import Sink
 from stores import POSTGRES, database, dumped
 from worlds import World, a_return, ago, document, running
@@ -164,3 +166,36 @@ async def test_a_buyers_cases_share_one_key_and_another_buyers_do_not(tmp_path: 
         await world.settle()
         keys = [key for (key,) in world.rows("SELECT key_id FROM cases ORDER BY created_at, opened_at")]
         assert len(keys) == 3 and len(set(keys)) == 2
+
+
+async def test_a_result_is_not_lost_when_more_keys_were_used_than_are_kept_at_hand(tmp_path: Path, sink: Sink) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        await send(world, requested(1), requested(2))
+        await world.settle()
+        store, router = world.bridge.store, world.bridge.router
+        (one, first), (two, _) = world.rows("SELECT id, key_id FROM cases ORDER BY opened_at, id")
+        day = store.day_key()
+        store.vault._open.clear()
+        router.loader.cache.clear()
+        store.keys_for({first})
+        for number in range(CACHED - 2):
+            store.vault.make(f"k:other{number}", None, 0)
+        store.keys_for({day})
+        now = store.clock.now()
+        notes = {case: Noted(key=f"n{case}", at=now, text="the refund arrived", by="x") for case in (one, two)}
+        rows = [router.event_row([note], "bridge", note.key, case_id=case) for case, note in notes.items()]
+        await store.write(lambda conn: inbox_store.add(conn, rows))
+        router.wake.set()
+        await world.settle()
+        assert sorted(world.rows("SELECT case_id FROM timeline WHERE type = 'noted'")) == sorted([(one,), (two,)])
+
+
+async def test_a_case_at_hand_goes_on_when_its_key_is_not(tmp_path: Path, sink: Sink) -> None:
+    async with running(toybox(tmp_path, sink.url), sink) as world:
+        await send(world, requested())
+        await world.settle()
+        for number in range(CACHED + 2):
+            world.bridge.store.vault.make(f"k:other{number}", None, 0)
+        await send(world, noted("any news"))
+        await world.settle()
+        assert "noted" in timeline(world, cases(world)[0].id)

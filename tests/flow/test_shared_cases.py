@@ -171,3 +171,30 @@ async def give_at(world: World, case: str) -> None:
     row = world.bridge.router.event_row([order], "bridge", order.key, case_id=case, kind="command")
     await world.bridge.store.write(lambda conn: inbox_store.add(conn, [row]))
     world.bridge.router.wake.set()
+
+
+async def test_what_comes_while_its_buyer_is_erased_elsewhere_is_sealed_with_a_key_that_lasts(
+    tmp_path: Path, sink: Sink
+) -> None:
+    buyer = {"id": "B1", "name": "李雷"}
+    async with AsyncExitStack() as stack:
+        a, b = [await beside(stack, toybox(tmp_path, sink.url), sink) for _ in range(2)]
+        await stop_loop(b, "Router.run")
+        await send(a, requested(1, buyer=buyer))
+        await a.settle()
+        [(first,)] = a.rows("SELECT id FROM cases")
+        async with slow_writer(a) as (looked, _):
+            await send(a, requested(2, buyer=buyer), **{"X-Lane": "second"})
+            await looked.wait()
+            key, store = "erase:1", b.bridge.store
+            given = Commanded(
+                key=key, at=store.clock.now(), command="erase", by="x", args={"cases": [first], "force": True}
+            )
+            row = b.bridge.router.event_row([given], "bridge", key, kind="command")
+            await store.write(lambda conn: inbox_store.add(conn, [row]))
+            await b.bridge.router.turn()
+            assert b.rows("SELECT state FROM inbox WHERE kind = 'command'") == [("done",)]
+        await a.settle()
+        [(second, sealed)] = a.rows(f"SELECT id, key_id FROM cases WHERE id != '{first}'")
+        assert a.rows(f"SELECT 1 FROM buyer_keys WHERE id = '{sealed}'") == [(1,)]
+        assert second

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from approvers import a_case, approving, command, give, given, later, link, state, told
 from rmabridge.core.links import Link
+from rmabridge.errors import Unverified
+from rmabridge.store import questions
 from rmabridge.testing.simulators.sink import Sink
 from rmabridge.web.approving import words
 from stores import words as as_store_writes
@@ -122,6 +126,32 @@ async def test_an_expired_a_forged_and_a_foreign_link_are_refused_in_words(asked
     await later(world, hours=3)
     assert (await press(world, url))[0] == 410
     assert given(world) == []
+
+
+async def test_a_page_that_fails_leaves_no_link_in_the_log(
+    asked: tuple[World, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, _, url = asked
+
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("the database is away"))
+
+    monkeypatch.setattr(questions, "asked", away)
+    with capture_logs() as lines:
+        assert (await get(world, url))[0] == 503
+    [line] = [one for one in lines if one["event"] == "a door failed"]
+    assert line["door"].startswith("/l/")
+    assert url.rpartition("/")[2] not in str(lines)
+
+
+@pytest.mark.parametrize("who", ["a", "ab", "abc"])
+async def test_a_link_has_one_spelling(asked: tuple[World, str, str], who: str) -> None:
+    links, now = asked[0].bridge.router.world.links, asked[0].bridge.store.clock.now()
+    token = links.token(Link("approve", asked[1], "00:x", who, now + timedelta(hours=1)))
+    assert links.read(token, now).who == who
+    for last in set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") - {token[-1]}:
+        with pytest.raises(Unverified):
+            links.read(token[:-1] + last, now)
 
 
 @pytest.mark.parametrize("fields", [{}, {"answer": "maybe"}, {"answer": ""}])

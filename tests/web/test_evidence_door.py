@@ -197,6 +197,34 @@ async def test_a_new_connection_ends_the_dead_one(here: World) -> None:
     await asyncio.gather(old, return_exceptions=True)
 
 
+async def test_of_several_that_come_back_at_once_one_goes_on(here: World) -> None:
+    buyer = await asked(here)
+    data, stuck = JPEG + os.urandom(2 * PIECE), asyncio.Event()
+    _, place = await buyer.begin(len(data))
+
+    async def hanging() -> AsyncIterator[bytes]:
+        yield data[:PIECE]
+        await stuck.wait()
+
+    old = asyncio.create_task(buyer.patch(place, 0, hanging()))
+    async with asyncio.timeout(10):
+        while (there := (await buyer.offset(place))[1]) == 0:
+            await asyncio.sleep(0.01)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for start in range(there, len(data), 50_000):
+            yield data[start : start + 50_000]
+            await asyncio.sleep(0.02)
+
+    coming = (buyer.patch(place, there, slowly()) for _ in range(4))
+    answers = await asyncio.gather(*coming, return_exceptions=True)
+    stuck.set()
+    await asyncio.gather(old, return_exceptions=True)
+    assert [one for one in answers if not isinstance(one, Exception)] == [(204, len(data))]
+    await here.settle()
+    assert [one.sha256 for one in case(here).evidence] == [sha256(data).hexdigest()]
+
+
 @pytest.mark.parametrize(
     ("data", "need", "status"),
     [

@@ -128,6 +128,8 @@ CLOSED_TO: tuple[tuple[str, dict[str, str], str], ...] = (
     ("127.0.0.1", {"X-Forwarded-For": "203.0.113.9"}, "127.0.0.1"),
     ("127.0.0.1", {"Forwarded": "for=203.0.113.9"}, "127.0.0.1"),
     ("127.0.0.1", {"Via": "1.1 proxy"}, "127.0.0.1"),
+    ("127.0.0.1", {"X-Real-IP": "203.0.113.9"}, "127.0.0.1"),
+    ("10.0.0.7", {"X-Forwarded-For": "127.0.0.1"}, "localhost"),  # another machine's word for itself
     ("127.0.0.1", {}, "evil.example"),  # a page in this machine's browser, its name rebound
     ("", {}, "127.0.0.1"),
 )
@@ -137,6 +139,7 @@ CLOSED_TO: tuple[tuple[str, dict[str, str], str], ...] = (
 def test_who_is_not_from_here_and_has_no_token_is_not_trusted(remote: str, headers: dict[str, str], host: str) -> None:
     assert not guard(token=TOKEN).trusted(asked(remote, headers, host))
     assert not guard().trusted(asked(remote, headers, host))
+    assert not guard("127.0.0.1/32", "10.0.0.0/8").trusted(asked(remote, headers, host))
 
 
 @pytest.mark.parametrize("remote", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])

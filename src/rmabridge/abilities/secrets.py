@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -33,3 +33,18 @@ Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_listed), Field(min_leng
 def live(secrets: tuple[Secret, ...], now: datetime) -> list[str]:
     """The secrets that count now, as text."""
     return [one.value.get_secret_value() for one in secrets if one.live(now)]
+
+
+SHORTEST: Final = 6
+
+
+def told(settings: Any) -> frozenset[str]:
+    """Every secret in an account's settings, but for those so short that they stand in other words by chance."""
+    if isinstance(settings, SecretStr):
+        found = settings.get_secret_value()
+        return frozenset({found} if len(found) >= SHORTEST else ())
+    if isinstance(settings, BaseModel):
+        settings = [value for _, value in settings]
+    elif isinstance(settings, dict):
+        settings = list(settings.values())
+    return frozenset().union(*map(told, settings)) if isinstance(settings, list | tuple) else frozenset()

@@ -153,7 +153,7 @@ async def _subscribe(app: App, plugin: Connects, account: str, url: str) -> tupl
         async with sessions() as shared, lent(app, account, shared) as ctx:
             return await plugin.subscribe(url, ctx)
     except Exception as error:
-        outcome = failed(error, Flight(), repeatable=True)
+        outcome = failed(error, Flight(owner=app.account(account)), repeatable=True)
         told = mask("; ".join(filter(None, (outcome.cause, outcome.hint))))
         raise CommandError(f"{account}: the webhooks could not be registered: {told}") from error
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -53,6 +53,7 @@ def _written(
     from ..store.migrations import HEAD
     from .rows import TABLES, broken_chains, files, lines, missing
 
+    ring = key_ring(settings, conn) if with_key else b""
     for table in TABLES:
         names = [one.name for one in table.c]
         tally = archive.table(table.name, names, lines(conn, table, names))
@@ -64,24 +65,32 @@ def _written(
         "revision": HEAD,
         "made_at": stamp(datetime.now(UTC)),
         "from": "postgresql" if settings.shared else "sqlite",
-        "key": archive.small("key", key_ring(settings)) if with_key else None,
+        "key": archive.small("key", ring) if with_key else None,
     }
     lost = missing(conn, archive.has)
     return archive.finish(**facts), lost, broken_chains(conn)
 
 
-def key_ring(settings: Bridge) -> bytes:
-    """The master keys as a key file has them."""
-    from ..store.vault import master_keys
+def key_ring(settings: Bridge, conn: Connection) -> bytes:
+    """The master keys as a key file has them; raises where they are not those of the store."""
+    from ..store.vault import Vault as Opening
+    from ..store.vault import key_ring as ring_of
 
-    given = [one.get_secret_value() for one in settings.keys]
-    return b"".join(b64encode(one) + b"\n" for one in master_keys(given, settings.path))
+    ring, file = ring_of([one.get_secret_value() for one in settings.keys], settings.path), _key_file(settings)
+    if not ring:
+        raise CommandError(f"--with-key: no [bridge] keys are set, and there is no key file {file} that can be read")
+    _readable(conn, Opening(ring))
+    return b"".join(b64encode(one) + b"\n" for one in ring)
+
+
+def _key_file(settings: Bridge) -> Path:
+    return settings.path.with_suffix(".key")
 
 
 def _about_key(settings: Bridge, file: Path, *, with_key: bool) -> str:
     if with_key:
         return f"the master key IS in {file}: whoever has this file can read every buyer's data; keep it accordingly"
-    where = "[bridge] keys" if settings.keys else str(settings.path.with_suffix(".key"))
+    where = "[bridge] keys" if settings.keys else str(_key_file(settings))
     return f"the master key ({where}) is NOT in it, and without that nobody can read it: keep a copy somewhere else"
 
 
@@ -117,7 +126,7 @@ def restore(app: App, file: Path, check: bool, moved: bool) -> None:
 
 def _ring(settings: Bridge, archive: Reading) -> tuple[list[str], bool]:
     """The master keys to read it with, and whether they are the backup's own, to be written beside the database."""
-    given, file = [one.get_secret_value() for one in settings.keys], settings.path.with_suffix(".key")
+    given, file = [one.get_secret_value() for one in settings.keys], _key_file(settings)
     if given or file.exists():
         return given or file.read_text(encoding="ascii").split(), False
     if archive.key is None:
@@ -126,7 +135,7 @@ def _ring(settings: Bridge, archive: Reading) -> tuple[list[str], bool]:
 
 
 def _keep_key(settings: Bridge, ring: list[str]) -> None:
-    path = settings.path.with_suffix(".key")
+    path = _key_file(settings)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write("\n".join(ring) + "\n")
 
@@ -190,17 +199,23 @@ def tables_of(archive: Reading) -> list[tuple[Any, list[str]]]:
     return [(metadata.tables[name], facts["columns"]) for name, facts in found.items()]
 
 
+BEGUN: Final = ".tmp"
+
+
 def _put_files(folder: Path, archive: Reading) -> None:
     """Write the kept files; those that an interrupted restore has written already stay."""
     from .archive import Hashed
 
     names = {name for name, _, _ in archive.kept()}
-    if odd := [one for one in folder.glob("*/*") if f"{one.parent.name}/{one.name}" not in names]:
+    there = {f"{one.parent.name}/{one.name}": one for one in folder.glob("*/*")}
+    for begun in {f"{one}{BEGUN}" for one in names} & there.keys():
+        there.pop(begun).unlink()
+    if odd := [one for name, one in there.items() if name not in names]:
         raise CommandError(f"{folder}: not empty ({odd[0].name}); nothing was changed")
     for name, _, digest in archive.kept():
         final = folder / name
         final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = final.with_name(f"{final.name}.tmp")
+        temporary = final.with_name(f"{final.name}{BEGUN}")
         with archive.file(name) as source, temporary.open("wb") as file:
             hashed = Hashed(source)
             while piece := hashed.read(1 << 20):

@@ -112,7 +112,7 @@ async def probe(app: App, name: str, shared: Sessions) -> dict[str, Any]:
         async with lent(app, name, shared) as ctx:
             return {"account": name, "ok": True, "answer": mask(await plugin.probe(ctx)), "hint": ""}
     except Exception as error:  # noqa: BLE001 - whatever went wrong is the test's result
-        outcome = failed(error, Flight(), repeatable=True)
+        outcome = failed(error, Flight(owner=app.account(name)), repeatable=True)
         return {
             "account": name,
             "ok": False,

@@ -66,7 +66,7 @@ class Links:
         except (binascii.Error, UnicodeEncodeError, ValueError) as error:
             raise Unverified("this link is not whole") from error
         tag, body = raw[:TAG], raw[TAG:]
-        if not body or not hmac.compare_digest(tag, self._tag(body)):
+        if not body or _text(raw) != token or not hmac.compare_digest(tag, self._tag(body)):
             raise Unverified("this link was not made here, or is not whole")
         return body
 

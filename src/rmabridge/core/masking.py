@@ -7,8 +7,8 @@ from typing import Any, Final
 
 NAMES: Final = (
     r"name|first_?name|last_?name|e?-?mail|phone|mobile|tel|address1?|address2|street|city|province|region|postcode|zip|"
-    r"receiver|sender|buyer|customer_?name|id_?card|token|access_?token|refresh_?token|password|secret|api_?key|authorization|"
-    r"session|session_?key|app_?key|app_?secret|signature|sign|datasign|cookie|x-shopify-access-token|x-shopify-hmac-sha256"
+    r"receiver|sender|buyer|customer_?name|id_?card|[\w-]*(?:token|secret|password|passwd)|api_?key|authorization|"
+    r"session|session_?key|app_?key|signature|sign|datasign|cookie|x-shopify-access-token|x-shopify-hmac-sha256"
 )
 _FIELD: Final = re.compile(rf'("(?:{NAMES})"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 _PAIR: Final = re.compile(rf"((?:^|[?&\s,;])(?:{NAMES})=)[^&\s,;]+", re.IGNORECASE)

@@ -109,7 +109,8 @@ def _quick(error: BaseException, flight: Flight, repeatable: bool) -> bool:
 
 def failed(error: Exception, flight: Flight, *, repeatable: bool) -> Outcome:
     """What a failure means: who refused, whether it may have happened all the same, and what to do."""
-    return legible(_failed(error, flight, repeatable))
+    found = _failed(error, flight, repeatable)
+    return legible(replace(found, cause=flight.hiding(found.cause)) if found.cause else found)
 
 
 def _failed(error: Exception, flight: Flight, repeatable: bool) -> Outcome:

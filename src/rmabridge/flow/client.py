@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from time import monotonic
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from pydantic_core import to_json
 
 from ..abilities import Plugin
+from ..abilities.secrets import told
 from ..errors import Rejected
 from .gate import Gate
 from .line import Line
@@ -35,14 +38,23 @@ LIMITS: Final = TIMEOUT.as_dict()
 class Flight:
     """One attempt: whether a request that may have an effect has left (``earlier``: before the last quick try).
 
-    ``hurried``: it was claimed, and may as well be claimed again when there is room.
+    ``hurried``: it was claimed, and may as well be claimed again when there is room. ``owner``: whose secrets
+    nobody may read of it.
     """
 
     sent: bool = False
     earlier: bool = False
     hurried: bool = False
+    owner: Plugin | None = None
     request: httpx.Request | None = None
     response: httpx.Response | None = None
+
+    def hiding(self, text: str) -> str:
+        """The text without the secrets, as they are and as addresses, forms and JSON spell them."""
+        for one in told(self.owner) if self.owner else ():
+            for spelt in {one, quote(one, safe=""), quote(one), quote_plus(one), to_json(one).decode()[1:-1]}:
+                text = text.replace(spelt, "***")
+        return text
 
 
 FLIGHT: ContextVar[Flight | None] = ContextVar("flight", default=None)
@@ -200,14 +212,14 @@ class Guarded(httpx.AsyncBaseTransport):
 
 
 def exchange(flight: Flight, most: int = 4000) -> dict[str, Any]:
-    """The last request and answer as an operator may read them (not yet masked)."""
+    """The last request and answer as an operator may read them, without the account's secrets (not yet masked)."""
     if flight.request is None:
         return {}
-    told: dict[str, Any] = {"request": f"{flight.request.method} {flight.request.url}"}
+    seen: dict[str, Any] = {"request": flight.hiding(f"{flight.request.method} {flight.request.url}")}
     with suppress(httpx.RequestNotRead):
-        told["body"] = flight.request.content[:most].decode(errors="replace")
+        seen["body"] = flight.hiding(flight.request.content.decode(errors="replace"))[:most]
     if flight.response is not None:
-        told["status"] = flight.response.status_code
+        seen["status"] = flight.response.status_code
         with suppress(httpx.ResponseNotRead):
-            told["answer"] = flight.response.text[:most]
-    return told
+            seen["answer"] = flight.hiding(flight.response.text)[:most]
+    return seen

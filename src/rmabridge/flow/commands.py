@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 Done = tuple[str | None, str]
 MOST_NOTE: Final = 500
+# What people write about a case; the audit log, which nothing is erased from, does without it.
+WORDS: Final = frozenset({"text", "action", "note", "result", "reason"})
 
 
 def carry_out(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
@@ -58,22 +60,19 @@ def carry_out(router: Router, batch: Batch, row: Row, command: Commanded) -> Don
     try:
         done = handler(router, batch, row, command)
     except CommandError:
-        _audit(batch, command, {"case": row.case_id, "refused": True})
+        _audit(batch, row, command, {"case": row.case_id, "refused": True})
         raise
-    _audit(batch, command, {"case": done[0]})
+    _audit(batch, row, command, {"case": done[0]})
     return done
 
 
-def _audit(batch: Batch, command: Commanded, facts: dict[str, Any]) -> None:
-    """Who asked for what, whether or not it was carried out."""
-    detail = json.dumps({**facts, **_public(command.args)}, ensure_ascii=False, default=str)
+def _audit(batch: Batch, row: Row, command: Commanded, facts: dict[str, Any]) -> None:
+    """Who asked for what, whether or not it was carried out; of a case without the words, which may be personal."""
+    private = WORDS if row.case_id else WORDS - {"reason"}
+    public = {name: value for name, value in command.args.items() if name not in private}
+    detail = json.dumps({**facts, **public}, ensure_ascii=False, default=str)
     now = batch.now
     batch.extra.append(lambda conn: ops.note_audit(conn, command.by, command.command, detail, now))
-
-
-def _public(args: dict[str, Any]) -> dict[str, Any]:
-    """Arguments without words, which may be personal."""
-    return {name: value for name, value in args.items() if name not in {"text", "action", "note"}}
 
 
 def _work(router: Router, batch: Batch, row: Row, case_id: str | None) -> Work:

@@ -236,7 +236,8 @@ class Dispatcher:
             note(attempt=row.attempt + 1, outcome=await self._carry_out(row, taken))
 
     async def _carry_out(self, row: Any, taken: float) -> str:
-        started, flight, gate = perf_counter(), Flight(hurried=True), self.gates[row.account]
+        started, flight, gate = perf_counter(), Flight(), self.gates[row.account]
+        flight.hurried, flight.owner = True, self.registry.accounts[row.account]
         action, handler = None, None
         try:
             action = self.action_of(row)

@@ -35,14 +35,7 @@ class Matcher:
             return absorb(self.store, batch, strong)
         if strong:
             return strong[0]
-        weak = [
-            work
-            for ref, mark in marks
-            if not ref.strong
-            for one in batch.by_mark.get(mark, ())
-            if (work := self.loader.living(batch, one))
-        ]
-        fitting = [one for one in weak if not _contradicts(one.case, marks)]
+        fitting = self._fitting(batch, marks)
         newest = max((one for one in fitting if one.case.open), key=lambda one: one.case.opened_at, default=None)
         if newest is None and not opens(event):
             newest = max(fitting, key=lambda one: one.case.opened_at, default=None)
@@ -52,6 +45,17 @@ class Matcher:
                 f"no case knows {', '.join(sorted({ref.kind for ref, _ in marks})) or 'it'} yet",
             )
         return newest
+
+    def named(self, batch: Batch, marks: list[tuple[Any, bytes]]) -> str | None:
+        """The id of a case that has the names, the newest where only an order or a buyer is named."""
+        found = self._strong(batch, marks) or self._fitting(batch, marks)
+        return max(found, key=lambda one: one.case.opened_at).case.id if found else None
+
+    def _fitting(self, batch: Batch, marks: list[tuple[Any, bytes]]) -> list[Work]:
+        """The cases of the same order or buyer that name no other return."""
+        weak = (one for ref, mark in marks if not ref.strong for one in batch.by_mark.get(mark, ()))
+        works = (self.loader.living(batch, one) for one in weak)
+        return [one for one in works if one and not _contradicts(one.case, marks)]
 
     def _strong(self, batch: Batch, marks: list[tuple[Any, bytes]]) -> list[Work]:
         found: dict[str, Work] = {}

@@ -176,7 +176,7 @@ class Pollers:
             return not await self.store.write(lambda conn: ops.begin_cursor(conn, name, "reconcile", due))
 
     async def _failed(self, name: str, kind: Kind, error: Exception) -> None:
-        outcome = failed(error, Flight(), repeatable=True)
+        outcome = failed(error, Flight(owner=self.registry.accounts[name]), repeatable=True)
         now, cause = self.store.clock.micros(), mask(outcome.cause or type(error).__name__)
         log.warning("poll failed", account=name, kind=kind, cause=cause)
         row = await self.store.ask(lambda conn: ops.cursor(conn, name, kind))
@@ -220,7 +220,7 @@ class Pollers:
                 with flying(Flight()):
                     await plugin.subscribe(f"{ctx.public_url}/hooks/{name}", ctx)
         except Exception as error:  # noqa: BLE001 - told, and tried again tomorrow
-            problem = failed(error, Flight(), repeatable=True).cause
+            problem = failed(error, Flight(owner=self.registry.accounts[name]), repeatable=True).cause
         text = f"the webhooks of {name} could not be checked: {problem}; see 'rmabridge accounts connect {name}'"
 
         def note(conn: Connection) -> None:

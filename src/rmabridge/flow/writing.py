@@ -12,6 +12,7 @@ from ..store import inbox as inbox_store
 from ..store import ops, queue
 from ..store import outbox as outbox_store
 from ..store.bulk import alone
+from ..store.buyers import kept
 from ..store.tables import micros
 from ..store.vault import Vault, store_keys
 from .batch import Batch
@@ -63,6 +64,10 @@ def _still(conn: Connection, batch: Batch) -> None:
     alone(conn, [*names, *(f"given:{proposer}".encode() for proposer, _ in given)])
     if {(one.k, one.case_id) for one in case_store.by_keys(conn, list(looked))} - batch.found:
         raise inbox_store.Conflict("another process opened a case of this name meanwhile")
+    given_keys = {one["id"] for one in batch.key_rows}
+    shared = {one.key_id for one in batch.works.values() if one.dirty and one.version == 0} - given_keys
+    if shared - kept(conn, shared):
+        raise inbox_store.Conflict("another process erased a buyer who came back meanwhile")
     for (proposer, since), before in given.items():
         if frozenset(map(tuple, outbox_store.spent(conn, proposer, since))) != before:
             raise inbox_store.Conflict(f"another process gave something in the name of {proposer} meanwhile")

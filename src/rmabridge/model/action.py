@@ -174,7 +174,7 @@ class FetchOrder(Base):
 
     @property
     def key(self) -> str:
-        return f"order:fetch:{self.order or self.request or self.buyer}"
+        return f"order:fetch:{self.order or self.request or 'latest'}"  # an address of the buyer's is none of a key's
 
 
 class ApproveReturn(Base):

@@ -137,8 +137,16 @@ def stuck(conn: Connection, most: int = 5_000) -> Sequence[Any]:
     return conn.execute(select(inbox).where(inbox.c.state.in_(STUCK)).limit(most)).all()
 
 
+def kept(conn: Connection, keys: Iterable[str]) -> set[str]:
+    """Which of these keys are there, and stay until the end of the transaction."""
+    query = select(buyer_keys.c.id).with_for_update(read=True)
+    return {one for some in _chunks(keys) for one in conn.execute(query.where(buyer_keys.c.id.in_(some))).scalars()}
+
+
 def erase(conn: Connection, whose: Person, now: int, row_id: int) -> None:
     """Erase a buyer in this transaction; ``row_id`` is the order to do so. Raises ``Conflict`` when it changed."""
+    for some in _chunks(whose.keys):  # who seals something with them right now ends first
+        conn.execute(select(buyer_keys.c.id).where(buyer_keys.c.id.in_(some)).with_for_update()).all()
     if person(conn, whose.cases) != whose:
         raise Conflict("the buyer's cases changed meanwhile")
     if any(sending for _, sending in begun(conn, whose.cases)):

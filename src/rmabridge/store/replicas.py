@@ -31,8 +31,8 @@ from .vault import store_keys
 T = TypeVar("T")
 log = structlog.get_logger("store")
 CHANNEL: Final = "rmabridge"
-# The first half of the advisory locks by which processes show that they live, in which roles, and which master keys they
-# know (``mark`` of each); the second is the hash of their name.
+# The first half of the advisory locks by which processes show that they live, in which roles, and which master keys
+# they know (``mark`` of each); the second is the hash of their name.
 LIVING: Final = 0x726D61
 OPENING: Final = 0x726D6162
 TOGETHER: Final = 0.02

@@ -177,8 +177,7 @@ class Store(ABC):
 
     def keys_for(self, key_ids: set[str]) -> None:
         """Have these keys at hand for ``vault.seal`` and ``vault.open``."""
-        missing = {one for one in key_ids if not self.vault.knows(one)}
-        if missing:
+        if missing := self.vault.missing(key_ids):
             self.read(lambda conn: self.vault.fetch(conn, missing))
 
     def day_key(self, now: int | None = None) -> str:

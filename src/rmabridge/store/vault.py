@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -170,6 +170,14 @@ class Vault:
     def knows(self, key_id: str) -> bool:
         """Whether the key is at hand without a look into the database."""
         return key_id in self._open
+
+    def missing(self, key_ids: Collection[str]) -> set[str]:
+        """Which of these keys are not at hand. The others are the last to be dropped when there are too many."""
+        found = {one for one in key_ids if one not in self._open}
+        for one in key_ids:
+            if one not in found:
+                self._open.move_to_end(one)
+        return found
 
     def fetch(self, conn: Connection, key_ids: set[str]) -> None:
         """Load the keys that are not at hand; erased ones stay unknown."""

@@ -100,7 +100,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     except (ConnectionError, TimeoutError):
         raise
     except Exception:
-        log.exception("a door failed", path=request.path)
+        resource = request.match_info.route.resource  # its pattern: the path itself may hold a link's token
+        log.exception("a door failed", door=resource.canonical if resource else None)
         return problem(Overloaded("the bridge failed; send it again", retry_after=30))
 
 

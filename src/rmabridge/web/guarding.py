@@ -93,12 +93,11 @@ class Guard:
         return bool(self._token) and kind.lower() == "bearer" and hmac.compare_digest(told, self._token)
 
     def _from_here(self, request: web.Request) -> bool:
-        """From this machine itself: not handed on by an unknown proxy on it, nor by a page in its browser."""
+        """From this machine itself: not handed on by a proxy, nor by a page in its browser."""
         remote = address(request.remote or "")
-        if remote is None or (not within(remote, self._proxies) and any(one in request.headers for one in FORWARDING)):
+        if remote is None or not remote.is_loopback or any(one in request.headers for one in FORWARDING):
             return False
-        peer = self.peer(request)
-        return peer is not None and peer.is_loopback and _is_local(request.url.host or "")
+        return _is_local(request.url.host or "")
 
     def enter(self, request: web.Request) -> None:
         """Raise ``Closed`` at every door that is not listed."""

@@ -66,7 +66,7 @@ class Tus:
         if method == "HEAD":
             return self._head(upload)
         if method == "PATCH":
-            return await self._alone(request, desk, upload)
+            return await self._alone(request, desk, id_)
         raise Malformed(f"{method} is not part of tus as it is spoken here")
 
     def _told(self) -> web.Response:
@@ -89,19 +89,19 @@ class Tus:
         facts = {"Upload-Offset": str(self.uploads.offset(upload)), "Upload-Length": str(upload.length)}
         return web.Response(status=200, headers=HEADERS | facts)
 
-    async def _alone(self, request: web.Request, desk: Desk, upload: Upload) -> web.Response:
-        """One sender for each upload: who comes back over a new connection ends the dead one."""
-        if (old := self._tasks.get(upload.id)) is not None:
-            old.cancel()
-            await asyncio.wait([old])
+    async def _alone(self, request: web.Request, desk: Desk, id_: str) -> web.Response:
+        """One sender for each upload: who comes back over a new connection ends the dead one, and whoever waits too."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - narrows the type
-        self._tasks[upload.id] = task
+        old, self._tasks[id_] = self._tasks.get(id_), task
         try:
-            return await self._patch(request, desk, upload)
+            if old is not None:
+                old.cancel()
+                await asyncio.wait([old])
+            return await self._patch(request, desk, self._upload(desk, id_))
         finally:
-            if self._tasks.get(upload.id) is task:
-                del self._tasks[upload.id]
+            if self._tasks.get(id_) is task:
+                del self._tasks[id_]
 
     async def _patch(self, request: web.Request, desk: Desk, upload: Upload) -> web.Response:
         if request.content_type != PATCHED:
