@@ -468,7 +468,10 @@ async def test_an_approval_names_the_exact_words_and_changed_words_are_asked_for
         assert world.rows("SELECT state FROM approvals") == [("waiting",)]
         await send(world, event("case.classified", "c", 4, {"return": "R1"}, level=3))
         await world.settle()
-        assert await command(world, "approve", approval=1) == ("done", "say:ask first: held")
+        assert await command(world, "approve", approval=1) == (
+            "done",
+            "say:ask first: held: scripted.ask: a person decides",
+        )
         assert world.rows("SELECT state FROM approvals ORDER BY id") == [("approved",), ("waiting",)]
         assert said(world) == []
         assert await command(world, "approve", approval=2) == ("done", "say:ask first: due")

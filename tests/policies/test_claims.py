@@ -110,6 +110,13 @@ def test_a_mailed_claim_is_submitted_when_the_mail_has_left(world, desk):
     assert (claim(failed).status, failed.proposed("staff:")) == (S.DRAFT, [MAILED])
 
 
+def test_colleagues_are_warned_of_the_end_when_a_claim_could_not_be_filed(world, desk):
+    one = desk(desks=DESKS).feed(parcel(world.MONDAY)).settle(MAILED, "dead")
+    for hours, warning in ((84, "half"), (12, "last"), (72, "late")):
+        one.advance(hours=hours)
+        assert f"ticket:comment:claim:{warning}:YTO:YT1:damage" in one.ledger
+
+
 def test_an_account_that_takes_claims_gets_the_call_instead(world, desk):
     one = desk(FileClaim, desks=DESKS).feed(parcel(world.MONDAY))
     (key,) = one.proposed("claim:")

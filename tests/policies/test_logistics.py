@@ -210,6 +210,17 @@ def test_a_scan_that_came_late_finds_the_parcel_again(desk):
     assert one.case.parcels[0].status is P.OUT_FOR_DELIVERY
 
 
+@pytest.mark.parametrize("remedy", ["refund", "reship"])
+def test_what_waits_to_be_given_for_a_lost_parcel_is_held_when_the_parcel_is_found(desk, remedy):
+    one = desk(lost_remedy=remedy)
+    one.feed(moving(one, hours=1)).advance(days=7)
+    [key] = one.proposed(f"{remedy}:")
+    assert one.policies[0].review(one.actions[key], one.case, one.view()) is None
+    one.feed(seen(scan(one.now, P.OUT_FOR_DELIVERY)))
+    verdict = one.policies[0].review(one.actions[key], one.case, one.view())
+    assert (verdict.ruling, verdict.rule) == (Ruling.HOLD, "logistics.lost")
+
+
 def test_a_snapshot_without_news_finds_no_lost_parcel_and_a_second_silence_loses_it_again(desk):
     one = desk()
     first = scan(one.now, P.IN_TRANSIT)

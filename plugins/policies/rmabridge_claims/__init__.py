@@ -136,9 +136,11 @@ class Claims(Following):
         state = view.ledger.get(call.key) or view.ledger.get(mailed)
         if state == "done":
             yield self.report(case, claim, ClaimStatus.SUBMITTED, view)
+        first, last = rule.window(case, parcel)
+        if state in {"dead", "expired"}:  # nobody has filed it, and the last day comes all the same
+            yield from self._alarm(case, claim, last, view)
         if state is not None:
             return
-        first, last = rule.window(case, parcel)
         lacking = missing(case, parcel, rule)
         ready = max(first, min(_drafted(claim, view) + self.patience, last - self.alarm_before)) if lacking else first
         if lacking:

@@ -38,6 +38,7 @@ from .wishes import Wish, wish
 COVERAGE: Final = "logistics.coverage"
 REQUESTED: Final = "logistics.requested_carrier"
 LOST: Final = "logistics.lost"
+FOR_LOST: Final = "lost in transit"
 GESTURES: Final = frozenset(
     {
         RemedyKind.COUPON,
@@ -113,7 +114,7 @@ class Choosing(Policy):
             yield _replacement(case)
         elif chosen.kind is RemedyKind.REFUND_ONLY and (amount := chosen.amount or left_of(case)):
             request = case.request.id if case.request else None
-            yield PayRefund(order=case.order.id, request=request, amount=amount, note="lost in transit")
+            yield PayRefund(order=case.order.id, request=request, amount=amount, note=FOR_LOST)
 
     def amend(self, action: Action, case: Case, view: View) -> Action | None:
         """A replacement and any label go by the carrier that the buyer asked for; a label says which those are."""
@@ -126,7 +127,12 @@ class Choosing(Policy):
         return action.model_copy(update=new) if any(getattr(action, name) != new[name] for name in new) else None
 
     def review(self, action: Action, case: Case, view: View) -> Verdict | None:
-        """Never by a carrier that does not serve the address; by one that was not asked for, only as a person says."""
+        """Never by a carrier that does not serve the address; by one that was not asked for, only as a person says.
+
+        What is given for a lost parcel waits for a person once the parcel was found.
+        """
+        if _in_place(action) and not any(one.status is ParcelStatus.LOST for one in case.parcels):
+            return hold(LOST, "the parcel was found again")
         if not isinstance(action, Reship | PrintLabel) or not action.carrier:
             return None
         carrier = code(action.carrier)
@@ -136,6 +142,11 @@ class Choosing(Policy):
             wanted = ", ".join(asked(case).wanted) or "another carrier"
             return _other(action, f"the buyer asked for {wanted}, not {carrier}")
         return None
+
+
+def _in_place(action: Action) -> bool:
+    """Whether it is given in place of a lost parcel."""
+    return isinstance(action, PayRefund | Reship) and action.note == FOR_LOST
 
 
 def _other(action: Reship | PrintLabel, words: str) -> Verdict:
@@ -221,9 +232,7 @@ def _offer(
 def _replacement(case: Case) -> Reship:
     assert case.order is not None  # noqa: S101 (narrows the type)
     lines = tuple((one.sku or one.id, one.quantity) for one in case.order.lines)
-    return Reship(
-        external=case.id, order=case.order.id, lines=lines, address=case.order.ship_to, note="lost in transit"
-    )
+    return Reship(external=case.id, order=case.order.id, lines=lines, address=case.order.ship_to, note=FOR_LOST)
 
 
 def _tell_wrong(case: Case, parcel: Parcel, served: bool | None, view: View) -> Iterable[Proposal]:

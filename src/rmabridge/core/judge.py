@@ -27,6 +27,7 @@ from ..model import (
     Verdict,
 )
 from .masking import mask
+from .paid import doubt
 
 Caller = Callable[..., Any]
 Heard = type[Any] | str
@@ -191,6 +192,9 @@ class Judge:
                 )
         if said := _closed(action, case):
             verdicts.append(said)
+        if why := doubt(action, case, view):
+            said = Verdict(ruling=Ruling.HOLD, rule="bridge.refunded", reason=why, policy="bridge")
+            verdicts.append(_granted(said, granted))
         return Weighed(action, tuple(verdicts), strictest(verdicts), tuple(amended))
 
 

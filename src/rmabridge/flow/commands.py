@@ -211,8 +211,8 @@ def _answer(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
         work.cancel(stored.key, f"denied by {command.by}", "denied")
         return work.case.id, f"{stored.key}: denied"
     _agree(work, work.action_of(stored.key), command)
-    work.release(stored.key, frozenset(asked.rules.split()))
-    return work.case.id, f"{stored.key}: {entry.state}"
+    why = work.release(stored.key, frozenset(asked.rules.split()))
+    return work.case.id, f"{stored.key}: {entry.state}{f': {why}' if why else ''}"
 
 
 def _number(command: Commanded, name: str) -> int:

@@ -44,6 +44,7 @@ ABREAST: Final = 4
 A_DELIVERY: Final = 0.001  # seconds of CPU, about, from its claim to its record
 RECORDED: Final = 5.0
 AHEAD: Final = micros_of(SKEW)
+DOUBTED: Final = "the case changed while it waited"
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
 
 
@@ -194,12 +195,23 @@ class Dispatcher:
             log.warning("the clock was set back", deliveries=len(ids))
 
     async def _judge_again(self, now: int) -> None:
-        """What waited longer than its verdicts hold (a text past the buyer's hours) is judged again before it goes."""
-        if found := await self.store.ask(lambda conn: queue.outdated(conn, now)):
-            key_id = self.store.day_key()
-            rows = [self._again(one, key_id, now) for one in found]
-            await self.store.write(lambda conn: inbox_store.add(conn, rows))
-            self.tell()
+        """What waited longer than its verdicts hold (a text past the buyer's hours) is judged again before it goes. Of
+        money that an earlier try may have paid it is looked up first what became of it."""
+        found = await self.store.ask(lambda conn: queue.outdated(conn, now))
+        if not found:
+            return
+        key_id = self.store.day_key()
+        begun = [one for one in found if one.sent_at is not None and (one.money or one.effect is not None)]
+        ends = [(one, *self._unsure(one, f"{DOUBTED}; a try may have done it", now)) for one in begun]
+        rows = [self._again(one, key_id, now) for one in found if one not in begun]
+
+        def write(conn: Connection) -> None:
+            inbox_store.add(conn, rows)
+            for row, values, event in ends:
+                settle(conn, row, values, event)
+
+        await self.store.write(write)
+        self.tell()
 
     def _again(self, row: Any, key_id: str, now: int) -> dict[str, Any]:
         key = f"again:{row.id}:{row.good_until}"

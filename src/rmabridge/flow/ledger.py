@@ -20,6 +20,7 @@ from ..model import (
     Case,
     Forward,
     Held,
+    PayRefund,
     Ruling,
     Verdict,
 )
@@ -289,11 +290,11 @@ class Books:
             entry.action = ACTIONS.validate_json(self.world.vault.open(*entry.sealed))
         return entry.action
 
-    def release(self, key: str, granted: frozenset[str] = frozenset()) -> None:
-        """Judge a held or waiting action again, against the case as it is now."""
+    def release(self, key: str, granted: frozenset[str] = frozenset()) -> str | None:
+        """Judge a held or waiting action again, against the case as it is now; what still stands against it."""
         entry, action = self.entries.get(key), self.action_of(key)
         if entry is None or action is None or entry.state not in PENDING:
-            return
+            return None
         if granted:
             self.granted[key] = granted
         view = self.view(entry.proposer)
@@ -312,6 +313,7 @@ class Books:
             self._ask(key, entry, verdicts, until)
         elif state in BAD:
             self._follow(key, state)
+        return cause
 
     def _reworded(self, entry: Entry, weighed: Weighed) -> dict[str, Any]:
         doc = document(weighed.action)
@@ -355,6 +357,20 @@ class Books:
                 self.cancel(
                     key, next(f"{one.rule}: {one.reason}" for one in weighed.verdicts if one.ruling is Ruling.DENY)
                 )
+
+    def doubt_refunds(self) -> None:
+        """A refund that waits for its turn or its next try is judged again before it goes. (One that is on its way is
+        not: what is news may be that it arrived.)"""
+        now = {"good_until": micros(self.now)}
+        for key, entry in self.entries.items():
+            if entry.type != PayRefund.kind or entry.state != "due":
+                continue
+            if entry.row is not None and entry.row in self.changes.outbox:
+                entry.row.update(now)
+            else:
+                move = {"case": self.case.id, "action": key, "from_": ("due",), "values": now}
+                self.changes.moved.append(move)
+            self.dirty = True
 
     def _alert(self, key: str, text: str, account: str | None = None) -> None:
         self.changes.alerts.append({"key": key, "text": text, "account": account, "case_id": self.case.id})

@@ -12,6 +12,7 @@ from ..abilities import Proposal, Timer
 from ..core.handled import GIVING
 from ..core.judge import Asked, Failure
 from ..core.masking import mask
+from ..core.paid import refunding
 from ..core.reduce import reduce
 from ..model import (
     Action,
@@ -112,6 +113,8 @@ class Work(Books):
             return False
         if before.status is not self.case.status or before.talk.closed != self.case.talk.closed:
             self.review_pending()
+        if refunding(before) != refunding(self.case):
+            self.doubt_refunds()
         return True
 
     def _ask_policies(self, event: Event, queue: Queue, seen: frozenset[str] = frozenset()) -> None:

@@ -149,10 +149,9 @@ _BACK: Final = and_(outbox.c.withdrawn.is_not(None), outbox.c.created_at >= 0)  
 
 
 def outdated(conn: Connection, now: int, most: int = 200) -> Sequence[Any]:
-    """(id, case_id, key, depth, good_until) of what would go now, but for the verdicts that held only so long."""
-    what = select(outbox.c.id, outbox.c.case_id, outbox.c.key, outbox.c.depth, outbox.c.good_until)
+    """What would go now, but for the verdicts that held only so long."""
     over = outbox.c.due_at <= now, outbox.c.good_until <= now, outbox.c.withdrawn.is_(None)
-    return conn.execute(what.where(DUE, *over).order_by(outbox.c.good_until).limit(most)).all()
+    return conn.execute(select(outbox).where(DUE, *over).order_by(outbox.c.good_until).limit(most)).all()
 
 
 _PUT_OFF = or_(and_(outbox.c.attempt == 0, outbox.c.due_at > bindparam("soon")), outbox.c.due_at > bindparam("late"))
