@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from rmabridge_compensation import Compensation
 from rmabridge_compensation.course import Course
-from rmabridge_compensation.spending import left
+from rmabridge_compensation.spending import left, worth
 from rmabridge_returns import Returns
 
 from rmabridge.abilities import View
@@ -45,6 +45,7 @@ from rmabridge.model import (
     Ruling,
     Status,
 )
+from rmabridge.model.case import Request
 
 HOUR = timedelta(hours=1)
 TABLE = read("date,CNY,USD,JPY\n2025-12-01,8,1.25,160\n")
@@ -66,6 +67,16 @@ def trouble(world, issue, kind=CaseKind.COMPLAINT, **facts):
 
 def offered(one):
     return [(choice.remedy, choice.amount) for choice in one.case.offered.choices] if one.case.offered else []
+
+
+def test_goods_whose_price_is_not_known_are_not_worth_the_whole_order(world):
+    lines = tuple(OrderLine(id=f"L{one}", sku=f"S{one}", quantity=1, price=Money.of("10 CNY")) for one in range(20))
+    order = Order(id="O1", total=Money.of("900 CNY"), lines=lines)
+    far = Line(id="1", order_line="L99", sku="S99")  # an order is not always told with all of its lines
+    facts = {"id": "C1", "shop": "s", "opened_at": world.MONDAY, "updated_at": world.MONDAY, "order": order}
+    assert worth(Case(**facts, request=Request(lines=(far,)))) is None
+    assert worth(Case(**facts, request=Request(lines=(Line(id="2", order_line="L3"),)))) == Money.of("10 CNY")
+    assert worth(Case(**facts, request=Request())) == Money.of("900 CNY")
 
 
 def yes(world, number=None, at=HOUR, text=None):

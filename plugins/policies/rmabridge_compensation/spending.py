@@ -58,14 +58,15 @@ def _sum(amounts: Iterable[Money], currency: str) -> Decimal:
 
 
 def worth(case: Case) -> Money | None:
-    """What the goods of the request are worth: its amount, its lines at the order's prices, or the whole order."""
+    """What the goods of the request are worth: its amount, its lines at the order's prices (None unless each has one), or
+    the whole order where no lines are told."""
     request, order = case.request, case.order
     if request and request.amount:
         return request.amount
     if order is None:
         return None
     if request and request.lines:
-        return cost(order, tuple((line, line.quantity) for line in request.lines)) or order.total
+        return cost(order, tuple((line, line.quantity) for line in request.lines))
     return order.total
 
 
