@@ -18,8 +18,10 @@ import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import asking
 import parsing
 import starting
 
@@ -132,7 +134,7 @@ def drain(database: Path) -> None:
         time.sleep(0.2)
 
 
-PARTS = {"bare", "accepts", "full", "spine", "latency", "stored", "help", "parsing", "starting"}
+PARTS = {"bare", "accepts", "full", "spine", "policies", "latency", "stored", "help", "parsing", "starting"}
 ASKED = {"peers"}  # not without being asked: others must be installed first
 SPINE = 'policies = ["routing", "returns", "first_reply", "helpdesk_sync", "tracking", "progress"]'
 
@@ -348,6 +350,9 @@ def main() -> None:
         if "spine" in parts:
             config = write_config(root, sink["port"], SPINE)
             result["full_event_spine"] = full(root, sink["port"], 3000 // scale, config, 1)
+        if "policies" in parts:
+            config = partial(write_config, root, sink["port"])
+            result["policies"] = asking.measured(root, config, sys.modules[__name__], 1000 // scale, options.rounds)
         if "latency" in parts:
             result["latency_at_100_per_second"] = latency(root, sink["port"], 1000 // scale, 5)
             result["latency_at_100_per_second_spine"] = latency(root, sink["port"], 1000 // scale, 5, SPINE)
