@@ -187,7 +187,7 @@ def _seen(track: Track, otherwise: datetime, case: str | None) -> ParcelSeen:
     refs = [Ref(kind=RefKind.WAYBILL, value=parcel.waybill)]
     if case and CASE.fullmatch(case):
         refs.append(Ref(kind=RefKind.CASE, value=case))
-    at, stamp = (parcel.last.at, parcel.last.at.isoformat()) if parcel.last else (otherwise, "")
+    at, stamp = parcel.dated(otherwise), parcel.last.at.isoformat() if parcel.last else ""
     code = track.state_ex or track.state or ""
     key = f"kdniao:{track.shipper_code or ''}:{parcel.waybill}:{stamp}:{code}:{len(parcel.scans)}"
     return ParcelSeen(key=key, at=at, refs=tuple(refs), parcel=parcel)

@@ -51,6 +51,8 @@ MILESTONES: Final = frozenset(ParcelStatus) - {
     ParcelStatus.FORWARDED,
 }
 
+UNSENT: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
+
 
 class HelpdeskSync(Policy):
     """One ticket for each case, kept in step both ways."""
@@ -91,13 +93,15 @@ class HelpdeskSync(Policy):
         return None
 
     def _turn(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
-        if isinstance(event, TicketSeen) and case.open and self._solves(case, event):
+        if isinstance(event, TicketSeen) and case.open and self._solves(case, event, view):
             yield Closed(key=f"closed:{event.key}", at=view.now, result="solved", by="agent")
         elif _by(event, Author.BUYER) and case.status is Status.CLOSED:
             yield Reopened(key=f"reopened:{event.key}", at=view.now, reason="the buyer wrote again")
 
-    def _solves(self, case: Case, event: TicketSeen) -> bool:
+    def _solves(self, case: Case, event: TicketSeen, view: View) -> bool:
+        """Whether an agent has solved it: not where the desk shows the ticket before it heard that the case goes on."""
         late = bool(case.reopenings) and event.at <= case.reopenings[-1]
+        late = late or view.ledger.get(f"ticket:update:reopened:{case.round}") in UNSENT
         newest = (case.ticket.status or "").lower() == (event.status or "").lower()
         return (event.status or "").lower() in self.solved and newest and not late and not _elsewhere(case, event)
 

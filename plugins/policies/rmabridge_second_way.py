@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, View
 from rmabridge.core.reach import lost, note, send, ways
-from rmabridge.model import Case, CommentTicket, Delivered, Event, Form, SendMessage, Settled
+from rmabridge.model import Case, CommentTicket, Delivered, Event, Form, RefKind, SendMessage, Settled
 
 AGAIN: Final = "again:"
 OPEN: Final = "ticket:open"
@@ -44,7 +44,12 @@ class SecondWay(Policy):
         elif view.shop.helpdesk:
             reasons = [f"{way}: {reason}" for way, reason in found.fallen]
             text = note(case, view, "ticket.unsent", unreached=reasons).text
-            yield CommentTicket(origin=f"lost:{said.purpose}", text=text, needs=None if case.ticket.id else OPEN)
+            yield CommentTicket(origin=f"lost:{said.purpose}", text=text, needs=_needs(case))
+
+
+def _needs(case: Case) -> str | None:
+    """What the note waits for: the ticket, where the case neither has one nor began with one."""
+    return None if case.ticket.id or case.ref(RefKind.TICKET) else OPEN
 
 
 @hookimpl

@@ -1,10 +1,11 @@
 """Tracking: follows every parcel of an open case, and answers "where is my parcel" from the carrier.
 
 Where the carrier pushes, one subscription is enough; where it does not (``poll``), or the subscription failed, a timer
-asks again and again. What the carrier said within ``fresh`` is told without asking; a question that waits longer than
-``answer_within`` is not asked any more, and the answer says how old what is known is. Colleagues are told once of a
-parcel whose number cannot be of the carrier that the order names, or that is found at another one. The phrases are
-data: ``templates/phrases.toml``.
+asks again and again; so it does where a subscription has been silent for long, because some vendors end them. A parcel
+that the carrier refuses to tell of three times in a row is left to a colleague. What the carrier said within ``fresh``
+is told without asking; a question that waits longer than ``answer_within`` is not asked any more, and the answer says
+how old what is known is. Colleagues are told once of a parcel whose number cannot be of the carrier that the order
+names, or that is found at another one. The phrases are data: ``templates/phrases.toml``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from rmabridge.model import (
     Event,
     Parcel,
     ParcelSeen,
+    ParcelStatus,
     QueryParcel,
     Settled,
     TrackParcel,
@@ -40,6 +42,8 @@ from rmabridge.wire.waybills import contradiction
 
 FAILED: Final = frozenset({"dead", "denied", "expired", "cancelled"})
 UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
+REFUSED: Final = frozenset({"dead", "denied"})
+HOPELESS: Final = 3
 MOST: Final = 3
 
 
@@ -57,6 +61,9 @@ class Tracking(Policy):
 
     poll: bool = Field(False, description="ask the carrier on a timer too; for carriers that do not push")
     every: timedelta = Field(timedelta(hours=6), description="pause between two questions about one parcel")
+    silent: timedelta = Field(
+        timedelta(days=3), description="how long a subscription may be silent before the carrier is asked all the same"
+    )
     answer: bool = Field(True, description="answer buyers who ask where their parcel is")
     fresh: timedelta = Field(FRESH, description="age up to which the carrier's last word is told without asking again")
     answer_within: timedelta = Field(
@@ -82,18 +89,25 @@ class Tracking(Policy):
         track = TrackParcel(waybill=parcel.waybill, carrier=parcel.carrier, phone_tail=phone_tail(case))
         timer = f"poll:{parcel.waybill}"
         running = any(one.name == timer for one in case.deadlines)
-        if parcel.final or not case.open:
+        asked = _asked(parcel, view)
+        refused = len(asked) >= HOPELESS and all(view.ledger[one] in REFUSED for one in asked[-HOPELESS:])
+        if parcel.final or not case.open or refused:
             if running:
                 yield Timer(timer, None)
+            if refused and case.open and not parcel.final:
+                origin, by = f"untracked:{parcel.waybill}", _name(parcel.carrier) if parcel.carrier else None
+                about: dict[str, Any] = {"waybill": parcel.waybill, "carrier": by}
+                yield from tell_colleagues(case, view, origin, "tracking.untracked", **about)
             return
         if not view.proposed(track.key):
             yield track
-        if running or not (self.poll or view.ledger.get(track.key) in FAILED):
+        if running:
             return
-        yield Timer(timer, view.now + self.every)
-        asked = _asked(parcel, view)
+        polled = self.poll or parcel.status is ParcelStatus.EXPIRED or view.ledger.get(track.key) in FAILED
+        yield Timer(timer, view.now + (self.every if polled else self.silent))
         fired = isinstance(event, DeadlineReached) and event.name == timer
-        if not asked or (fired and not any(view.ledger[one] in UNDER_WAY for one in asked)):
+        idle = not any(view.ledger[one] in UNDER_WAY for one in asked)
+        if (polled and not asked) or (fired and idle and (polled or stale(parcel, view.now, self.silent / 2))):
             yield _query(case, parcel, len(asked) + 1)
 
     def _respond(self, case: Case, view: View) -> Iterable[Proposal]:

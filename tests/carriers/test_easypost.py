@@ -265,7 +265,7 @@ def test_a_tracker_becomes_a_snapshot_of_the_parcel():
     assert event.at == parcel.last.at == datetime(2024, 8, 2, 18, 50, tzinfo=UTC)
     assert [(ref.kind, ref.value) for ref in event.refs] == [("waybill", TRACKER["tracking_code"])]
     assert (parcel.carrier, parcel.carrier_name, parcel.status) == ("FEDEX_GJ", "FedEx", "in_transit")
-    assert (parcel.direction, parcel.eta) == (Direction.OUT, datetime(2024, 8, 5, tzinfo=UTC))
+    assert (parcel.direction, parcel.eta) == (Direction.OUT, datetime(2024, 8, 5, 12, tzinfo=UTC))
     assert parcel.url == TRACKER["public_url"]
     assert (parcel.last.place, parcel.last.code) == ("EDISON, NJ, US", "in_transit:arrived_at_facility")
 

@@ -151,7 +151,7 @@ def test_a_webhook_is_read_into_the_bridges_words() -> None:
     parcel = event.parcel
     assert (parcel.waybill, parcel.carrier, parcel.status, parcel.exception) == (CODE, "YZPY", "exception", "damaged")
     assert event.at == datetime(2025, 3, 2, 10, 21, 9, tzinfo=UTC)
-    assert parcel.eta == datetime(2025, 3, 5, tzinfo=UTC)
+    assert parcel.eta == datetime(2025, 3, 5, 12, tzinfo=UTC)
     assert {(ref.kind, ref.value) for ref in event.refs} == {("waybill", CODE), ("case", "case-77")}
 
 

@@ -124,7 +124,7 @@ def test_a_push_is_read_into_the_bridges_words() -> None:
     assert (parcel.waybill, parcel.carrier, parcel.status) == (CODE, "UPS", "out_for_delivery")
     assert event.at == datetime(2024, 4, 23, 13, 15, 19, tzinfo=UTC)
     assert (parcel.last.place, parcel.last.code) == ("Charlotte, NC, US", "I:OT")
-    assert parcel.eta == datetime(2024, 4, 23, tzinfo=UTC)
+    assert parcel.eta == datetime(2024, 4, 23, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ async def test_a_masked_number_is_never_dialled(sim, ctx, given):
 @pytest.mark.parametrize(
     "given",
     ["", "1381234567", "138123456789", "18412345678-1234", "+8618412345678-1234", "18412345678转12", "02112345678",
-     "9123 4567", "+862112345678", "buyer@example.com", "+", "00"],
+     "9123 4567", "+862112345678", "+1 415 555 0123", "0014155550123", "buyer@example.com", "+", "00"],
 )  # fmt: skip
 def test_what_is_no_whole_number_is_refused(given):
     with pytest.raises(Rejected):
@@ -452,6 +452,10 @@ async def test_a_buyers_reply_is_a_message(sim):
     assert isinstance(event, MessageReceived)
     assert (event.message.text, event.message.form, event.message.author) == ("什么时候退款？", "sms", "buyer")
     assert (event.buyer.phone, event.refs[0].value) == ("+8613812345678", "+8613812345678")
+
+
+def test_a_number_abroad_that_looks_like_one_of_the_mainland_keeps_its_country():
+    assert (written("+14155550123"), written("14155550123")) == ("+14155550123", "+8614155550123")
 
 
 def test_a_masked_number_names_nobody():

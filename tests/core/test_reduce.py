@@ -283,3 +283,15 @@ def test_a_presumed_loss_holds_until_something_new_is_heard_in_any_order(later, 
         (parcel,) = case.parcels
         assert parcel.status is status
         assert (parcel.told is not None) is (status is ParcelStatus.LOST)
+
+
+def test_a_state_without_a_new_scan_is_newer_than_the_scan_alone_in_either_order():
+    at = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    scan = Scan(at=at, status=ParcelStatus.IN_TRANSIT, text="on its way")
+    shown = [Parcel(waybill="W1", status=one, scans=(scan,)) for one in (scan.status, ParcelStatus.EXCEPTION)]
+    events = [ParcelSeen(key=f"p{one.status}", at=one.dated(at), parcel=one) for one in shown]
+    for told in (events, events[::-1]):
+        case = Case(id="C1", shop="s", opened_at=at, updated_at=at)
+        for event in told:
+            case = reduce(case, event, "ca")
+        assert case.parcels[0].status is ParcelStatus.EXCEPTION

@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rmabridge.model import Author, Case, Status
 from rmabridge.testing.simulators.sink import Sink
 from rmabridge.testing.simulators.zammad import ZammadSim
-from worlds import World, a_return, document, running
+from worlds import World, a_return, ago, document, running
 
 
 class Desk:
@@ -178,3 +180,31 @@ async def test_an_answer_whose_webhooks_were_all_lost_is_found_by_comparison_and
             await one.world.bridge.pollers.turn("desk", "reconcile")
             await one.settle()
         assert one.mails()[mails:] == ["We take them back."]
+
+
+async def test_who_writes_again_is_not_closed_away_by_the_desks_answer_to_our_own_note(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The desk tells of the note while the ticket is still closed."""
+
+    plain = document
+
+    def naming_cases(*args: Any, **more: Any) -> Any:
+        found = plain(*args, **more)
+        found["marketplaces"]["shop"]["events"][1]["refs"]["case"] = "data.case"
+        return found
+
+    monkeypatch.setitem(globals(), "document", naming_cases)
+    async with desk(tmp_path, sink) as one:
+        id_ = await returned(one)
+        await one.sim.do_set_state(id_, "closed")
+        await one.settle()
+        assert not one.cases()[0].open
+        said = {"case": one.cases()[0].id, "text": "It broke again", "form": "mail"}
+        await one.world.post({"id": "m-1", "type": "message", "time": ago(seconds=0), "data": said})
+        await one.settle()
+        (case,) = one.cases()
+        assert (case.open, case.round) == (True, 2)
+        await one.sim.do_set_state(id_, "closed")
+        await one.settle()
+        assert not one.cases()[0].open, "what an agent does afterwards counts"

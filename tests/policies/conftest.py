@@ -158,7 +158,9 @@ class Desk:
         result = Settled(
             key=f"settled:{key}", at=self.now, action=key, action_type=action.type, account=account, outcome="done"
         )
-        return self.feed(result.model_copy(update={"outcome": outcome, "ref": ref}))
+        return self.feed(
+            result.model_copy(update={"outcome": outcome, "ref": ref, "form": getattr(action, "form", None)})
+        )
 
     def advance(self, **by):
         """Move the clock; timers that are due fire."""

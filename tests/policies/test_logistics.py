@@ -511,3 +511,13 @@ def test_every_leg_has_a_limit_for_any_carrier():
     from rmabridge_logistics.legs import shipped
 
     assert {one.leg for one in shipped()["limits"] if not one.carriers} == set(Leg)
+
+
+def test_the_promised_day_is_the_carriers_until_it_is_over(world, desk):
+    one = desk()
+    day = (one.now + timedelta(days=1)).replace(hour=12, minute=0)
+    one.feed(seen(scan(one.now, P.IN_TRANSIT), eta=day))
+    one.advance(days=1, hours=12)
+    assert one.case.issue is not Issue.LATE_DELIVERY
+    one.advance(days=1)
+    assert (one.case.issue, one.case.sub) == (Issue.LATE_DELIVERY, "slow")

@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from rmabridge_first_reply import FirstReply
 from rmabridge_progress import Progress
-from rmabridge_second_way import SecondWay
+from rmabridge_second_way import SecondWay, _needs
 
 from rmabridge.abilities import Limit, Way
 from rmabridge.core.reach import ways
-from rmabridge.model import Delivered, Form, RequestChanged, RequestStatus
+from rmabridge.model import Delivered, Form, Ref, RefKind, RequestChanged, RequestStatus
 from rmabridge.testing.contract import PolicyContract
 
 FIRST = "progress:approved:1"
@@ -83,3 +84,26 @@ def test_what_can_go_no_other_way_is_told_on_the_ticket(sent):
     note = one.sent(f"ticket:comment:lost:{FIRST}")
     assert "user unknown" in note.text
     assert note.needs == "ticket:open"
+
+
+def test_of_an_account_with_two_forms_only_the_one_that_failed_falls_out(world):
+    both = (Way(account="tw", form=Form.CHAT), Way(account="tw", form=Form.SMS))
+    shop = world.shop(ways=both, channels=("tw",), prefer=("chat", "sms"), locale="en")
+    buyer = world.BUYER.model_copy(update={"chat": "whatsapp:+14155550123", "phone": "+14155550123", "email": None})
+    one = world.Desk(world.policy(FirstReply), world.policy(SecondWay), the_shop=shop)
+    one.feed(world.requested(buyer=buyer), world.order(buyer=buyer))
+    (reply,) = one.proposed("reply:")
+    assert one.sent(reply).form is Form.CHAT
+    one.settle(reply, ref="SM1", account="tw")
+    one.now += timedelta(minutes=1)
+    one.feed(Delivered(key="d1", at=one.now, message="SM1", ok=False, reason="undelivered"))
+    assert one.sent(f"again:{reply}").form is Form.SMS
+
+
+def test_where_the_case_began_at_the_desk_the_note_waits_for_no_ticket_of_ours(world, sent):
+    begun = Ref(kind=RefKind.TICKET, value="T1", account="desk")
+    one = sent()
+    one.case = one.case.model_copy(
+        update={"refs": (*one.case.refs, begun), "ticket": one.case.ticket.model_copy(update={"id": None})}
+    )
+    assert _needs(one.case) is None

@@ -59,8 +59,8 @@ def test_a_carrier_that_does_not_push_is_asked_again_and_again(world, desk):
 
 def test_a_failed_subscription_falls_back_to_asking(world, desk):
     one = desk().feed(world.requested(), world.order(parcels=(SF,)))
-    assert one.runs("poll:SF1") is None
-    one.settle("parcel:track:SF1", "dead")
+    assert one.proposed("parcel:query") == []
+    one.settle("parcel:track:SF1", "dead").advance(days=3)
     assert one.proposed("parcel:query") == ["parcel:query:SF1:1"]
     assert one.runs("poll:SF1") == one.now + timedelta(hours=6)
     assert one.feed(Closed(key="c", at=one.now, result="x")).runs("poll:SF1") is None
@@ -131,3 +131,37 @@ def test_other_words_old_questions_and_shops_without_carrier_ask_nothing(world, 
     assert late.proposed() == []
     bare = desk(the_shop=world.shop(carrier=None)).feed(world.requested(), world.order(parcels=(SF,)))
     assert bare.proposed() == []
+
+
+def test_a_subscription_that_is_silent_for_long_is_asked_all_the_same(world, desk):
+    """Some vendors end a subscription without a word."""
+    one = desk().feed(world.requested(), world.order(parcels=(SF,)))
+    one.settle("parcel:track:SF1").advance(days=2)
+    scan = Scan(at=one.now, status=ParcelStatus.IN_TRANSIT, text="运输中")
+    one.feed(ParcelSeen(key="p", at=one.now, parcel=SF.model_copy(update={"status": scan.status, "scans": (scan,)})))
+    one.advance(days=1)
+    assert one.proposed("parcel:query") == []
+    one.advance(days=3)
+    assert one.proposed("parcel:query") == ["parcel:query:SF1:1"]
+    one.settle("parcel:query:SF1:1").advance(days=3)
+    assert len(one.proposed("parcel:query")) == 2
+
+
+def test_a_parcel_that_the_vendor_gave_up_is_asked_for(world, desk):
+    one = desk().feed(world.requested(), world.order(parcels=(SF,))).settle("parcel:track:SF1")
+    over = SF.model_copy(update={"status": ParcelStatus.EXPIRED})
+    one.feed(ParcelSeen(key="p", at=one.now, parcel=over)).advance(days=3)
+    one.settle(one.proposed("parcel:query")[-1]).advance(hours=6)
+    assert len(one.proposed("parcel:query")) == 2
+
+
+def test_a_parcel_that_the_carrier_refuses_to_tell_of_is_left_to_a_colleague(world, desk):
+    one = desk().feed(world.requested(), world.order(parcels=(SF,))).settle("parcel:track:SF1", "dead")
+    for _ in range(40):
+        for key in one.proposed("parcel:query"):
+            if one.ledger[key] == "due":
+                one.settle(key, "dead")
+        one.advance(hours=6)
+    assert len(one.proposed("parcel:query")) == 3
+    assert one.proposed("ticket:comment:untracked") == ["ticket:comment:untracked:SF1"]
+    assert one.runs("poll:SF1") is None

@@ -137,3 +137,20 @@ class TestContract(CallContract):
 
     def calls(self):
         return [Call("query", QUERY, ({"events": [PARCEL]},))]
+
+
+async def test_a_state_that_comes_back_is_news_by_each_question():
+    one = account(HttpCarrier, "ca", url="https://erp.example/api", calls={"claim.query": {"path": "claims/{claim}"}})
+    told = {
+        "events": [{"type": "claim.seen", "claim": "K1", "waybill": "YT1", "kind": "damage", "status": "submitted"}]
+    }
+    keys = []
+    with respx.mock(using="httpx") as mock:
+        mock.post(url__startswith="https://erp.example/").mock(httpx.Response(200, json=told))
+        for number in (1, 2, 2):
+            ctx = context("ca", http=httpx.AsyncClient())
+            ctx.idempotency_key = f"question {number}"
+            result = await one.query_claim(QueryClaim(claim="K1", waybill="YT1"), ctx)
+            await ctx.http.aclose()
+            keys.append(result.events[0].key)
+    assert keys[0] != keys[1] == keys[2]

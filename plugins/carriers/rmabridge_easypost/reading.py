@@ -32,7 +32,7 @@ from rmabridge.model import (
 from rmabridge.wire import carriers, vocabulary
 from rmabridge.wire.amounts import maybe_major
 from rmabridge.wire.bodies import text
-from rmabridge.wire.times import maybe_instant
+from rmabridge.wire.times import maybe_instant, midday
 from rmabridge.wire.waybills import normalise
 
 CURRENCY = "USD"
@@ -157,7 +157,7 @@ def parcel(tracker: Tracker) -> Parcel:
         direction=Direction.BACK if tracker.is_return else Direction.OUT,
         status=status,
         exception=exception,
-        eta=maybe_instant(tracker.est_delivery_date, "UTC"),
+        eta=midday(maybe_instant(tracker.est_delivery_date, "UTC")),
         delivered_at=next((one.at for one in reversed(scans) if one.status is ParcelStatus.DELIVERED), None),
         url=tracker.public_url,
         scans=scans,
@@ -168,11 +168,10 @@ def parcel_seen(tracker: Tracker, otherwise: datetime) -> ParcelSeen:
     """The snapshot as an event, dated from its newest scan; a webhook and an answer that show the same have one key."""
     shown, updated = parcel(tracker), maybe_instant(tracker.updated_at, "UTC")
     # EasyPost updates trackers without news of the parcel: such a snapshot must not overtake what came after the scan.
-    told = shown.last.at if shown.last else updated
     stamp = updated.isoformat() if updated else ""
     return ParcelSeen(
         key=f"easypost:{tracker.id}:{stamp}:{(tracker.status or '')[:40]}:{len(shown.scans)}",
-        at=told or otherwise,
+        at=shown.dated(updated or otherwise),
         refs=(Ref(kind=RefKind.WAYBILL, value=shown.waybill),),
         parcel=shown,
     )

@@ -105,7 +105,7 @@ def parcel_seen(
 ) -> ParcelSeen:
     """The snapshot as an event; it dates from its newest scan. A number that was given up dates from ``otherwise``."""
     parcel = _parcel(track, com)
-    at, stamp = (parcel.last.at, parcel.last.at.isoformat()) if parcel.last else (otherwise, "")
+    at, stamp = parcel.dated(otherwise), parcel.last.at.isoformat() if parcel.last else ""
     if over:
         at, parcel = otherwise, parcel.model_copy(update={"status": ParcelStatus.EXPIRED, "exception": None})
     refs = [Ref(kind=RefKind.WAYBILL, value=parcel.waybill)]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rmabridge.model import Parcel, ParcelException, ParcelSeen, ParcelStatus, Ref, RefKind, Scan
 from rmabridge.wire import carriers, vocabulary
 from rmabridge.wire.bodies import text
-from rmabridge.wire.times import maybe_instant
+from rmabridge.wire.times import maybe_instant, midday
 from rmabridge.wire.waybills import normalise
 
 CASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -136,7 +136,7 @@ def parcel(tracked: Tracked) -> Parcel:
         carrier_name=known.name if known else None,
         status=status,
         exception=exception,
-        eta=maybe_instant(estimate.to, "UTC") if estimate else None,
+        eta=midday(maybe_instant(estimate.to, "UTC")) if estimate else None,
         delivered_at=next((one.at for one in reversed(scans) if one.status is ParcelStatus.DELIVERED), None),
         scans=scans,
     )
@@ -152,5 +152,5 @@ def parcel_seen(tracked: Tracked, otherwise: datetime) -> ParcelSeen:
     stamp = shown.last.at.isoformat() if shown.last else ""
     code = (latest.sub_status or latest.status or "")[:60]
     key = f"17track:{tracked.carrier or ''}:{shown.waybill}:{stamp}:{code}:{history.providers_hash or ''}"
-    at = shown.last.at if shown.last else otherwise
+    at = shown.dated(otherwise)
     return ParcelSeen(key=f"{key}:{len(shown.scans)}", at=at, refs=tuple(refs), parcel=shown)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rmabridge.model import Parcel, ParcelException, ParcelSeen, ParcelStatus, Ref, RefKind, Scan
 from rmabridge.wire import vocabulary
 from rmabridge.wire.bodies import text
-from rmabridge.wire.times import maybe_instant
+from rmabridge.wire.times import maybe_instant, midday
 from rmabridge.wire.waybills import normalise
 
 CARRIER: Final = "UPS"
@@ -160,7 +160,7 @@ def _parcel(waybill: str, activities: tuple[Activity, ...], scheduled: str | Non
         carrier_name=CARRIER,
         status=last.status if last else ParcelStatus.PENDING,
         exception=last.exception if last else None,
-        eta=maybe_instant(scheduled, "UTC"),
+        eta=midday(maybe_instant(scheduled, "UTC")),
         delivered_at=next((one.at for one in reversed(scans) if one.status is ParcelStatus.DELIVERED), None),
         scans=scans,
     )

@@ -25,7 +25,9 @@ def dialled(to: str, form: Form, country: str | None) -> str:
     if digits.startswith("00"):
         digits = f"+{digits.removeprefix('00')}"
     elif country and not digits.startswith(("+", "0")):
-        digits = f"+{country}{digits}"
+        # In North America many write the 1 before the area code, which never begins with one itself.
+        whole = country == "1" and len(digits) == 11 and digits.startswith("1")
+        digits = f"+{digits}" if whole else f"+{country}{digits}"
     if not E164.fullmatch(digits):
         raise Rejected(
             "this is no phone number that can be dialled",

@@ -58,8 +58,8 @@ def _sum(amounts: Iterable[Money], currency: str) -> Decimal:
 
 
 def worth(case: Case) -> Money | None:
-    """What the goods of the request are worth: its amount, its lines at the order's prices (None unless each has one), or
-    the whole order where no lines are told."""
+    """What the goods of the request are worth: its amount, its lines at the order's prices (None unless each has one),
+    or the whole order where no lines are told."""
     request, order = case.request, case.order
     if request and request.amount:
         return request.amount

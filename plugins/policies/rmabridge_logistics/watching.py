@@ -37,6 +37,7 @@ from .regions import Journey
 REFUSED_RULE: Final = "logistics.refused"
 FRESH: Final = timedelta(days=2)
 INSPECT_WITHIN: Final = timedelta(hours=24)
+PROMISED_DAY: Final = timedelta(days=1)  # most carriers promise a day, and all of it is theirs
 # What still matters of a parcel whose journey is over.
 LASTING: Final = frozenset({"damaged", "partial_loss", "lost", "refused"})
 GOES_BACK: Final = frozenset({ParcelStatus.RETURNING, ParcelStatus.RETURNED})
@@ -167,7 +168,7 @@ def arrives_by(case: Case, parcel: Parcel, way: Journey) -> datetime | None:
         return None
     if way.days:
         return sent + timedelta(days=way.days[1])
-    return parcel.eta + way.extra if parcel.eta else None
+    return parcel.eta + PROMISED_DAY + way.extra if parcel.eta else None
 
 
 def left_of(case: Case) -> Money | None:

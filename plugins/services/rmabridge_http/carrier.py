@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Final
 
@@ -103,18 +102,23 @@ class HttpCarrier(Labels, TracksParcels, TakesClaims, GivesProof, AnswersEnquiri
         rows = call.events.search(read(response)) if told else None
         if rows is None and isinstance(action, QueryParcel):
             raise ValueError(f"the answer names no {call.events.root}")
-        events = tuple(_event(one, ctx.now()) for one in rows or () if isinstance(one, dict))
+        events = tuple(_event(one, ctx) for one in rows or () if isinstance(one, dict))
         return Result(id=made.id, url=made.url, events=events)
 
 
-def _event(given: dict[str, Any], now: datetime) -> Any:
-    """An event in the bridge's own words; its key follows from what it tells, its time from its newest scan."""
+def _event(given: dict[str, Any], ctx: Context) -> Any:
+    """An event in the bridge's own words; its key follows from what it tells, its time from its newest scan.
+
+    What tells no time is news by each question: a state may come back.
+    """
     told = {name: value for name, value in given.items() if name not in {"key", "refs", "schema"}}
     mark = sha256(dump_json(told).encode()).hexdigest()[:32]
     parcel = told.get("parcel")
+    timed = "at" in told or (isinstance(parcel, dict) and parcel.get("scans"))
+    asked = "" if timed else f":{ctx.idempotency_key}"
     waybill = (parcel if isinstance(parcel, dict) else told).get("waybill")
     try:
-        made = TELLS.validate_python({"at": now, **told, "key": f"{told.get('type')}:{mark}"})
+        made = TELLS.validate_python({"at": ctx.now(), **told, "key": f"{told.get('type')}:{mark}{asked}"})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ValueError(f"an event that cannot be read: {first['loc']}: {first['msg']}") from error

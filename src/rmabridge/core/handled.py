@@ -210,7 +210,7 @@ def _settled(fold: Fold, event: Settled) -> None:
         new: dict[str, Any] = {"first_out": first, "last_out": last, "count": talk.count + 1}
         if event.ref or event.delivery:
             named = {"ref": event.ref or "", "delivery": event.delivery}
-            one = Sent(action=event.action, account=event.account, at=event.at, **named)
+            one = Sent(action=event.action, account=event.account, at=event.at, form=event.form, **named)
             new["sent"] = tuple(sorted({*talk.sent, one}, key=lambda one: (one.at, one.action)))[-MOST_LINES:]
         fold.changes["talk"] = talk.model_copy(update=new)
 

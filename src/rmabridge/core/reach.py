@@ -44,7 +44,8 @@ def ways(case: Case, shop: Shop, text: str | None = None, template: TemplateRef 
     for one in sorted(shop.ways, key=lambda one: _rank(one.form, shop)):
         way = one.model_copy(update={"limit": tightest(one.limit, limits[one.form])}) if one.form in limits else one
         address = _address(case, way)
-        reason = _unfit(case, shop, platform, way, address) or _failed(failed.get(way.account))
+        gone = failed.get((way.account, way.form)) or failed.get((way.account, None))
+        reason = _unfit(case, shop, platform, way, address) or _failed(gone)
         if reason := reason or _unknown(way, text, template) or _long(way, text):
             found.fallen.append((f"{way.account}/{way.form}", reason))
         elif address:
@@ -52,16 +53,17 @@ def ways(case: Case, shop: Shop, text: str | None = None, template: TemplateRef 
     return found
 
 
-def lost(case: Case) -> dict[str, tuple[Sent, Arrival]]:
-    """Accounts whose newest receipt says that a message to the buyer did not arrive, with message and receipt."""
+def lost(case: Case) -> dict[tuple[str, Form | None], tuple[Sent, Arrival]]:
+    """Ways (account, form) whose newest receipt says that a message to the buyer did not arrive, with message and
+    receipt."""
     if not case.talk.arrivals:
         return {}
     sent = {name: one for one in case.talk.sent for name in (one.ref, one.delivery) if name}
-    newest: dict[str, tuple[Sent, Arrival]] = {}
+    newest: dict[tuple[str, Form | None], tuple[Sent, Arrival]] = {}
     for one in case.talk.arrivals:
         if said := sent.get(one.message) or sent.get(one.delivery or ""):
-            newest[said.account] = said, one
-    return {account: found for account, found in newest.items() if not found[1].ok}
+            newest[said.account, said.form] = said, one
+    return {way: found for way, found in newest.items() if not found[1].ok}
 
 
 def language(case: Case, shop: Shop) -> str:

@@ -10,11 +10,14 @@ from ..model import (
     Buyer,
     Case,
     CaseRequested,
+    ClaimSeen,
     Commanded,
+    CoverageSeen,
     DeadlineReached,
     Event,
     MessageReceived,
     OrderSeen,
+    ParcelSeen,
     RefKind,
     Settled,
 )
@@ -32,6 +35,7 @@ from .work import Work
 from .world import Entry, World, event_marks
 
 OWN: Final = (Settled, DeadlineReached, Commanded)
+ASKED_FOR: Final = (ParcelSeen, ClaimSeen, CoverageSeen)
 CACHED: Final = 400
 
 
@@ -174,7 +178,9 @@ class Loader:
         """What makes the event count once; the bridge's own events are unique by their inbox row."""
         if isinstance(event, OWN):
             return None
-        return self.store.vault.mark("event", row.account, event.key)
+        # What a case asked for is its own news, though another case of the same parcel heard the same before.
+        asked = row.case_id if row.case_id and isinstance(event, ASKED_FOR) else ""
+        return self.store.vault.mark("event", row.account, f"{asked}:{event.key}" if asked else event.key)
 
     def buyer_mark(self, shop: str, buyer: Buyer | None) -> bytes | None:
         """The keyed hash by which a shop's buyer is found again."""

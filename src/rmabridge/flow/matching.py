@@ -6,7 +6,7 @@ import secrets
 from typing import Any, Final
 
 from ..core.identity import opens
-from ..model import Case, Event, MessageReceived, RefKind
+from ..model import Case, Event, MessageReceived, ParcelSeen, RefKind
 from ..registry import Registry
 from ..store import outbox as outbox_store
 from ..store.store import Store
@@ -33,9 +33,12 @@ class Matcher:
         strong = self._strong(batch, marks)
         if len(strong) > 1:
             return absorb(self.store, batch, strong)
-        if strong:
+        if strong and (strong[0].case.open or not isinstance(event, ParcelSeen)):
             return strong[0]
         fitting = self._fitting(batch, marks)
+        if strong:  # a carrier names the case that subscribed first, though another one may wait for the parcel now
+            waiting = (one for one in fitting if one.case.open)
+            return max(waiting, key=lambda one: one.case.opened_at, default=strong[0])
         newest = max((one for one in fitting if one.case.open), key=lambda one: one.case.opened_at, default=None)
         if newest is None and not opens(event):
             newest = max(fitting, key=lambda one: one.case.opened_at, default=None)

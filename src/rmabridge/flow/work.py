@@ -85,6 +85,9 @@ class Work(Books):
         event, before, opening = news.event, self.case, self.seq == 0
         if isinstance(event, Settled) and event.action_type in GIVING and event.amount is None:
             event = self._priced(event)
+        elif isinstance(event, Settled) and event.delivery:
+            said = self.action_of(event.action)
+            event = event.model_copy(update={"form": said.form}) if isinstance(said, SendMessage) else event
         if not news.folded and not self._fold(event, news.account, news.by, queue):
             return
         judge = self.world.judge

@@ -14,7 +14,7 @@ from .event import Choice, Line
 from .money import Money
 from .order import Order
 from .parcel import Parcel
-from .people import Buyer
+from .people import Buyer, Form
 from .playing import Incident, Play
 from .refs import Ref, RefKind
 from .stored import Stored, Value
@@ -121,6 +121,7 @@ class Sent(Value):
     ref: str = ""
     at: AwareDatetime
     delivery: str | None = None
+    form: Form | None = None
 
 
 class Arrival(Value):

@@ -340,7 +340,7 @@ class Merged(Base):
 class Settled(Base):
     """A delivery ended: what became of an action. ``action`` is its key, ``ref`` the vendor's id of what it made.
 
-    ``delivery`` is the ``idempotency_key`` that a message went with.
+    ``delivery`` is the ``idempotency_key`` that a message went with, ``form`` how it was written.
     """
 
     type: Literal["action.settled"] = "action.settled"
@@ -353,6 +353,7 @@ class Settled(Base):
     cause: str | None = None
     amount: Money | None = None
     delivery: str | None = None
+    form: Form | None = None
 
 
 class DeadlineReached(Base):

@@ -1,5 +1,6 @@
 """Parcels in one vocabulary, whatever the carrier calls things."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -117,6 +118,15 @@ class Parcel(Value):
     def last(self) -> Scan | None:
         """The newest scan."""
         return self.scans[-1] if self.scans else None
+
+    def dated(self, otherwise: datetime) -> datetime:
+        """The time of a snapshot: that of its newest scan. One whose state says something else than the scan is newer
+        than one that shows the scan alone, by a microsecond."""
+        last = self.last
+        if last is None:
+            return otherwise
+        same = (self.status, self.exception) == (last.status, last.exception)
+        return last.at if same else last.at + timedelta(microseconds=1)
 
     @property
     def final(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final
@@ -97,3 +97,8 @@ def maybe_instant(value: Any, zone: str | None = None) -> datetime | None:
         return unix(value if isinstance(value, int) else str(value)) if isinstance(value, _NUMBERS) else None
     except ValueError:
         return None
+
+
+def midday(at: datetime | None) -> datetime | None:
+    """A day that a vendor tells as its first moment in UTC, as its noon: the same day almost everywhere."""
+    return at + timedelta(hours=12) if at and at.astimezone(UTC).time() == time() else at
