@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rmabridge_request_tracker import Posted, RequestTracker
+from rmabridge_request_tracker.parsing import events as parsed
 
 from rmabridge.abilities import Inbound
 from rmabridge.errors import Malformed, Rejected
@@ -70,7 +71,7 @@ def rt():
 @real
 @pytest.mark.evidence("request_tracker", "accepted")
 async def test_a_ticket_is_opened_found_by_its_field_and_changed(rt_server, ctx):
-    plugin = desk(rt_server.url)
+    plugin = desk(rt_server.url, mail_buyer=True)
     made = await plugin.open_ticket(opening("shop:R-1", requester_email="buyer@example.com", priority="50"), ctx)
     assert made.note is None
     assert made.url == f"{rt_server.url}/Ticket/Display.html?id={made.id}"
@@ -298,7 +299,7 @@ async def test_a_ticket_that_cannot_be_read_back_is_still_made_once(rt):
     made = rt.post("/ticket").respond(201, json={"id": "4"})
     rt.get("/ticket/4").respond(500, json={"message": "Internal Server Error"})
     lent = context()
-    done = await desk(queues={"crisis": "Crisis"}, mail_buyer=False).open_ticket(
+    done = await desk(queues={"crisis": "Crisis"}).open_ticket(
         opening("C1", group="crisis", requester_email="buyer@example.com"), lent
     )
     await lent.http.aclose()
@@ -398,3 +399,13 @@ def test_any_bytes_give_events_or_are_malformed(body):
     assert list(plugin.parse(inbound(body))) == first
     assert all(isinstance(event, MessageReceived | TicketSeen) for event in first)
     assert all(event.key == f"txn:{Posted.model_validate_json(body).id}" for event in first)
+
+
+def test_an_answer_that_rt_mails_itself_names_the_case_only_so_that_nobody_sends_it_again():
+    posted = Posted(
+        id=1, type="Correspond", at=NOON, creator="anna", privileged=True, ticket="4", ref="C1", text="Yes."
+    )
+    kinds = [[one.kind for one in event.refs] for heard in (False, True) for event in parsed(posted, heard=heard)]
+    assert kinds == [[RefKind.TICKET, RefKind.CASE], [RefKind.CASE]]
+    by_buyer = posted.model_copy(update={"creator": "buyer@example.com", "privileged": False})
+    assert [[one.kind for one in event.refs] for event in parsed(by_buyer, heard=True)] == [kinds[0]]

@@ -255,6 +255,13 @@ def test_sorted_parameters_of_a_json_body_with_a_key_behind():
     refused(door(shape), post(b"[1]", {"X-Sign": sign}))
 
 
+@pytest.mark.parametrize("amount", ["28.55", "28", "28.50", "28.00", "0.00000001"])
+def test_a_number_is_signed_as_it_was_written(amount):
+    shape = {"family": "sorted", "sign": "X-Sign", "pair": "=", "joiner": "&", "wrap": "{pairs}&key={secret}"}
+    sign = hashlib.md5(f"a={amount}&key=s3cret".encode()).hexdigest()
+    accepted(door(shape), post(f'{{"a": {amount}}}'.encode(), {"X-Sign": sign}))
+
+
 def test_sorted_parameters_of_xml_and_of_the_query():
     shape = {"family": "sorted", "sign": "field:xml.sign", "keyed": True, "algorithm": "sha256"}
     xml = "<xml><b>2</b><a>1</a><sign>{}</sign></xml>"

@@ -338,3 +338,8 @@ def test_a_large_mail_is_read():
     part = b"--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\n"
     (file,) = read_mail(b"From: a@b.example\n" + MIXED + part + letters + b"--b--\n").files
     assert file.size == 5_700_000
+
+
+@pytest.mark.parametrize("head", ["<head><meta charset=utf-8>", "<head/>", "<head><title/></head>", "<head></head>"])
+def test_what_the_writer_says_is_read_however_the_head_ends(head):
+    assert plain(f"<html>{head}<body><p>Hello</p></body></html>") == "Hello"

@@ -35,8 +35,11 @@ class Posted(BaseModel):
     files: tuple[Attachment, ...] = ()
 
 
-def events(posted: Posted) -> Iterator[Event]:
-    """A message for a reply or comment, a look at the ticket for a change of its status."""
+def events(posted: Posted, *, heard: bool = False) -> Iterator[Event]:
+    """A message for a reply or comment, a look at the ticket for a change of its status.
+
+    ``heard``: RT has mailed an agent's reply to the buyer, so that it names the case only and is not told again.
+    """
     refs = [Ref(kind=RefKind.TICKET, value=posted.ticket, url=posted.url)]
     if posted.ref:
         refs.append(Ref(kind=RefKind.CASE, value=posted.ref))
@@ -45,8 +48,9 @@ def events(posted: Posted) -> Iterator[Event]:
         yield TicketSeen(key=key, at=posted.at, refs=tuple(refs), status=posted.status.lower())
     elif posted.type in {"Correspond", "Comment"}:
         author, mail = _author(posted), posted.creator if "@" in posted.creator else None
-        buyer = Buyer(email=mail) if author is Author.BUYER else None
-        yield MessageReceived(key=key, at=posted.at, refs=tuple(refs), message=_message(posted, author), buyer=buyer)
+        buyer, said = Buyer(email=mail) if author is Author.BUYER else None, _message(posted, author)
+        told = heard and posted.ref and author is Author.AGENT and said.public
+        yield MessageReceived(key=key, at=posted.at, refs=tuple(refs[1:] if told else refs), message=said, buyer=buyer)
 
 
 def _author(posted: Posted) -> Author:

@@ -23,7 +23,9 @@ class Ticketing(Calls, KeepsTickets):
     """Keeps the tickets of our cases."""
 
     mail_buyer: bool = Field(
-        True, description="make the buyer the requestor: RT then mails the buyer itself; off: only the bridge writes"
+        False,
+        description="make the buyer the requestor: RT then mails agents' answers to the buyer itself, and its "
+        "autoreply quotes the ticket's first text, unless that scrip is off; off: only the bridge writes",
     )
     statuses: dict[str, str] = Field(
         default_factory=lambda: {"open": "open", "pending": "stalled", "solved": "resolved"},

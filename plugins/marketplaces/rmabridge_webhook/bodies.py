@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
@@ -144,6 +145,8 @@ def plain(value: Any) -> str:
     """A value as the text that a sender signs: JSON for what is no text."""
     if value is None:
         return ""
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # as it was written: 28.50 is not 28.5 to a signature
     return value if isinstance(value, str) else dump_json(value)
 
 

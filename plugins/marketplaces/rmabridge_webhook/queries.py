@@ -11,6 +11,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic import RootModel, model_validator
 
 from rmabridge.errors import Malformed
+from rmabridge.wire.expressions import search
 
 from .bodies import plain
 
@@ -37,7 +38,7 @@ class Query(RootModel[str]):
                 data = data.get(step) if isinstance(data, dict) else None
             return data
         try:
-            return compiled.search(data)
+            return search(compiled, data)
         except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise Malformed(f"the expression {self.root!r} does not fit the body") from error
 

@@ -18,6 +18,7 @@ from rmabridge.abilities import Context, Finding, Result
 from rmabridge.errors import Rejected, Unavailable
 from rmabridge.model import Action
 from rmabridge.wire.bodies import dig, dump_json, text
+from rmabridge.wire.expressions import search
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+(?:\.[a-z0-9_]+)*)\}")
 # What a template may name beside the action's own fields.
@@ -36,7 +37,7 @@ class Query(RootModel[str]):
 
     def search(self, data: Any) -> Any:
         """What the expression finds, or None."""
-        return self._compiled.search(data)
+        return search(self._compiled, data)
 
 
 class Lookup(BaseModel):

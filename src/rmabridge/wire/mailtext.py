@@ -112,8 +112,10 @@ def plain(rich: str) -> str:
         if not hidden:
             lines[-1] += _run(rich[at : tag.start()])
         at, name, step = tag.end(), tag[2].lower(), -1 if tag[1] else 1
-        if name in _HIDDEN:
-            hidden = max(0, hidden + step)
+        if name == "body":
+            hidden = 0  # the end of the head may be left out
+        elif name in _HIDDEN:
+            hidden = max(0, hidden + (0 if tag[0].endswith("/>") else step))
         elif name == "blockquote":
             quoted = max(0, quoted + step)
             lines.append("> " if quoted else "")
