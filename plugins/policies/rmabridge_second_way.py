@@ -13,6 +13,7 @@ from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, View
 from rmabridge.core.reach import lost, note, send, ways
 from rmabridge.model import Case, CommentTicket, Delivered, Event, Form, RefKind, SendMessage, Settled
+from rmabridge.model.case import Sent
 
 AGAIN: Final = "again:"
 OPEN: Final = "ticket:open"
@@ -31,7 +32,7 @@ class SecondWay(Policy):
             said = view.action(sent.action)
             if not isinstance(said, SendMessage) or said.purpose.startswith(AGAIN):
                 continue
-            if not view.proposed(AGAIN + said.purpose):
+            if not view.proposed(AGAIN + said.purpose) and not _outdated(said, sent, case, view):
                 yield from self._once_more(case, said, view)
 
     def _once_more(self, case: Case, said: SendMessage, view: View) -> Iterable[Proposal]:
@@ -45,6 +46,13 @@ class SecondWay(Policy):
             reasons = [f"{way}: {reason}" for way, reason in found.fallen]
             text = note(case, view, "ticket.unsent", unreached=reasons).text
             yield CommentTicket(origin=f"lost:{said.purpose}", text=text, needs=_needs(case))
+
+
+def _outdated(said: SendMessage, sent: Sent, case: Case, view: View) -> bool:
+    """Whether a later message said what is so now: some mails bounce after days."""
+    later = (view.action(one.action) for one in case.talk.sent if one.at > sent.at)
+    words = (one for one in later if isinstance(one, SendMessage))
+    return said.replaces is not None and any(one.replaces == said.replaces for one in words)
 
 
 def _needs(case: Case) -> str | None:

@@ -2,10 +2,10 @@
 
 Where the carrier pushes, one subscription is enough; where it does not (``poll``), or the subscription failed, a timer
 asks again and again; so it does where a subscription has been silent for long, because some vendors end them. A parcel
-that the carrier refuses to tell of three times in a row is left to a colleague. What the carrier said within ``fresh``
-is told without asking; a question that waits longer than ``answer_within`` is not asked any more, and the answer says
-how old what is known is. Colleagues are told once of a parcel whose number cannot be of the carrier that the order
-names, or that is found at another one. The phrases are data: ``templates/phrases.toml``.
+that the carrier refuses to tell of three times in a row is told to colleagues, and asked about seldom. What the carrier
+said within ``fresh`` is told without asking; a question that waits longer than ``answer_within`` is not asked any more,
+and the answer says how old what is known is. Colleagues are told once of a parcel whose number cannot be of the carrier
+that the order names, or that is found at another one. The phrases are data: ``templates/phrases.toml``.
 """
 
 from __future__ import annotations
@@ -91,20 +91,20 @@ class Tracking(Policy):
         running = any(one.name == timer for one in case.deadlines)
         asked = _asked(parcel, view)
         refused = len(asked) >= HOPELESS and all(view.ledger[one] in REFUSED for one in asked[-HOPELESS:])
-        if parcel.final or not case.open or refused:
+        if parcel.final or not case.open:
             if running:
                 yield Timer(timer, None)
-            if refused and case.open and not parcel.final:
-                origin, by = f"untracked:{parcel.waybill}", _name(parcel.carrier) if parcel.carrier else None
-                about: dict[str, Any] = {"waybill": parcel.waybill, "carrier": by}
-                yield from tell_colleagues(case, view, origin, "tracking.untracked", **about)
             return
+        if refused:
+            origin, by = f"untracked:{parcel.waybill}", _name(parcel.carrier) if parcel.carrier else None
+            about: dict[str, Any] = {"waybill": parcel.waybill, "carrier": by}
+            yield from tell_colleagues(case, view, origin, "tracking.untracked", **about)
         if not view.proposed(track.key):
             yield track
         if running:
             return
         polled = self.poll or parcel.status is ParcelStatus.EXPIRED or view.ledger.get(track.key) in FAILED
-        yield Timer(timer, view.now + (self.every if polled else self.silent))
+        yield Timer(timer, view.now + (self.every if polled and not refused else self.silent))
         fired = isinstance(event, DeadlineReached) and event.name == timer
         idle = not any(view.ledger[one] in UNDER_WAY for one in asked)
         if (polled and not asked) or (fired and idle and (polled or stale(parcel, view.now, self.silent / 2))):

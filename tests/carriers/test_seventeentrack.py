@@ -99,7 +99,7 @@ class TestSeventeenTrack(CarrierContract):
         errors = {
             "retry": (rejected(-18010003), {"code": -18010003, "data": {"errors": []}}),
             "unauthorised": ({"code": -18010002, "data": {}}, rejected(-18010004)),
-            "dead": (rejected(-18010012), rejected(-18019908), {}),
+            "dead": (rejected(-18010012), {}),
         }
         accepted = {"code": 0, "data": {"accepted": [DATA], "rejected": []}}
         return [
@@ -293,7 +293,7 @@ async def test_a_number_that_was_never_registered_is_registered_by_a_query(sim: 
         (-18010005, Unauthorised),
         (-18010012, Rejected),
         (-18010020, Rejected),
-        (-18019908, Rejected),
+        (-18019908, Unavailable),
         (-18019910, Rejected),
     ],
 )
@@ -307,7 +307,7 @@ async def test_a_rejected_number_is_told_by_its_code(code: int, error: type[Exce
 
 async def test_the_credits_run_out_with_a_hint() -> None:
     async with SeventeenTrackSim(KEY, quota=0) as sim, shop(sim) as (st_, ctx):
-        with pytest.raises(Rejected) as refused:
+        with pytest.raises(Unavailable) as refused:
             await st_.track(TrackParcel(waybill=CODE, carrier="YZPY"), ctx)
     assert "credits" in refused.value.hint
 

@@ -464,7 +464,7 @@ def test_a_masked_number_names_nobody():
     assert parsed({"phone_number": "1381111****", "out_id": "rma::k", "success": "true"})[0].refs == ()
 
 
-@pytest.mark.parametrize("words", ["R", "r", " TD ", "退订"])
+@pytest.mark.parametrize("words", ["R", "r", " TD ", "退订", "ＴＤ", "td。", "【退订】"])
 def test_who_opts_out_opens_no_case_and_closes_the_way(words):
     (event,) = parsed({"phone_number": "13812345678", "content": words, "sequence_id": 7})
     assert (event.type, event.opener, event.form, event.words) == ("buyer.opted_out", False, "sms", words.strip())

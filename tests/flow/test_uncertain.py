@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -392,3 +394,23 @@ async def test_a_refund_that_is_refused_because_an_earlier_try_paid_it_is_looked
             assert "409" in (await reaches(world, KEY, "uncertain"))["cause"]
             await later(world, hours=1)
             await reaches(world, KEY, "done")
+
+
+async def test_what_is_too_long_ago_for_the_vendor_to_show_is_left_to_a_person(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bridge was off for a weekend; the channel shows a day."""
+    async with Bank() as bank:
+        config = toybox(tmp_path, sink.url)
+        find = {"path": f"{bank.url}/payments/{{key}}", "found": "id"}
+        config["channels"]["mail"]["calls"] = {"message.send": {"find": find}}
+        async with running(config, sink) as world:
+            dispatcher = world.bridge.dispatcher
+            known, day = dispatcher.handler_of, timedelta(hours=24)
+            monkeypatch.setattr(dispatcher, "handler_of", lambda one: replace(known(one), looks_back=day))
+            sink.do_answer(502)
+            await act(world, await a_case(world), message("m1"))
+            await reaches(world, "m1", "uncertain")
+            await later(world, hours=60)
+            await world.until(lambda: "too long ago" in str(row(world, "m1")["cause"]))
+            assert (row(world, "m1")["state"], sink.books["posts"]) == ("uncertain", [])

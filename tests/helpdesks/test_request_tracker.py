@@ -405,7 +405,8 @@ def test_an_answer_that_rt_mails_itself_names_the_case_only_so_that_nobody_sends
     posted = Posted(
         id=1, type="Correspond", at=NOON, creator="anna", privileged=True, ticket="4", ref="C1", text="Yes."
     )
-    kinds = [[one.kind for one in event.refs] for heard in (False, True) for event in parsed(posted, heard=heard)]
+    mailed = posted.model_copy(update={"requestors": ("buyer@example.com",)})
+    kinds = [[one.kind for one in event.refs] for given in (posted, mailed) for event in parsed(given)]
     assert kinds == [[RefKind.TICKET, RefKind.CASE], [RefKind.CASE]]
-    by_buyer = posted.model_copy(update={"creator": "buyer@example.com", "privileged": False})
-    assert [[one.kind for one in event.refs] for event in parsed(by_buyer, heard=True)] == [kinds[0]]
+    by_buyer = mailed.model_copy(update={"creator": "buyer@example.com", "privileged": False})
+    assert [[one.kind for one in event.refs] for event in parsed(by_buyer)] == [kinds[0]]

@@ -102,7 +102,7 @@ class TestContract(MarketplaceContract, CallContract):
     def calls(self):
         paid = {"id": 5001, "amount": "9.35", "date_created_gmt": "2026-01-02T12:00:00", "refunded_payment": True}
         return [
-            Call("fetch_order", FetchOrder(order="9001"), (order(),)),
+            Call("fetch_order", FetchOrder(order="9001"), (order(), [])),
             Call("pay_refund", REFUND, (order(), [], httpx.Response(201, json=paid))),
             Call("send", NOTE, (httpx.Response(201, json={"id": 7, "note": "x"}),), keyless=True),
         ]
@@ -493,3 +493,17 @@ async def test_the_simulator_gives_all_deliveries_of_a_second_one_id(sim):
 def test_an_action_of_money_is_never_marked_as_repeatable():
     handler = shop().route(REFUND)
     assert (handler.repeatable, handler.find is not None) == (False, True)
+
+
+async def test_where_an_orders_number_is_anothers_id_it_is_the_buyers_that_is_meant(sim, ctx, woo):
+    other = (await sim.do_place_order(email="stranger@example.com", number="500"))["order"]
+    mine = (await sim.do_place_order(email="mei@example.com", number=other))["order"]
+    await sim.do_place_order(email="eve@example.com", number="501", customer=int(mine))
+    found = {}
+    for buyer in ("mei@example.com", "stranger@example.com"):
+        found[buyer] = (await woo.fetch_order(FetchOrder(order=other, buyer=buyer), ctx)).id
+    assert found == {"mei@example.com": mine, "stranger@example.com": other}
+    with pytest.raises(Rejected):
+        await woo.fetch_order(FetchOrder(order=other), ctx)
+    assert (await woo.fetch_order(FetchOrder(order=mine, buyer="mei@example.com"), ctx)).id == mine
+    assert (await woo.fetch_order(FetchOrder(order="500"), ctx)).id == other

@@ -9,7 +9,17 @@ from rmabridge_second_way import SecondWay, _needs
 
 from rmabridge.abilities import Limit, Way
 from rmabridge.core.reach import ways
-from rmabridge.model import Delivered, Form, Ref, RefKind, RequestChanged, RequestStatus
+from rmabridge.model import (
+    Delivered,
+    Form,
+    Money,
+    Ref,
+    RefKind,
+    RefundSeen,
+    RefundStatus,
+    RequestChanged,
+    RequestStatus,
+)
 from rmabridge.testing.contract import PolicyContract
 
 FIRST = "progress:approved:1"
@@ -107,3 +117,15 @@ def test_where_the_case_began_at_the_desk_the_note_waits_for_no_ticket_of_ours(w
         update={"refs": (*one.case.refs, begun), "ticket": one.case.ticket.model_copy(update={"id": None})}
     )
     assert _needs(one.case) is None
+
+
+def test_a_step_that_bounces_after_a_later_one_was_told_is_not_told_again(world):
+    one = world.Desk(world.policy(Progress), world.policy(SecondWay))
+    one.feed(world.requested(), world.order())
+    one.feed(RequestChanged(key="ap", at=world.MONDAY, status=RequestStatus.APPROVED, refs=(world.RETURN,)))
+    one.settle("progress:approved:1", ref="<1@acme>", account="mail").advance(days=4)
+    money = Money.of("250.00 CNY")
+    one.feed(RefundSeen(key="r", at=one.now, refund="F1", status=RefundStatus.DONE, amount=money))
+    one.settle("progress:refunded:1", ref="<2@acme>", account="mail").advance(days=1)
+    one.feed(Delivered(key="b", at=one.now, message="<1@acme>", ok=False, reason="delivery time expired"))
+    assert one.proposed("again:") == []

@@ -155,13 +155,12 @@ def test_a_parcel_that_the_vendor_gave_up_is_asked_for(world, desk):
     assert len(one.proposed("parcel:query")) == 2
 
 
-def test_a_parcel_that_the_carrier_refuses_to_tell_of_is_left_to_a_colleague(world, desk):
+def test_a_parcel_that_the_carrier_refuses_to_tell_of_is_told_to_a_colleague_and_asked_about_seldom(world, desk):
     one = desk().feed(world.requested(), world.order(parcels=(SF,))).settle("parcel:track:SF1", "dead")
     for _ in range(40):
         for key in one.proposed("parcel:query"):
             if one.ledger[key] == "due":
                 one.settle(key, "dead")
         one.advance(hours=6)
-    assert len(one.proposed("parcel:query")) == 3
+    assert len(one.proposed("parcel:query")) == 6, "three in half a day, and one every three days"
     assert one.proposed("ticket:comment:untracked") == ["ticket:comment:untracked:SF1"]
-    assert one.runs("poll:SF1") is None

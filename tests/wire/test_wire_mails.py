@@ -343,3 +343,9 @@ def test_a_large_mail_is_read():
 @pytest.mark.parametrize("head", ["<head><meta charset=utf-8>", "<head/>", "<head><title/></head>", "<head></head>"])
 def test_what_the_writer_says_is_read_however_the_head_ends(head):
     assert plain(f"<html>{head}<body><p>Hello</p></body></html>") == "Hello"
+
+
+@pytest.mark.parametrize("empty", ["<>", ""])
+def test_an_empty_id_names_no_mail(empty):
+    raw = f"Message-ID: {empty}\r\nFrom: a@b.c\r\nSubject: s\r\n\r\nHello".encode()
+    assert read_mail(raw).head.id is None

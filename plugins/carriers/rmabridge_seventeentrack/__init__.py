@@ -51,7 +51,9 @@ NOT_REGISTERED: Final = -18019902
 NOTHING_YET: Final = -18019909
 BUSY: Final = frozenset({-18010003, -18019815, -18019816})
 CREDENTIALS: Final = frozenset({-18010001, -18010002, -18010004, -18010005})
-HINTS: Final = {
+USED_UP: Final = frozenset({-18019907, -18019908})
+USED_UP_FOR: Final = 6 * 3600.0
+HINTS: Final[dict[int, str]] = {
     -18010018: "the carrier wants country and postcode: register the number in 17TRACK's console",
     -18010019: "the carrier wants the postcode: register the number in 17TRACK's console",
     -18010020: "the carrier wants a phone number: name it in phone_tail_for",
@@ -161,6 +163,8 @@ class SeventeenTrack(Plugin, ReceivesWebhooks, TracksParcels, Probes):
             return Unavailable(cause)
         if code in CREDENTIALS:
             return Unauthorised(cause, hint="compare api_key and the allowed addresses with 17TRACK's console")
+        if code in USED_UP:
+            return Unavailable(cause, hint=HINTS[code], retry_after=USED_UP_FOR)
         return Rejected(cause, hint=HINTS.get(code or 0, ""))
 
     def verify(self, request: WebRequest, now: datetime) -> Receipt:

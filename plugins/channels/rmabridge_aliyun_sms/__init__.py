@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -79,6 +79,7 @@ SAMPLES = {
         "sequence_id": 1234567890,
     },
 }
+LOOKS_BACK: Final = timedelta(hours=24)
 
 
 class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
@@ -128,7 +129,7 @@ class AliyunSms(Plugin, SendsMessages, ReceivesWebhooks, Probes):
     def route(self, action: Action) -> Handler | None:
         """The handler; the query shows a message only after a while."""
         handler = super().route(action)
-        return handler and replace(handler, settles_after=self.settles_after)
+        return handler and replace(handler, settles_after=self.settles_after, looks_back=LOOKS_BACK)
 
     async def send(self, action: SendMessage, ctx: Context) -> Result:
         """Send the approved template that stands for the message's; the id is the vendor's BizId."""

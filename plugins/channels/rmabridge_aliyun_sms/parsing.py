@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +30,7 @@ from .phones import written
 
 # Our own mark in OutId: other systems of the same account get their receipts here as well.
 OURS: Final = re.compile(r"rma:([A-Za-z0-9][A-Za-z0-9_-]{0,63})?:([0-9A-Za-z-]{1,64})")
+PUNCTUATION: Final = " .。!！,，、【】[]\"'“”"
 
 
 def out_id(case: str | None, key: str) -> str:
@@ -46,17 +48,22 @@ def items(body: bytes) -> list[dict[str, Any]]:
 
 def events(body: bytes, received_at: datetime, ignored: Iterable[str], resuming: Iterable[str] = ()) -> Iterator[Event]:
     """A ``Delivered`` for each receipt of ours, a ``MessageReceived``, ``OptedOut`` or ``OptedIn`` for each reply."""
-    deaf, keen = ({one.casefold() for one in words} for words in (ignored, resuming))
+    deaf, keen = ({_bare(one) for one in words} for words in (ignored, resuming))
     for one in items(body):
         words = (text(one.get("content")) or "").strip()
-        if words and words.casefold() in deaf:
+        if words and _bare(words) in deaf:
             yield _opted(OptedOut, one, words, received_at)
-        elif words and words.casefold() in keen:
+        elif words and _bare(words) in keen:
             yield _opted(OptedIn, one, words, received_at)
         elif words:
             yield _reply(one, words, received_at)
         elif not words and (mine := OURS.fullmatch(text(one.get("out_id")) or "")):
             yield _receipt(one, mine, received_at)
+
+
+def _bare(words: str) -> str:
+    """A word as it is compared: keyboards write it wide, and people put a full stop behind it."""
+    return unicodedata.normalize("NFKC", words).strip(PUNCTUATION).casefold()
 
 
 def _receipt(one: dict[str, Any], mine: re.Match[str], received_at: datetime) -> Delivered:

@@ -90,7 +90,7 @@ class App(Worded):
         body = dump_json({"appKey": self.client_id, "appSecret": secret}).encode()
         address = f"{self.api_url.rstrip('/')}/v1.0/oauth2/accessToken"
         try:
-            response = await ctx.http.post(address, content=body, headers=TYPE)
+            response = await ctx.http.post(address, content=body, headers=TYPE, extensions={"reads": True})
         except httpx.TransportError as error:
             # Nothing but a token was asked for, so a line that breaks here is no doubt about the message.
             raise Unavailable(f"no token: {type(error).__name__}") from error

@@ -74,7 +74,7 @@ class Posting(Plugin, SendsMessages, Probes):
     def route(self, action: Action) -> Handler | None:
         """The handler; the history shows a message only after a while."""
         handler = super().route(action)
-        return handler and replace(handler, settles_after=self.settles_after)
+        return handler and replace(handler, settles_after=self.settles_after, looks_back=self.look_back)
 
     async def send(self, action: SendMessage, ctx: Context) -> Result:
         """Post the message; the id is channel and time stamp, and the case learns of its thread."""

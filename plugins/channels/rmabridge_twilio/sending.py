@@ -98,7 +98,7 @@ class Sending(Plugin, SendsMessages, Probes):
     def route(self, action: Action) -> Handler | None:
         """The handler; the list shows a message only after a while."""
         handler = super().route(action)
-        return handler and replace(handler, settles_after=self.settles_after)
+        return handler and replace(handler, settles_after=self.settles_after, looks_back=self.look_back)
 
     async def send(self, action: SendMessage, ctx: Context) -> Result:
         """Send the message; the id is Twilio's sid of it."""

@@ -116,7 +116,7 @@ class RequestTracker(Ticketing, Polls, Probes, Connects):
             posted = Posted.model_validate_json(inbound.body)
         except ValidationError as error:
             raise Malformed("not a transaction as this account stores it") from error
-        return [] if posted.creator.casefold() == self._me.casefold() else list(events(posted, heard=self.mail_buyer))
+        return [] if posted.creator.casefold() == self._me.casefold() else list(events(posted))
 
 
 @hookimpl

@@ -35,10 +35,10 @@ class Posted(BaseModel):
     files: tuple[Attachment, ...] = ()
 
 
-def events(posted: Posted, *, heard: bool = False) -> Iterator[Event]:
+def events(posted: Posted) -> Iterator[Event]:
     """A message for a reply or comment, a look at the ticket for a change of its status.
 
-    ``heard``: RT has mailed an agent's reply to the buyer, so that it names the case only and is not told again.
+    What RT has mailed to the buyer itself, an agent's reply, names the case only, so that it is not told again.
     """
     refs = [Ref(kind=RefKind.TICKET, value=posted.ticket, url=posted.url)]
     if posted.ref:
@@ -49,6 +49,7 @@ def events(posted: Posted, *, heard: bool = False) -> Iterator[Event]:
     elif posted.type in {"Correspond", "Comment"}:
         author, mail = _author(posted), posted.creator if "@" in posted.creator else None
         buyer, said = Buyer(email=mail) if author is Author.BUYER else None, _message(posted, author)
+        heard = any("@" in one for one in posted.requestors)
         told = heard and posted.ref and author is Author.AGENT and said.public
         yield MessageReceived(key=key, at=posted.at, refs=tuple(refs[1:] if told else refs), message=said, buyer=buyer)
 

@@ -107,6 +107,9 @@ def refs(ticket: str) -> tuple[Ref, Ref]:
 
 
 def _author(article: dict[str, Any]) -> Author:
+    """Who wrote: an answer out of office and a bounce are nobody's words, though they come from the customer."""
+    if dig(article, "preferences", "is-auto-response") is True:
+        return Author.SYSTEM
     return {"customer": Author.BUYER, "agent": Author.AGENT}.get(name_of(article.get("sender")) or "", Author.SYSTEM)
 
 

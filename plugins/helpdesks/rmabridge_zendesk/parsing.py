@@ -96,7 +96,7 @@ class Reader:
         yield _said(name, ticket, body.get("external_id"), words, at, staff=staff, who=user, public=True)
 
     def _marked(self, words: str) -> bool:
-        return bool(self.marker) and self.marker in words
+        return bool(self.marker) and words.rstrip().endswith(self.marker.rstrip())  # quoted, it stands further up
 
 
 def _said(

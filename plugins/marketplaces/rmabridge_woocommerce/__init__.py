@@ -26,7 +26,8 @@ buyer's orders (what it finds is compared). Not built: OAuth 1.0a, which shops o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
@@ -157,15 +158,32 @@ class WooCommerce(Paying, Talking, Connecting, ReceivesWebhooks, Reconciles, Fet
         return Result(id=id_, events=(seen[-1], *seen[:-1]))
 
     async def _order(self, action: FetchOrder, ctx: Context) -> Any:
-        wanted = (action.order or action.request or action.buyer or "").strip().lstrip("#")
-        if not wanted:
-            return None
-        if not action.buyer and number(wanted):
-            return await self._call(ctx, "GET", f"/orders/{wanted}")
-        by_number = bool(action.buyer) and number(wanted) is not None
-        params = {"customer": wanted} if by_number else {"search": wanted}
+        buyer = (action.buyer or "").strip()
+        if given := (action.order or action.request or "").strip().lstrip("#"):
+            return await self._named(given, buyer, ctx)
+        if number(buyer):
+            return await self._search(ctx, {"customer": buyer}, lambda _: True)
+        return (
+            await self._search(ctx, {"search": buyer}, lambda one: buyer.casefold() in _names(one)) if buyer else None
+        )
+
+    async def _named(self, given: str, buyer: str, ctx: Context) -> Any:
+        """By id or number. Where a shop counts its orders in another way, one's number may be another's id: then it is
+        the buyer's that is meant, and nobody's where that does not tell them apart."""
+        found = []
+        if number(given):
+            with suppress(Rejected):
+                found.append(await self._call(ctx, "GET", f"/orders/{given}"))
+        if not any(text(dig(one, "number")) == given for one in found):
+            named = await self._search(ctx, {"search": given}, lambda one: given.casefold() in _names(one))
+            found += [named] if named else []
+        theirs = [one for one in found if buyer.casefold() in {*_names(one), text(one.get("customer_id"))}]
+        meant = theirs if len(found) > 1 else found
+        return meant[0] if len(meant) == 1 else None
+
+    async def _search(self, ctx: Context, params: dict[str, str], fits: Callable[[dict[str, Any]], bool]) -> Any:
         found = rows(await self._call(ctx, "GET", "/orders", params=params | {"per_page": "20"}))
-        return next((one for one in found if by_number or wanted.casefold() in _names(one)), None)
+        return next((one for one in found if fits(one)), None)
 
 
 def _sampled(status: str, now: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import html
 from datetime import timedelta
 from typing import ClassVar, Final
 
-from rmabridge.abilities import Context, Finding, Result, SendsMessages
+from rmabridge.abilities import Context, Finding, Result, SendsMessages, performs
 from rmabridge.errors import Rejected
 from rmabridge.model import Form, SendMessage
 from rmabridge.wire.attached import bundle
@@ -24,6 +24,7 @@ class Talking(Calls, SendsMessages):
 
     forms: ClassVar[frozenset[Form]] = frozenset({Form.THREAD})
 
+    @performs(looks_back=RECENT)
     async def send(self, action: SendMessage, ctx: Context) -> Result:
         """Leave a note for the customer."""
         body = {"note": await _words(action, ctx), "customer_note": True}

@@ -83,6 +83,7 @@ class Handler:
     ``repeatable``: carrying it out twice does no harm (a query, a PUT, or the vendor recognises our idempotency key).
     ``remembers``: how long the vendor recognises the key; past that it is no longer repeatable.
     ``find`` looks up what an uncertain delivery did; ``absent`` counts only ``settles_after`` after the try.
+    ``looks_back``: how long after the try ``find`` still finds what it did; later absence says nothing.
     ``deadline``: seconds for one attempt.
     """
 
@@ -91,4 +92,5 @@ class Handler:
     remembers: timedelta | None = None
     find: Find | None = None
     settles_after: timedelta = timedelta(seconds=30)
+    looks_back: timedelta | None = None
     deadline: float = 30.0

@@ -126,7 +126,10 @@ class Lookup:
         if finding is not None and finding.happened:
             await self._found(row, finding, now)
         elif finding is not None and finding.happened is False and now >= sure:
-            await self._absent(row, handler, now)
+            if handler.looks_back and now - (row.sent_at or row.created_at) > micros_of(handler.looks_back):
+                await self._leave(row, "it is too long ago for the vendor to show it; a person decides")
+            else:
+                await self._absent(row, handler, now)
         elif finding is not None and finding.happened is False:
             await self._change(row, {"due_at": sure})
         elif now - sure > GIVE_UP:

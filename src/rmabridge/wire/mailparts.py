@@ -96,7 +96,7 @@ def head_of(part: Message) -> Head:
     """What names the mail and those it answers."""
     older = [*ids_in(field(part, "References")), *ids_in(field(part, "In-Reply-To"))]
     bare = field(part, "Message-ID")
-    named = ids_in(bare) or ([bare] if bare and " " not in bare and len(bare) <= LONGEST_ID else [])
+    named = ids_in(bare) or ([bare] if bare.strip("<>") and " " not in bare and len(bare) <= LONGEST_ID else [])
     return Head(
         id=named[0] if named else None,
         subject=words(field(part, "Subject")),
