@@ -23,7 +23,7 @@ from email.policy import SMTP as WIRE_POLICY
 from email.utils import format_datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 from urllib.parse import quote
 
 import aiosmtplib
@@ -42,6 +42,8 @@ CREDENTIALS = frozenset({530, 534, 535, 538})
 # Python encodes an id that does not fit a line of 78 characters, and an encoded id is no id.
 LONGEST_DOMAIN, LONGEST_THREAD = 40, 32
 Files = tuple[Sequence[tuple[Attachment, bytes]], Sequence[str]]
+LONG_NAME: Final = 60
+SPECIALS: Final = re.compile(r'[()<>@,;:\\".\[\]]+')
 
 
 class Smtp(Plugin, SendsMessages, Probes):
@@ -236,6 +238,8 @@ def _mailbox(address: str) -> str:
 
 def _address(name: str, address: str) -> Address:
     local, _, domain = _mailbox(address).rpartition("@")
+    if name.isascii() and len(name) > LONG_NAME:  # the standard library folds such a name without its quotes
+        name = " ".join(SPECIALS.sub(" ", name).split())[:LONG_NAME].rstrip()
     return Address(name, local, domain)
 
 

@@ -69,8 +69,12 @@ class Progress(Policy):
         if case.merged_into or (case.status is Status.CLOSED and not _of_money(event)):
             return
         yield from _watch(case, view)
-        step = _step(case, view)
-        if step is None or step not in self.steps or _told(case, view, step):
+        step, now_approved = _step(case, view), _approved_after_money(case, event)
+        if now_approved:  # a gesture was paid before: where to send the goods is told all the same
+            step = "approved"
+        if step is None or step not in self.steps:
+            return
+        if view.proposed(f"progress:{step}:{case.round}") if now_approved else _told(case, view, step):
             return
         template = "approved_refund" if step == "approved" and case.kind is CaseKind.REFUND else step
         values = _values(case, event, view, template)
@@ -82,6 +86,13 @@ class Progress(Policy):
 def _of_money(event: Event) -> bool:
     """Whether the event matters to a closed case too: the buyer still waits for the money."""
     return isinstance(event, RefundSeen) or (isinstance(event, DeadlineReached) and event.name == LATE)
+
+
+def _approved_after_money(case: Case, event: Event) -> bool:
+    """Whether the request is approved now, and what was paid, was paid before."""
+    approved = isinstance(event, RequestChanged) and event.status is RequestStatus.APPROVED
+    current = case.request is not None and case.request.status is RequestStatus.APPROVED
+    return approved and current and bool(case.refunds) and all(one.at < event.at for one in case.refunds)
 
 
 def _step(case: Case, view: View) -> str | None:

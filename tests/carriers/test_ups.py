@@ -250,7 +250,13 @@ async def test_a_query_shows_all_activities_in_order() -> None:
 async def test_a_number_that_ups_has_not_seen_is_a_parcel_that_waits(sim: UpsSim) -> None:
     async with shop(sim) as (up, ctx):
         result = await up.query(QueryParcel(waybill=CODE), ctx)
-    assert (result.events[0].parcel.status, result.note) == ("pending", "UPS: Tracking Information Not Found")
+        assert (result.events[0].parcel.status, result.note) == ("pending", "UPS: Tracking Information Not Found")
+        sim.do_fail_next(404, "TW0001", "Tracking Information Not Found")
+        result = await up.query(QueryParcel(waybill=CODE), ctx)
+        assert result.events[0].parcel.status == "pending"
+        sim.do_fail_next(404, "TV1001", "No such path")
+        with pytest.raises(Rejected, match="TV1001"):
+            await up.query(QueryParcel(waybill=CODE), ctx)
 
 
 async def test_a_refusal_is_told_in_upss_words(sim: UpsSim) -> None:

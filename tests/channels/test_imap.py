@@ -1,6 +1,7 @@
 """IMAP: against a real Dovecot where it is installed, against odd servers, and what each mail means to a case."""
 
 import asyncio
+import imaplib
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from urllib.parse import parse_qs
@@ -10,6 +11,7 @@ import pytest
 import respx
 from pydantic import ValidationError
 from rmabridge_imap import Imap
+from rmabridge_imap.folder import Cursor, Folder
 
 from rmabridge.abilities import Inbound, Item, Page
 from rmabridge.core.reduce import reduce
@@ -20,6 +22,7 @@ from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
 from rmabridge.testing.contract import Contract, ParseContract
 from rmabridge.testing.contract.parsing import stored
 from rmabridge.testing.real_imap import PASSWORD, USER, token
+from rmabridge.wire.mails import read_mail
 
 real = pytest.mark.real("dovecot")
 CASE = "C0123456789A"
@@ -521,3 +524,44 @@ class TestContractWithTokens(Contract):
         "oauth": {"token_url": "https://login.example/token", "client_id": "app", "client_secret": "word-9"},
     }
     kinds = ("channels",)
+
+
+class Refusing:
+    """A mailbox with the mails 4 to 9, of which the server does not give the fifth; a client that ``imaplib`` is."""
+
+    def __init__(self, arrived: str) -> None:
+        self.arrived, self.client, self.folder = arrived, self, self
+
+    def uids(self, *_, **__):
+        return [str(one) for one in range(4, 10)]
+
+    def status(self, *_):
+        return {"MESSAGES": 9, "UIDNEXT": 10, "UIDVALIDITY": 1}
+
+    def set(self, *_, **__):
+        pass
+
+    def uid(self, command, which, what):
+        numbers = [int(one) for one in which.split(",")]
+        if "SIZE" in what:
+            facts = f'RFC822.SIZE 100 INTERNALDATE "{self.arrived}"'
+            return "OK", [f"{one} (UID {one} {facts})".encode() for one in numbers]
+        if numbers == [5] and "HEADER" not in what:
+            return "NO", [b"The requested message could not be converted to an RFC-822 compatible format."]
+        head = f"Message-ID: <{numbers[0]}@x>\r\nFrom: a@b.c\r\nSubject: s\r\n"
+        return "OK", [(b"1", head.encode() + (b"" if "HEADER" in what else b"\r\nhi")), b")"]
+
+
+def test_a_mail_that_the_server_does_not_give_keeps_no_other_back():
+    place = Cursor(1, 3, NOON.date())
+    young, old = (f"{NOON - timedelta(hours=hours):%d-%b-%Y %H:%M:%S} +0000" for hours in (0, 2))
+    for arrived in (young, old):
+        taken, behind, more = Folder(Refusing(arrived), "INBOX").news(place, NOON, timedelta(), 1 << 20)
+        assert ([one.uid for one in taken], behind.last, more) == ([4], 4, True), "what came before it is taken"
+    with pytest.raises(imaplib.IMAP4.error, match="INBOX, UID 5"):
+        Folder(Refusing(young), "INBOX").news(behind, NOON, timedelta(), 1 << 20)
+    taken, behind, more = Folder(Refusing(old), "INBOX").news(Cursor(1, 4, NOON.date()), NOON, timedelta(), 1 << 20)
+    assert ([one.uid for one in taken][-1], behind.last, more) == (9, 9, False)
+    stand_in = read_mail(next(one for one in taken if one.uid == 5).raw)
+    assert (stand_in.head.id, stand_in.sender) == ("5@x", "a@b.c")
+    assert "did not give this mail (INBOX, UID 5)" in stand_in.text

@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from datetime import timedelta
+from email import message_from_bytes, policy
 from types import SimpleNamespace
 
 import aiosmtplib
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from rmabridge_smtp import Smtp
+from rmabridge_smtp import WIRE_POLICY, Smtp
 
 from rmabridge.errors import Rejected, Unauthorised, Unavailable
 from rmabridge.model import Attachment, Form, SendMessage, TemplateRef
@@ -310,3 +311,21 @@ def test_the_bridge_may_not_send_a_mail_twice_by_itself():
     handler = account(Smtp, host="h", sender="a@b.example").route(mail())
     assert not handler.repeatable
     assert timedelta(seconds=handler.deadline) < timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Shenzhen Bright Future International Import and Export Trading Co., Ltd. (Shenzhen Nanshan Branch)",
+        "International Business Machines, Research and Development, eve@evil.example, Purchasing Department",
+        "x" * 200,
+        "a short one, Inc.",
+    ],
+)
+def test_a_name_of_any_length_is_the_name_of_one_address(name):
+    smtp = account(Smtp, host="mail.example", sender="service@shop.example")
+    made = smtp._compose(mail(name=name), LENT)
+    raw = made.as_bytes(policy=WIRE_POLICY.clone(cte_type="7bit", utf8=False))
+    told = message_from_bytes(raw, policy=policy.default)["To"].addresses
+    assert len(told) == 1
+    assert told[0].addr_spec == mail().to

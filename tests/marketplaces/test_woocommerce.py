@@ -507,3 +507,6 @@ async def test_where_an_orders_number_is_anothers_id_it_is_the_buyers_that_is_me
         await woo.fetch_order(FetchOrder(order=other), ctx)
     assert (await woo.fetch_order(FetchOrder(order=mine, buyer="mei@example.com"), ctx)).id == mine
     assert (await woo.fetch_order(FetchOrder(order="500"), ctx)).id == other
+    third = (await sim.do_place_order(email="stranger@example.com", number="502"))["order"]
+    with pytest.raises(Rejected):  # a number that was mistyped is nobody's, though it is somebody's id
+        await woo.fetch_order(FetchOrder(order=third, buyer="mei@example.com"), ctx)

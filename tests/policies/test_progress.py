@@ -181,3 +181,12 @@ def test_no_order_of_events_proposes_two_keys_for_one_step(world, data):
     assert steps[-1:] == ["refunded"]
     for prefix in ("refund:", "return:decide:", "reply:first:"):
         assert len(one.proposed(prefix)) <= 1
+
+
+def test_after_a_small_gesture_the_approval_tells_all_the_same_where_to_send_the_goods(world):
+    one = world.Desk(world.policy(Progress))
+    one.feed(world.requested(), world.order())
+    gesture = RefundSeen(key="r1", at=one.now, refund="F1", status=RefundStatus.DONE, amount=Money.of("10.00 CNY"))
+    one.feed(gesture).settle("progress:refunded:1", ref="a", account="mail").advance(hours=5)
+    one.feed(RequestChanged(key="ap", at=one.now, status=RequestStatus.APPROVED, refs=(world.RETURN,)))
+    assert "文一西路" in one.sent("progress:approved:1").text

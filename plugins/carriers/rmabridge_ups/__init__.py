@@ -58,6 +58,12 @@ EARLY: Final = timedelta(minutes=30)
 # Refusals of credentials and of haste speak for themselves; what is left names a mistake in the request.
 PLAIN: Final = frozenset({401, 403, 408, 425, 429})
 
+UNSEEN: Final = "TW0001"
+
+
+class NotSeen(Rejected):
+    """UPS knows no such number, or not yet: it answers with a 404 or, in a 200, with a warning."""
+
 
 class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
     """An application at UPS."""
@@ -92,7 +98,10 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         """The package with all its activities; UPS answers a number that it has not seen with a warning."""
         waybill = normalise(action.waybill)
         params = {"locale": self.locale, "returnSignature": "false", "returnMilestones": "false", "returnPOD": "false"}
-        told = await self._call(ctx, "GET", f"/api/track/v1/details/{quote(waybill, safe='')}", params=params)
+        try:
+            told = await self._call(ctx, "GET", f"/api/track/v1/details/{quote(waybill, safe='')}", params=params)
+        except NotSeen as error:
+            return Result(events=(snapshot(waybill, Package(), ctx.now()),), note=error.cause)
         shipments = dig(told, "trackResponse", "shipment")
         if not isinstance(shipments, list):
             raise Unavailable("UPS's answer holds no shipment")
@@ -135,7 +144,8 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         if response.status_code == REFUSED and held:
             response = await self._send(ctx, method, path, await self._renew(ctx), **parts)
         if 400 <= response.status_code < 500 and response.status_code not in PLAIN:
-            raise Rejected(f"UPS {response.status_code}: {_reason(response)}")
+            refused = NotSeen if response.status_code == 404 and UNSEEN in response.text else Rejected
+            raise refused(f"UPS {response.status_code}: {_reason(response)}")
         response.raise_for_status()
         return read_object(response.content)
 

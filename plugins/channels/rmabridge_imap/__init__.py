@@ -133,13 +133,13 @@ class Imap(Plugin, Polls, Probes):
 
     async def poll(self, ctx: Context, cursor: str | None) -> Page:
         """Mails with a higher number than the last one; a mailbox that was numbered anew is read from that day on."""
-        today, door = ctx.now().date(), await self._door(ctx)
+        now, door = ctx.now(), await self._door(ctx)
 
         def fetch() -> Page:
             with door.open() as client:
                 folder = Folder(client, self.folder)
                 place = Cursor.read(cursor) if cursor else None
-                found, behind, more = folder.news(place, today, self.backlog, self.largest)
+                found, behind, more = folder.news(place, now, self.backlog, self.largest)
             items = tuple(Item(one.raw, f"{behind.validity}:{one.uid}", None, one.meta) for one in found)
             return Page(items, str(behind), more)
 

@@ -22,6 +22,8 @@ PAGE_BYTES: Final = 4 << 20
 # Of a mail that is too large: its head and, nearly always, its words.
 BEGINNING: Final = 1 << 16
 _FACT = re.compile(rb'\b(UID|RFC822\.SIZE|INTERNALDATE) (?:(\d+)|"([^"]+)")')
+PATIENCE: Final = timedelta(hours=1)
+NAMED: Final = "FROM TO CC REPLY-TO SUBJECT DATE MESSAGE-ID REFERENCES IN-REPLY-TO"
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -66,9 +68,14 @@ class Folder:
             raise Rejected(f"{self.name}: {error}", hint="is there a folder of this name?") from error
 
     def news(
-        self, cursor: Cursor | None, today: date, backlog: timedelta, largest: int
+        self, cursor: Cursor | None, now: datetime, backlog: timedelta, largest: int
     ) -> tuple[list[Fetched], Cursor, bool]:
-        """A page of new mails, the cursor behind them, and whether there are more."""
+        """A page of new mails, the cursor behind them, and whether there are more.
+
+        A mail that the server refuses to give ends the page; where it comes first it is tried again for an hour, and
+        then a stand-in takes its place, so that it does not keep all others back.
+        """
+        today = now.date()
         counters = self.status()
         self.box.folder.set(self.name, readonly=True)
         validity, end = counters["UIDVALIDITY"], counters["UIDNEXT"] - 1
@@ -81,8 +88,19 @@ class Folder:
             last = self._before(today - backlog, end) if backlog else end
         waiting = [uid for uid in self._search(f"UID {last + 1}:*") if uid > last]
         page = self._page(waiting)
-        taken = [one for uid in page if (one := self._fetch(uid, page[uid], largest))]
-        reached = max(page, default=last)
+        taken: list[Fetched] = []
+        reached = last
+        for uid, told in page.items():
+            try:
+                one = self._fetch(uid, told, largest)
+            except imaplib.IMAP4.abort:
+                raise
+            except imaplib.IMAP4.error as error:
+                if reached > last:
+                    return taken, Cursor(validity, reached, today), True
+                one = self._stand_in(uid, told, now, error)
+            taken += [one] if one else []
+            reached = uid
         return taken, Cursor(validity, reached, today), len(page) < len(waiting)
 
     def settle(self, validity: int, uids: list[int], move_to: str | None) -> None:
@@ -139,6 +157,23 @@ class Folder:
         arrived = _arrived(told.get("INTERNALDATE", b"").decode())
         meta = {"at": arrived.isoformat()} if arrived else {}
         return Fetched(uid, raw, meta if size <= largest else {**meta, "size": str(size)})
+
+    def _stand_in(self, uid: int, told: dict[str, Any], now: datetime, error: Exception) -> Fetched:
+        """What is known of a mail that the server does not give: its head, where it gives that."""
+        arrived, place = _arrived(told.get("INTERNALDATE", b"").decode()), f"{self.name}, UID {uid}"
+        if arrived is None or now - arrived < PATIENCE:
+            raise imaplib.IMAP4.error(f"{place}: {error}") from error
+        try:
+            told_of = self._uid("FETCH", str(uid), f"(UID BODY.PEEK[HEADER.FIELDS ({NAMED})])")
+            head = next((one[1] for one in told_of if isinstance(one, tuple)), b"")
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error:
+            head = b""
+        words = f"The mail server did not give this mail ({place}): {error}"
+        kind = b"Content-Type: text/plain; charset=utf-8\r\n\r\n"
+        raw = (head.strip() + b"\r\n" if head.strip() else b"") + kind + words.encode(errors="replace")
+        return Fetched(uid, raw, {"at": arrived.isoformat()})
 
     def _uid(self, command: str, *parts: Any) -> list[Any]:
         kind, told = self.box.client.uid(command, *parts)

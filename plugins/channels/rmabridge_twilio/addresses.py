@@ -11,6 +11,7 @@ from rmabridge.model import Form
 from rmabridge.wire.phones import unspaced
 
 WHATSAPP: Final = "whatsapp:"
+SHORTEST: Final = 10
 E164: Final = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
@@ -25,8 +26,8 @@ def dialled(to: str, form: Form, country: str | None) -> str:
     if digits.startswith("00"):
         digits = f"+{digits.removeprefix('00')}"
     elif country and not digits.startswith(("+", "0")):
-        # In North America many write the 1 before the area code, which never begins with one itself.
-        whole = country == "1" and len(digits) == 11 and digits.startswith("1")
+        # Many write the country's code without a plus: what is left behind it is a whole number then.
+        whole = digits.startswith(country) and len(digits) - len(country) >= SHORTEST
         digits = f"+{digits}" if whole else f"+{country}{digits}"
     if not E164.fullmatch(digits):
         raise Rejected(

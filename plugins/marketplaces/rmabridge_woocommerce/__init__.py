@@ -178,7 +178,8 @@ class WooCommerce(Paying, Talking, Connecting, ReceivesWebhooks, Reconciles, Fet
             named = await self._search(ctx, {"search": given}, lambda one: given.casefold() in _names(one))
             found += [named] if named else []
         theirs = [one for one in found if buyer.casefold() in {*_names(one), text(one.get("customer_id"))}]
-        meant = theirs if len(found) > 1 else found
+        by_id = len(found) == 1 and given.casefold() not in _names(found[0])
+        meant = theirs if len(found) > 1 or (by_id and buyer) else found
         return meant[0] if len(meant) == 1 else None
 
     async def _search(self, ctx: Context, params: dict[str, str], fits: Callable[[dict[str, Any]], bool]) -> Any:
