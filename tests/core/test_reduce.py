@@ -30,6 +30,7 @@ from rmabridge.model import (
     Order,
     OrderSeen,
     Parcel,
+    ParcelException,
     ParcelSeen,
     ParcelStatus,
     Ref,
@@ -295,3 +296,22 @@ def test_a_state_without_a_new_scan_is_newer_than_the_scan_alone_in_either_order
         for event in told:
             case = reduce(case, event, "ca")
         assert case.parcels[0].status is ParcelStatus.EXCEPTION
+
+
+def test_a_parcel_that_was_missing_and_is_seen_again_is_not_lost_in_either_order():
+    at = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    words = [(ParcelStatus.EXCEPTION, ParcelException.LOST), (ParcelStatus.IN_TRANSIT, None)]
+    scans = [Scan(at=at + timedelta(days=day), status=one, exception=why) for day, (one, why) in enumerate(words)]
+    events = [
+        ParcelSeen(
+            key=f"p{number}",
+            at=scan.at,
+            parcel=Parcel(waybill="W1", status=scan.status, exception=scan.exception, scans=tuple(scans[: number + 1])),
+        )
+        for number, scan in enumerate(scans)
+    ]
+    for told in (events, events[::-1]):
+        case = Case(id="C1", shop="s", opened_at=at, updated_at=at)
+        for event in told:
+            case = reduce(case, event, "ca")
+        assert (case.parcels[0].status, case.parcels[0].exception) == (ParcelStatus.IN_TRANSIT, None)

@@ -19,6 +19,7 @@ from ..model import (
     MessageReceived,
     OrderSeen,
     Parcel,
+    ParcelException,
     ParcelSeen,
     ParcelStatus,
     Ref,
@@ -189,6 +190,14 @@ def _put_parcel(fold: Fold, seen: Parcel) -> None:
     )
     new = fold.merge(old, seen, f"parcel.{seen.waybill}", leave=frozenset(leave))
     update: dict[str, Any] = {}
+    group = f"parcel.{seen.waybill}"
+    if seen.scans and seen.exception is None and seen.status is not ParcelStatus.PENDING:
+        fold.newer(f"{group}.found")
+    stamps = fold.get("stamps")
+    if new.exception is ParcelException.LOST and stamps.get(f"{group}.found", "") >= stamps.get(
+        f"{group}.exception", ""
+    ):
+        update["exception"] = None  # what was damaged stays so, but what was missing and is seen again is not lost
     if seen.scans:
         scans = {_scan_order(one): one for one in (*seen.scans, *old.scans)}
         ordered = [scans[key] for key in sorted(scans)]
