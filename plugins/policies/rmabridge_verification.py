@@ -16,7 +16,7 @@ from pydantic import Field
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Timer, View
 from rmabridge.core.reach import tell
-from rmabridge.core.writers import Standing, answers, digest, order_names, standing, tails
+from rmabridge.core.writers import Standing, answers, digest, order_names, standing, stranger, tails
 from rmabridge.model import (
     NEWS,
     Action,
@@ -80,8 +80,10 @@ class Verification(Policy):
         if not money and not self._tells(action):
             return None
         found = standing(case, view.shop.marketplace, self.proofs)
-        if found is None or self._proven(found, view):
+        if found is None:
             return None
+        if self._proven(found, view):
+            return self._misled(action, case, view)
         reason = f"the last writer is not verified: {'; '.join(found.why)}"
         until = found.writer.at + self.patience
         if money and self.unproven == "deny":
@@ -89,6 +91,16 @@ class Verification(Policy):
         if self._askable(case) and not _failed(found, view) and view.now < until:
             return hold(RULE, reason, until=until)
         return hold(RULE, reason) if money else deny(RULE, reason)
+
+    def _misled(self, action: Action, case: Case, view: View) -> Verdict | None:
+        """Hold words for the buyer, who is known by now, that would go to somebody who wrote before and is not."""
+        if not isinstance(action, SendMessage) or not self._tells(action):
+            return None
+        marketplace = view.shop.marketplace
+        elsewhere = case.order is not None and stranger(
+            case, action.to, marketplace, self.proofs, lambda one: view.proposed(f"verify:{digest(one)}:yes")
+        )
+        return hold(RULE, "the address was given by somebody who is not verified") if elsewhere else None
 
     def _proven(self, found: Standing, view: View) -> bool:
         return found.identity is Identity.VERIFIED or view.proposed(_key(found, "yes"))

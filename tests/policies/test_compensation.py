@@ -41,6 +41,9 @@ from rmabridge.model import (
     RefundSeen,
     RemedyAccepted,
     RemedyKind,
+    Reopened,
+    RequestChanged,
+    RequestStatus,
     Reship,
     Ruling,
     Status,
@@ -571,3 +574,62 @@ def test_where_no_rate_is_known_nothing_is_offered_that_costs_money(world, desk)
     taiwan = {"total": Money.of("900 TWD"), "lines": (OrderLine(id="L1", sku="KETTLE", price=Money.of("900 TWD")),)}
     one = desk().feed(trouble(world, Issue.QUALITY_DEFECT), world.order(**taiwan))
     assert offered(one) == [(RemedyKind.RETURN_REFUND, None), (RemedyKind.EXCHANGE, None)]
+
+
+OWN = {
+    "operations": {"comfort": {"remedy": "partial_refund", "steps": [{"do": "refund"}]}},
+    "rules": [
+        {
+            "id": "quality",
+            "issues": ["quality_defect"],
+            "kinds": ["refund"],
+            "offers": [{"operation": "comfort", "share": "0.3"}],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("news", ["declined", "late"])
+def test_what_was_agreed_is_paid_once_though_its_request_goes_or_comes_afterwards(world, desk, news):
+    one = desk(tuned=OWN)
+    refs = (world.RETURN,) if news == "declined" else ()
+    one.feed(world.requested(CaseKind.REFUND, issue=Issue.QUALITY_DEFECT, refs=refs, lines=()), world.order())
+    one.feed(yes(world))
+    (key,) = one.proposed("refund:")
+    one.now += 2 * HOUR
+    one.settle(key)
+    if news == "declined":
+        changed = RequestChanged(key="d", at=world.MONDAY + 2 * HOUR, status=RequestStatus.DECLINED, refs=refs)
+    else:
+        changed = world.requested(CaseKind.REFUND, key="late", at=world.MONDAY + 2 * HOUR, lines=())
+    one.feed(changed, world.says("thanks", id="m9", at=world.MONDAY + 3 * HOUR))
+    assert one.proposed("refund:") == [key]
+
+
+def test_goods_of_an_absorbed_case_are_not_sent_again(world, desk):
+    asked = world.requested(
+        CaseKind.COMPLAINT, refs=(), lines=(Line(id="1", order_line="L1", sku="SHOVEL"),), note="发错了"
+    )
+    one = desk().feed(asked, world.order()).feed(yes(world, 1))
+    assert "reship:C1:all" in one.ledger
+    one.now += 2 * HOUR
+    for name in [key for key in one.ledger if ":C1:" in key]:  # what came along from the younger case
+        one.settle(name)
+        one.ledger[name.replace(":C1:", ":C0:")] = one.ledger.pop(name)
+        moved = one.actions.pop(name).model_copy(update={"external": "C0"})
+        one.actions[moved.key] = moved
+    given = tuple(each.model_copy(update={"action": each.action.replace(":C1:", ":C0:")}) for each in one.case.given)
+    one.case = one.case.model_copy(update={"given": given})
+    one.feed(world.says("thanks", id="m9", at=world.MONDAY + 3 * HOUR))
+    assert one.proposed("reship:") == ["reship:C0:all"]
+
+
+def test_a_case_that_an_offer_settled_stays_open_when_the_buyer_comes_back(world, desk):
+    own = OWN | {"operations": {"comfort": {"remedy": "partial_refund", "steps": [{"do": "refund"}, {"do": "close"}]}}}
+    one = desk(tuned=own)
+    one.feed(world.requested(CaseKind.REFUND, issue=Issue.QUALITY_DEFECT, lines=()), world.order(), yes(world))
+    (key,) = one.proposed("refund:")
+    one.settle(key)
+    assert not one.case.open
+    one.feed(Reopened(key="again", at=one.now + 2 * HOUR), world.says("broken", id="m9", at=world.MONDAY + 3 * HOUR))
+    assert one.case.open

@@ -387,3 +387,23 @@ def test_settings_that_name_no_rule_are_refused(world, tmp_path):
         world.policy(Wording, severity={"banned.nothing": "note"})
     with pytest.raises(ValidationError, match="No such file"):
         world.policy(Wording, rules=tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("PO Box 5", "The Complete Idiot's Guide to Wine"),
+        ("绝对路 1 号永久工业园", "永久牌自行车 26寸 成人通勤代步轻便男女式学生单车"),
+    ],
+)
+def test_addresses_and_titles_are_names_and_no_wording(world, line, title):
+    goods = world.ORDER.lines[0].model_copy(update={"title": title})
+    address = {"country": "US", "city": "Austin", "lines": (line,)}
+    one = world.Desk(world.policy(Wording), the_shop=world.shop(return_address=address, locale="en"))
+    one.feed(world.requested(), world.order(lines=(goods,)))
+    text = f"Send {title} to {line}. {title[:18]}… An idiot said so."
+    said = SendMessage(purpose="p", form="mail", to="a@b.c", text=text, locale="en")
+    amended = one.policies[0].amend(said, one.case, one.view()) or said
+    assert f"Send {title} to {line}. {title[:12]}" in amended.text
+    plain = said.model_copy(update={"text": f"Send {title} to {line}."})
+    assert one.policies[0].review(plain, one.case, one.view()) is None

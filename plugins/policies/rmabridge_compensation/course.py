@@ -29,6 +29,8 @@ from .operations import Operation, Step
 from .spending import INTERIM, Purse, cost, interim, ordered, worth
 
 BAD: Final = frozenset({"denied", "dead", "expired", "cancelled"})
+KINDS: Final = frozenset({"refund", "credit", "reship"})
+UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
 LIVING: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED, RequestStatus.CLOSED})
 
 
@@ -67,7 +69,7 @@ class Course:
         keys: list[str] = []
         for step, action in self._open():
             done = bool(keys) and all(self.view.ledger.get(key) == "done" for key in keys)
-            if step.do == "close" and done and not at_carrier(self.case):
+            if step.do == "close" and done and self._since_reopened() and not at_carrier(self.case):
                 key = f"closed:{self.name}:{self.case.id}:{self.case.round}"
                 yield Closed(key=key, at=self.view.now, result=self.operation.remedy.value)
             if action is None:
@@ -92,14 +94,32 @@ class Course:
             case "approve":
                 return self._approve()
             case "refund":
-                return self._refund()
+                return self._begun(self._refund())
             case "credit":
-                return self._credit(step, number)
+                return self._begun(self._credit(step, number))
             case "reship":
-                return self._reship(step)
+                return self._begun(self._reship(step))
             case "tag":
                 return self._tag(step)
         return None
+
+    def _begun(self, action: PayRefund | GiveCredit | Reship | None) -> Any:
+        """The action, or the one that the agreement came to before under another name: a request came or went since, or
+        the case that it was agreed in was absorbed."""
+        if action is None or self.view.proposed(action.key):
+            return action
+        ours = _nameless(action.key)
+        said = self.case.agreed.accepted_at if self.case.agreed else None
+        given = {one.action for one in self.case.given if said is None or one.at >= said}
+        for key, state in self.view.ledger.items():
+            if _nameless(key) == ours and (state in UNDER_WAY or key in given):
+                return self.view.action(key) or action
+        return action
+
+    def _since_reopened(self) -> bool:
+        """Whether the buyer came back before what was given; after it a person closes the case."""
+        case = self.case
+        return not case.reopenings or any(one.at > case.reopenings[-1] for one in case.given)
 
     def _approve(self) -> ApproveReturn | None:
         request = self.case.request
@@ -220,6 +240,13 @@ def _other(case: Case, lines: tuple[Line, ...]) -> tuple[tuple[str, int], ...]:
     return tuple(
         (one.sku, one.quantity) for one in lines if one.sku and one.sku != known.get(one.order_line or "", one.sku)
     )
+
+
+def _nameless(key: str) -> str:
+    """A key without the id that it is about: "refund:R1:all" and "refund:O1:all" are one part of an agreement."""
+    kind, _, rest = key.partition(":")
+    part = rest.rpartition(":")[2]
+    return f"{kind}:{rest.partition(':')[0] if kind == 'credit' else ''}:{part}" if kind in KINDS else key
 
 
 def _with_instead(step: Step) -> Iterator[Step]:

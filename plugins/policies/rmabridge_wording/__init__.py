@@ -9,6 +9,7 @@ marketplace allows is set in ``markets``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeGuard
@@ -55,6 +56,11 @@ READ: Final[dict[type[Any], tuple[str, ...]]] = {
     DeclineReturn: ("note",),
 }
 STRICT: Final = tuple(Severity)
+
+_TAKEN: Final = re.compile("[\ue000-\ue0ff]")
+PRIVATE: Final = 0xE000  # where Unicode keeps characters that nobody else uses
+MOST_FIXED: Final = 200
+CUT: Final = 12
 
 
 class Wording(Policy):
@@ -120,18 +126,22 @@ class Wording(Policy):
     def amend(self, action: Action, case: Case, view: View) -> Action | None:
         """The action with what may not be said replaced."""
         locale, changes = _locale(action, case, view), {}
+        fixed = _fixed(case, view)
         for name, text in _read(action):
+            hidden = _hidden(text, fixed)
             now = self._linter.reword(
-                text, locale, replaced=lambda rule: self._severity(rule, case) is Severity.REPLACE
+                hidden, locale, replaced=lambda rule: self._severity(rule, case) is Severity.REPLACE
             )
-            if now != text:
-                changes[name] = now
+            if now != hidden:
+                changes[name] = _shown_again(now, fixed)
         return action.model_copy(update=changes) if changes else None
 
     def review(self, action: Action, case: Case, view: View) -> Verdict | None:
         """Hold or deny what a replacement does not mend: the strictest rule speaks, and all like it are named."""
         locale = _locale(action, case, view)
-        found = [(one, self._weight(one, case)) for _, text in _read(action) for one in self._linter.lint(text, locale)]
+        fixed, linter = _fixed(case, view), self._linter
+        texts = (_hidden(text, fixed) for _, text in _read(action))
+        found = [(one, self._weight(one, case)) for text in texts for one in linter.lint(text, locale)]
         if not found:
             return None
         worst, weight = max(found, key=lambda one: STRICT.index(one[1]))
@@ -149,6 +159,41 @@ class Wording(Policy):
         """The finding's severity; where nothing is known to say instead, a person must find the words."""
         weight = self._severity(finding.rule, case)
         return Severity.HOLD if weight is Severity.REPLACE and not finding.say else weight
+
+
+def _fixed(case: Case, view: View) -> list[str]:
+    """What is a name and no wording: addresses, titles of goods, people, the shop. The longest first."""
+    order, shop = case.order, view.shop
+    people = [shop.title, case.buyer.name if case.buyer else None]
+    goods = [name for one in (order.lines if order else ()) for name in (one.title, one.sku)]
+    places = [shop.return_address, order.ship_to if order else None]
+    parts = [part for one in places if one for part in _parts(one.model_dump(exclude_none=True))]
+    cut = [one[:CUT] for one in goods if one and len(one) > CUT]  # as templates name goods with long titles
+    found = {one for one in (*people, *goods, *cut, *parts) if one and len(one) > 1}
+    return sorted(found, key=len, reverse=True)[:MOST_FIXED]
+
+
+def _parts(told: Any) -> Iterator[str]:
+    if isinstance(told, str):
+        yield told
+    elif isinstance(told, dict | list | tuple):
+        for one in told.values() if isinstance(told, dict) else told:
+            yield from _parts(one)
+
+
+def _hidden(text: str, fixed: list[str]) -> str:
+    """Each name as one character that means nothing; one that is there already goes, it has no look of its own."""
+    text = _TAKEN.sub("", text)
+    for number, one in enumerate(fixed):
+        if one in text:
+            text = text.replace(one, chr(PRIVATE + number))
+    return text
+
+
+def _shown_again(text: str, fixed: list[str]) -> str:
+    for number, one in enumerate(fixed):
+        text = text.replace(chr(PRIVATE + number), one)
+    return text
 
 
 def _by_agent(event: Event) -> TypeGuard[MessageReceived]:

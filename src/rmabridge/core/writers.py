@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final, NamedTuple
 from unicodedata import normalize
@@ -97,3 +98,18 @@ def answers(text: str, case: Case) -> bool | None:
     numbers = ["".join(_DIGITS.findall(one)) for one in words]
     phone = any(one == end or (len(one) >= PHONE and one.endswith(end)) for one in numbers for end in tails(case))
     return phone or not order_names(case).isdisjoint(words)
+
+
+def stranger(
+    case: Case, to: str | None, marketplace: str | None, proofs: tuple[str, ...], answered: Callable[[Writer], bool]
+) -> bool:
+    """Whether an address is known only from writers of whom nothing shows that they are the buyer."""
+    said = [one for one in case.writers if to and to in (one.email, one.phone, one.thread, one.chat)]
+    if not said or to in (known(case, "email"), known(case, "phone")):
+        return False
+
+    def is_buyer(one: Writer) -> bool:
+        right, wrong = _compared(case, one, marketplace)
+        return any(name in proofs for name in right) or (not wrong and one.account == marketplace)
+
+    return not any(is_buyer(one) or answered(one) for one in said)
