@@ -613,11 +613,13 @@ def test_goods_of_an_absorbed_case_are_not_sent_again(world, desk):
     one = desk().feed(asked, world.order()).feed(yes(world, 1))
     assert "reship:C1:all" in one.ledger
     one.now += 2 * HOUR
-    for name in [key for key in one.ledger if ":C1:" in key]:  # what came along from the younger case
+    theirs = [key for key in one.ledger if ":C1:" in key]  # what comes along from the younger case
+    for name in theirs:
         one.settle(name)
-        one.ledger[name.replace(":C1:", ":C0:")] = one.ledger.pop(name)
+    for name in theirs:
         moved = one.actions.pop(name).model_copy(update={"external": "C0"})
         one.actions[moved.key] = moved
+        one.ledger[moved.key] = one.ledger.pop(name)
     given = tuple(each.model_copy(update={"action": each.action.replace(":C1:", ":C0:")}) for each in one.case.given)
     one.case = one.case.model_copy(update={"given": given})
     one.feed(world.says("thanks", id="m9", at=world.MONDAY + 3 * HOUR))
