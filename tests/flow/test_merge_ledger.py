@@ -182,6 +182,7 @@ async def test_after_a_restart_what_came_from_the_absorbed_case_can_be_read(tmp_
         await world.settle()
         await send(world, both())
         case = await one(world)
+        await world.settle()
         store, loader = world.bridge.store, world.bridge.router.loader
         loader.cache.clear()
         for key in store.vault.held:

@@ -332,6 +332,8 @@ def test_what_is_given_while_liability_is_open_is_deducted_from_the_settlement(w
     interim = one.sent("credit:coupon:C1:interim")
     assert interim.amount == Money.of("20 CNY")
     one.settle("credit:coupon:C1:interim", ref="COUPON")
+    whole = PayRefund(order="O1", amount=Money.of("230 CNY"))
+    assert (Ruling.DENY, "compensation.operation") not in rulings(one, whole), "a coupon meanwhile settles nothing"
     one.advance(hours=5).feed(lost(ClaimStatus.APPROVED, 5)(world))
     assert offered(one)[0] == (RemedyKind.REFUND_ONLY, Money.of("230 CNY")), "250 less 20"
     one.feed(yes(world, 1, at=6 * HOUR))

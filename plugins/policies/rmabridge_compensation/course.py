@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from .operations import Operation, Step
 from .spending import INTERIM, Purse, cost, interim, ordered, worth
 
 BAD: Final = frozenset({"denied", "dead", "expired", "cancelled"})
+CLOCKS: Final = timedelta(hours=1)  # by so much a platform's clock may be ahead of ours
 KINDS: Final = frozenset({"refund", "credit", "reship"})
 UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
 LIVING: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED, RequestStatus.CLOSED})
@@ -110,7 +112,8 @@ class Course:
             return action
         ours = _nameless(action.key)
         said = self.case.agreed.accepted_at if self.case.agreed else None
-        given = {one.action for one in self.case.given if said is None or one.at >= said}
+        since = said - CLOCKS if said else None
+        given = {one.action for one in self.case.given if since is None or one.at >= since}
         for key, state in self.view.ledger.items():
             if _nameless(key) == ours and (state in UNDER_WAY or key in given):
                 return self.view.action(key) or action

@@ -92,6 +92,8 @@ class Judging(Settings):
         operation = self.known.get(named(choice) or "")
         if choice is None or operation is None or not isinstance(action, PayRefund) or action.part == INTERIM:
             return None
+        if case.offered and case.offered.interim:  # what is given meanwhile settles nothing
+            return None
         return None if operation.refunds else f"{named(choice)} was agreed, and it pays no refund"
 
     def _settled(self, case: Case, view: View) -> Money | None:

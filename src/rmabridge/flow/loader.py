@@ -111,13 +111,14 @@ class Loader:
                 del self.cache[case_id]
         if missing := [one for one in ids if one not in batch.works]:
             self._load_stored(batch, missing)
-        self.store.keys_for({one.key_id for one in batch.works.values()} - {ERASED})
+        sealed = (one.sealed[0] for work in batch.works.values() for one in work.entries.values() if one.sealed)
+        self.store.keys_for({*sealed, *(one.key_id for one in batch.works.values())} - {ERASED})
         merged = {one.case.merged_into for one in batch.works.values() if one.case.merged_into}
         self.cases(batch, {one for one in merged if one})
 
     def _load_stored(self, batch: Batch, ids: list[str]) -> None:
         rows, ledger = self.store.read(lambda conn: (case_store.rows(conn, ids), outbox_store.ledgers(conn, ids)))
-        self.store.keys_for({one.key_id for one in (*rows, *ledger)} - {ERASED})  # what moved has its old case's key
+        self.store.keys_for({one.key_id for one in rows} - {ERASED})
         for one in rows:
             try:
                 case = Case.model_validate_json(self.store.vault.open(one.key_id, one.doc))
