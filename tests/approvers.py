@@ -13,9 +13,10 @@ from rmabridge.store import inbox as inbox_store
 from worlds import World, a_return, document
 
 
-def approving(tmp_path: Path, sink: str, *more: str, **settings: Any) -> dict[str, Any]:
+def approving(tmp_path: Path, sink: str, *more: str, plugins_dir: str | None = None, **settings: Any) -> dict[str, Any]:
     """One shop with ``crm`` for credit and ``wecom`` for colleagues; ``settings`` are those of the approvals."""
-    config = document(tmp_path, sink, policies=["compensation", "approvals", *more])
+    own = {"plugins_dir": plugins_dir} if plugins_dir else {}
+    config = document(tmp_path, sink, policies=["compensation", "approvals", *more], **own)
     out = {"plugin": "http", "allow_private": True}
     config["services"] = {"crm": {**out, "url": f"{sink}/crm"}}
     config["channels"]["wecom"] = {**out, "url": f"{sink}/wecom", "carries_forms": ["chat"]}

@@ -124,6 +124,8 @@ class Approvals(Policy):
         if who is None:  # where nobody may decide at all, nothing is denied for want of an answer
             yield from self._end(case, view, question, self.at_last if stage > 1 else "hold")
             return
+        if stage == 1:  # who asks anew no longer waits for the former answer
+            yield from _stop(case, question.key)
         until = view.now + 2 * self.timeout
         link = view.link("approve", f"{question.digest}:{question.key}", until, who.name)
         yield self._message(case, view, who, purpose, "approval.asked", question, link=link, until=until, who=who.name)
@@ -201,6 +203,13 @@ class Approvals(Policy):
             template=words.template,
             values={"action": question.key, "reason": question.reason, "amount": question.amount},
         )
+
+
+def _stop(case: Case, key: str) -> Iterator[Timer]:
+    """Ends the clocks of what was asked about the action before."""
+    for one in case.deadlines:
+        if one.name.startswith(ASKED) and one.name.removeprefix(ASKED).split(":", 3)[-1] == key:
+            yield Timer(one.name, None)
 
 
 def _facts(view: View, question: Question) -> dict[str, Any]:

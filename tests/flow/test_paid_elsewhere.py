@@ -23,14 +23,22 @@ async def bank() -> AsyncIterator[Bank]:
         yield found
 
 
-async def asked(world: World) -> str:
-    """A request for the money of an order of 900 CNY; its case."""
+async def asked(world: World, amount: str = "900.00") -> str:
+    """A request for so much of the money of an order of 900 CNY; its case."""
     line = {"id": "L1", "sku": "A", "quantity": 1, "price": WHOLE}
     order = {"id": "O1", "total": WHOLE, "placed_at": START.isoformat(), "lines": [line]}
     refs = {"return": "R1", "order": "O1"}
     await send(
         world,
-        event("case.requested", "a1", 0, refs, kind="refund", amount=WHOLE, buyer={"id": "B1", "name": "x"}),
+        event(
+            "case.requested",
+            "a1",
+            0,
+            refs,
+            kind="refund",
+            amount=WHOLE | {"amount": amount},
+            buyer={"id": "B1", "name": "x"},
+        ),
         event("order.seen", "o1", 0, {"order": "O1"}, order=order),
     )
     await world.settle()
@@ -49,6 +57,12 @@ NEWS = {
     "cancelled": event("request.changed", "c", 31, {"return": "R1"}, status="cancelled"),
     "declined": event("request.changed", "d", 31, {"return": "R1"}, status="declined"),
 }
+WHY = {
+    "paid": "refunded:900.00CNY",
+    "on its way": "refunded:900.00CNY",
+    "cancelled": "cancelled",
+    "declined": "declined",
+}
 
 
 @pytest.mark.parametrize("policies", [("returns",), ("compensation",), ("returns", "compensation")])
@@ -64,7 +78,7 @@ async def test_an_approval_from_before_the_news_does_not_pay_what_went_back_alre
         await world.settle()
         state, said = await command(world, "approve", approval=1)
         assert (state, bank.times_paid) == ("done", 0)
-        assert said and said.startswith(f"{KEY}: held: bridge.refunded: ")
+        assert said and said.startswith(f"{KEY}: held: bridge.{WHY[news]}: ")
         [(number,)] = world.rows("SELECT id FROM approvals WHERE state = 'waiting'")
         assert (await command(world, "approve", approval=number))[0] == "done"
         await reaches(world, KEY, "done")
@@ -124,3 +138,71 @@ async def test_a_refund_that_an_earlier_try_may_have_paid_is_looked_up_when_the_
         shift(world, hours=1)
         await reaches(world, KEY, "done", seconds=30)
         assert (bank.times_paid, bank.books["looked"] > 0) == (1, True)
+
+
+PARTS = {
+    "one article of two": ("300.00", {"amount": "300.00", "currency": "CNY"}),
+    "no amount told": ("900.00", None),
+    "in the buyer's currency": ("900.00", {"amount": "115.00", "currency": "EUR"}),
+}
+
+
+@pytest.mark.parametrize("told", PARTS)
+async def test_a_refund_of_this_request_that_a_colleague_paid_is_seen_whatever_is_left_of_the_order(
+    tmp_path: Path, sink: Sink, bank: Bank, told: str
+) -> None:
+    amount, seen = PARTS[told]
+    async with running(banking(tmp_path, sink.url, bank.url), sink) as world:
+        case = await asked(world, amount)
+        await command(world, "pause", account="bank")
+        await act(world, case, refund(1, amount, order="O1"))
+        fields = {"amount": seen} if seen else {}
+        await send(world, event("refund.seen", "by hand", 31, {"return": "R1"}, refund="F1", **fields))
+        await command(world, "resume", account="bank")
+        found = await reaches(world, KEY, "held")
+        assert found["cause"].startswith("bridge.refunded:")
+        assert bank.times_paid == 0
+
+
+@pytest.mark.parametrize("news", ["more", "cancelled"])
+async def test_who_approved_of_one_fact_approved_of_no_other(tmp_path: Path, sink: Sink, bank: Bank, news: str) -> None:
+    async with running(banking(tmp_path, sink.url, bank.url), sink) as world:
+        case = await asked(world)
+        await send(world, paid("10.00"))
+        await act(world, case, refund(1, "900.00", order="O1"))
+        assert row(world, KEY)["state"] == "held"
+        more = event("refund.seen", "more", 32, {"return": "R1"}, refund="F2", amount=WHOLE | {"amount": "890.00"})
+        await send(world, more if news == "more" else NEWS["cancelled"])
+        assert (await command(world, "approve", approval=1))[1].startswith(f"{KEY}: held: ")
+        assert bank.times_paid == 0
+
+
+async def test_a_refund_that_waits_does_not_pay_more_than_is_asked_for_now(
+    tmp_path: Path, sink: Sink, bank: Bank
+) -> None:
+    config = banking(tmp_path, sink.url, bank.url, "payer")
+    config["policies"] = {"payer": {"also": []}}
+    async with running(config, sink) as world:
+        await command(world, "pause", account="bank")
+        refs = {"return": "R1", "order": "O1"}
+        await send(world, event("case.requested", "a1", 0, refs, kind="refund", amount=WHOLE))
+        await world.until(lambda: row(world, KEY).get("state") == "due")
+        less = {"amount": "8.00", "currency": "CNY"}
+        await send(world, event("request.changed", "less", 32, {"return": "R1"}, status="approved", amount=less))
+        await command(world, "resume", account="bank")
+        found = await reaches(world, KEY, "held")
+        assert found["cause"] == "bridge.asked:8.00CNY: 8.00 CNY is asked for now"
+        assert bank.times_paid == 0
+
+
+async def test_goods_are_not_sent_again_when_the_money_went_back_meanwhile(
+    tmp_path: Path, sink: Sink, bank: Bank
+) -> None:
+    async with running(banking(tmp_path, sink.url, bank.url), sink) as world:
+        case = await asked(world)
+        await command(world, "pause", account="bank")
+        goods = {"type": "goods.reship", "account": "bank", "external": case, "order": "O1", "lines": [["A", 1]]}
+        await act(world, case, goods)
+        await send(world, paid())
+        await command(world, "resume", account="bank")
+        assert (await reaches(world, f"reship:{case}:all", "held"))["cause"].startswith("bridge.refunded:900.00CNY: ")

@@ -57,6 +57,18 @@ def test_the_message_says_what_why_how_much_and_carries_the_approvers_own_link(w
     assert one.sent(key).audience == "staff"
 
 
+def test_what_is_asked_anew_has_its_whole_time(world, desk):
+    one = desk(WANG, LI, timeout=timedelta(hours=1), at_last="deny").feed(held(world))
+    one.advance(minutes=50).feed(held(world, rules=("bridge.refunded:5.00CNY",), digest="cd" * 16))
+    assert asked(one) == ["wang", "wang"]
+    one.advance(minutes=15)
+    assert asked(one) == ["wang", "wang"], "the first question's hour is over, the second one's is not"
+    one.advance(minutes=46)
+    assert asked(one) == ["wang", "wang", "li"]
+    assert one.advance(minutes=58).proposed("staff:approval-over") == []
+    assert one.advance(minutes=3).proposed("staff:approval-over") != []
+
+
 def test_the_same_question_is_asked_once_and_another_one_again(world, desk):
     one = desk(WANG, LI).feed(held(world), held(world, digest="ab" * 16, reason="again"))
     assert asked(one) == ["wang"]

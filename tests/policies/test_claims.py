@@ -193,6 +193,25 @@ def test_a_parcel_that_turns_up_withdraws_the_draft(world, desk):
     assert claim(one).status is S.WITHDRAWN
 
 
+def test_a_parcel_that_turned_up_and_is_lost_again_is_claimed(world, desk):
+    own = Rule(carriers=("YTO",), kinds=(LOSS,), earliest=10, days=90)
+    one = desk(desks=DESKS, rules=(own,)).feed(lost(world.MONDAY))
+    for _ in range(4):
+        one.advance(days=1)
+        one.feed(parcel(one.now, exception=None, status=ParcelStatus.IN_TRANSIT))
+        assert claim(one).status is S.WITHDRAWN
+        one.advance(days=1).feed(lost(one.now))
+        assert claim(one).status is S.DRAFT
+    assert one.advance(days=30).proposed("staff:") == ["staff:claim:YTO:YT1:loss"]
+
+
+@pytest.mark.parametrize("name", ["圆通", "yto", "YTO Express"])
+def test_a_carrier_by_another_of_its_names_is_the_same_claim(world, desk, name):
+    one = desk(desks=DESKS).feed(parcel(world.MONDAY))
+    one.feed(told(one, S.SUBMITTED).model_copy(update={"carrier": name}))
+    assert (claim(one).carrier, claim(one).status) == ("YTO", S.SUBMITTED)
+
+
 def test_a_claim_is_not_filed_before_its_carrier_takes_it(world, desk):
     own = Rule(carriers=("圆通速递",), kinds=(LOSS,), earliest=10, days=60)
     one = desk(desks=DESKS, rules=(own,)).feed(lost(world.MONDAY))

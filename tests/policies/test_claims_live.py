@@ -139,6 +139,13 @@ async def later(world: World, **span: float) -> None:
 
 
 async def command(world: World, name: str, **args: Any) -> tuple[str, str | None]:
+    """Give a command as the CLI does, and wait for what follows; (state, what was said)."""
+    found = await order(world, name, **args)
+    await world.settle()
+    return found
+
+
+async def order(world: World, name: str, **args: Any) -> tuple[str, str | None]:
     """Give a command as the CLI does; (state, what was said)."""
     router, store, key = world.bridge.router, world.bridge.store, f"cmd:{uuid4()}"
     given = Commanded(key=key, at=store.clock.now(), command=name, by="tester", args=args)
@@ -147,7 +154,6 @@ async def command(world: World, name: str, **args: Any) -> tuple[str, str | None
     router.wake.set()
     query = f"SELECT state, note FROM inbox WHERE dedupe = x'{row['dedupe'].hex()}' AND state != 'new'"
     found: list[tuple[str, str | None]] = await world.until(lambda: world.rows(query))
-    await world.settle()
     return found[0]
 
 
@@ -174,6 +180,23 @@ async def test_a_push_of_damage_mails_one_dossier_and_makes_the_carrier_liable(
         case = the_case(world)
         assert (case.liable, case.issue, len(case.claims)) == ("carrier", Issue.DAMAGED_IN_TRANSIT, 1)
         assert case.claims[0].status is ClaimStatus.SUBMITTED
+
+
+async def test_a_claim_that_waits_for_its_account_is_taken_back_when_a_colleague_has_filed_it(
+    config: dict[str, Any], sink: Sink, kd: KdniaoSim, mail: MailSim
+) -> None:
+    async with running(config, sink) as world:
+        await send(world, says(world, "在吗"), shown(world))
+        kd.hook, key = f"{world.bridge.url}/hooks/kd", f"staff:claim:YTO:{NUMBER}:damage"
+        await command(world, "pause", account="post")
+        assert await kd.do_scan(NUMBER, "414", DAMAGED, "杭州市")
+        await world.until(lambda: ledger(world).get(key) == "due")
+        by_hand = {"waybill": NUMBER, "carrier": "圆通", "kind": "damage", "status": "submitted"}
+        await order(world, "claim", **by_hand)
+        await world.until(lambda: ledger(world)[key] == "cancelled")
+        await command(world, "resume", account="post")
+        assert filed_by(mail) == []
+        assert [one.status for one in the_case(world).claims] == [ClaimStatus.SUBMITTED]
 
 
 @pytest.mark.row("P49", "S093")

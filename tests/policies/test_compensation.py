@@ -56,8 +56,18 @@ TABLE = read("date,CNY,USD,JPY\n2025-12-01,8,1.25,160\n")
 
 @pytest.fixture
 def desk(world):
+    class Reached(world.Desk):
+        """Offers have arrived by the time that anything else happens."""
+
+        def feed(self, *events, account="mkt"):
+            for event in events:
+                for key in [key for key, state in self.ledger.items() if "offer:" in key and state == "due"]:
+                    self.ledger[key] = "done"
+                super().feed(event, account=account)
+            return self
+
     def made(*more, tuned=None, **facts):
-        return world.Desk(world.policy(Compensation, **(tuned or {})), *more, **facts)
+        return Reached(world.policy(Compensation, **(tuned or {})), *more, **facts)
 
     return made
 
@@ -84,6 +94,19 @@ def test_goods_whose_price_is_not_known_are_not_worth_the_whole_order(world):
 
 def yes(world, number=None, at=HOUR, text=None):
     return world.says(text or (str(number) if number else "同意"), id=f"yes{number}", at=world.MONDAY + at)
+
+
+@pytest.mark.parametrize("state", ["due", "held", "waiting", "dead", "denied"])
+def test_a_yes_to_something_else_is_no_yes_to_an_offer_that_was_not_sent(world, desk, state):
+    one = desk().feed(
+        trouble(world, Issue.WRONG_ITEM, lines=(Line(id="1", order_line="L1", sku="SHOVEL"),)), world.order()
+    )
+    one.ledger["offer:1"] = state
+    world.Desk.feed(one, yes(world, 1))
+    assert one.case.agreed is None
+    one.ledger["again:offer:1"] = "done"
+    world.Desk.feed(one, yes(world, 2, text="1"))
+    assert one.case.agreed, "the same words went another way"
 
 
 def goods_back(world):
@@ -381,6 +404,16 @@ def test_refund_without_return(world, desk):
     assert costs(one) == ["return:decide:R1", "refund:R1:all"]
     assert one.sent("refund:R1:all").amount == Money.of("250 CNY")
     assert one.sent("refund:R1:all").lines == (("1", 1),)
+
+
+@pytest.mark.parametrize(("operation", "share"), [("coupon", "0.1"), ("partial_refund", "0.2")])
+def test_what_was_agreed_about_something_else_neither_denies_nor_cuts_a_later_return(world, desk, operation, share):
+    remedy = RemedyKind.COUPON if operation == "coupon" else RemedyKind.PARTIAL_REFUND
+    one = agreed_on(desk, world, operation, remedy, request=False, share=share)
+    one.feed(world.requested(CaseKind.RETURN, key="later", at=world.MONDAY + 9 * HOUR))
+    whole = PayRefund(request="R1", amount=Money.of("250 CNY"))
+    assert (Ruling.HOLD, "compensation.operation") in rulings(one, whole)
+    assert all(policy.amend(whole, one.case, one.view()) is None for policy in one.policies)
 
 
 @pytest.mark.row("P51")

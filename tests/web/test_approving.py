@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +24,7 @@ from rmabridge.web.approving import words
 from stores import words as as_store_writes
 from worlds import World, running
 
+TOYS = Path(__file__).parents[1] / "flow" / "toys"
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9"}
 
 
@@ -194,3 +196,29 @@ async def test_a_reworded_action_needs_another_link(asked: tuple[World, str, str
     await world.settle()
     assert state(world, f"credit:coupon:{case}:all") == "held"
     assert len(told(world)) == 1 and given(world) == []
+
+
+async def test_a_link_works_after_its_case_was_merged_into_another(tmp_path: Path, sink: Sink) -> None:
+    config = approving(tmp_path, sink.url, plugins_dir=str(TOYS))
+    config["marketplaces"] = {"shop": {"plugin": "toy", "allow_private": True}}
+    async with running(config, sink) as world:
+        for number in (1, 2):
+            await tell(world, "case.requested", number, at=number, kind="question")
+        ((case,),) = world.rows("SELECT id FROM cases ORDER BY created_at DESC, id DESC LIMIT 1")
+        await give(world, case, "900")
+        await world.settle()
+        await tell(world, "ticket.seen", 1, 2, at=3, status="open")
+        ((holder,),) = world.rows("SELECT case_id FROM outbox WHERE type = 'credit.give'")
+        assert holder != case
+        assert (await press(world, link(world, "wang")))[0] == 200
+        await world.settle()
+        assert len(given(world)) == 1
+
+
+async def tell(world: World, type_: str, *returns: int, at: int, **fields: Any) -> None:
+    """An event of these returns through the toy's door."""
+    refs = [{"kind": "return", "value": f"R{one}"} for one in returns]
+    said = {"type": type_, "key": f"{type_}:{at}", "at": f"2026-01-05T09:0{at}:00Z", "refs": refs, **fields}
+    async with world.client.post(f"{world.bridge.url}/hooks/shop", json={"events": [said]}) as answer:
+        assert answer.status == 200
+    await world.settle()

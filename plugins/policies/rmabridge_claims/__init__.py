@@ -50,6 +50,8 @@ from .following import Following, timer_of
 from .rules import Rule, rule_for
 from .wanted import caused_by_carrier, lost, missing, wanted
 
+FOUND: Final = frozenset({ClaimStatus.DRAFT, ClaimStatus.WITHDRAWN})  # nobody filed it, as the parcel was found
+UNFILED: Final = frozenset({"dead", "expired", "cancelled", "denied"})
 ONCE: Final = "claims.once"
 APPEAL: Final = "claims.appeal"
 
@@ -108,11 +110,13 @@ class Claims(Following):
             return
         if kind is ClaimKind.DAMAGE:
             yield from _ask_for_proof(case, parcel, view)
-        if any(one.waybill == parcel.waybill and one.kind is kind for one in case.claims):
+        known = next((one for one in case.claims if one.waybill == parcel.waybill and one.kind is kind), None)
+        if known and (known.status is not ClaimStatus.WITHDRAWN or {one.status for one in known.steps} - FOUND):
             return
         _, last = rule_for(self.rules, case, view.shop, parcel, kind).window(case, parcel)
         draft = ClaimSeen(
-            key=f"claim:draft:{case.id}:{parcel.waybill}:{kind}",
+            key=f"claim:draft:{case.id}:{parcel.waybill}:{kind}"
+            + (f":{int(known.steps[-1].at.timestamp())}" if known else ""),
             at=view.now,
             waybill=parcel.waybill,
             carrier=parcel.carrier,
@@ -137,7 +141,7 @@ class Claims(Following):
         if state == "done":
             yield self.report(case, claim, ClaimStatus.SUBMITTED, view)
         first, last = rule.window(case, parcel)
-        if state in {"dead", "expired"}:  # nobody has filed it, and the last day comes all the same
+        if state in UNFILED:  # nobody has filed it, and the last day comes all the same
             yield from self._alarm(case, claim, last, view)
         if state is not None:
             return

@@ -58,8 +58,9 @@ class Following(Policy):
 
     def report(self, case: Case, claim: Claim, status: ClaimStatus, view: View, **facts: Any) -> ClaimSeen:
         """The bridge's own word on a claim."""
+        last = int(claim.steps[-1].at.timestamp()) if claim.steps else 0
         return ClaimSeen(
-            key=f"claim:{status}:{case.id}:{name_of(claim)}:{len(claim.steps)}",
+            key=f"claim:{status}:{case.id}:{name_of(claim)}:{last}",
             at=view.now,
             waybill=claim.waybill,
             carrier=claim.carrier,

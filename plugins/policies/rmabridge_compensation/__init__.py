@@ -58,6 +58,7 @@ from .offering import choices
 from .rules import Rule, first, liability_open, wrong_sku
 from .spending import left
 
+SENT: Final = frozenset({"sending", "uncertain", "done"})
 OWN: Final = frozenset({"return.approve", "refund.pay", "credit.give", "goods.reship", "buyer.tag"})
 
 
@@ -138,8 +139,8 @@ class Compensation(Judging):
             return
         if not isinstance(event, MessageReceived) or event.message.author is not Author.BUYER:
             return
-        if not view.proposed(f"offer:{case.round}"):
-            return
+        if not any(view.ledger.get(key) in SENT for key in _offer_keys(case)):
+            return  # the buyer's words answer something else
         said = answer(event.message.text)
         if said.answer is Answer.DECLINE:
             yield RemedyDeclined(key=f"declined:{event.key}", at=event.at)
@@ -196,11 +197,16 @@ def _told(rule: Rule, found: list[Choice], case: Case, view: View) -> Iterator[P
         yield message
 
 
+def _offer_keys(case: Case) -> tuple[str, str]:
+    """The offer's message, and the same words on a second way."""
+    return f"offer:{case.round}", f"again:offer:{case.round}"
+
+
 def _chosen(found: tuple[Choice, ...], number: int | None, case: Case, view: View) -> Choice | None:
     """The choice that the buyer named; a bare yes counts where only one was put to them."""
     if number is not None:
         return found[number - 1] if number <= len(found) else None
-    message = view.action(f"offer:{case.round}")
+    message = view.action(_offer_keys(case)[0])
     template = getattr(message, "template", None)
     return found[0] if len(found) == 1 or (template and template.id != "proposal.choice") else None
 

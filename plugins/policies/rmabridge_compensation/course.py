@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rmabridge.abilities import Proposal, View
 from rmabridge.core.claims import at_carrier
+from rmabridge.core.rates import floored
 from rmabridge.model import (
     ApproveReturn,
     Case,
@@ -216,7 +217,7 @@ def settlement(case: Case, view: View, purse: Purse) -> Money | None:
     if whole is None:
         return None
     taken = purse.rates.total(interim(case, view), whole.currency, purse.on)
-    rest = whole - taken
+    rest = floored(whole - taken)
     return rest if rest.amount > 0 else Money(amount=Decimal(0), currency=whole.currency)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from rmabridge.abilities import Fact, View
+from rmabridge.core.folding import stamped_at
 from rmabridge.core.rates import NoRate
 from rmabridge.model import (
     Action,
@@ -23,7 +24,7 @@ from rmabridge.model import (
 
 from .course import named, settlement
 from .settings import Settings
-from .spending import GIVING_KEYS, INTERIM, given
+from .spending import GIVING_KEYS, INTERIM, given, worth
 
 NAME: Final = "compensation"
 IDENTITY: Final = "compensation.identity"
@@ -56,10 +57,11 @@ class Judging(Settings):
         if isinstance(action, PayRefund) and action.amount.amount <= 0:
             return deny(SETTLED, "nothing is left to pay")
         found = list(self._against(action, case, view))
-        if (said := self._excluded(action, case, view)) and view.proposer.startswith(OPERATOR):
+        by_hand = view.proposer.startswith(OPERATOR)
+        if said := self._excluded(action, case, by_hand=by_hand):
+            if not (by_hand or asked_since(case)):
+                return deny(OPERATION, said)
             found.append((OPERATION, said))
-        elif said:
-            return deny(OPERATION, said)
         # One approval answers for all that is told with it, so the reasons go together.
         return hold(found[0][0], "; ".join(reason for _, reason in found)) if found else None
 
@@ -87,25 +89,39 @@ class Judging(Settings):
             who = view.proposer.removeprefix(OPERATOR)
             yield DAILY, f"with {worth} {who} gives {total.rounded()} in 24 hours; {most} pass without an approval"
 
-    def _excluded(self, action: Costly, case: Case, view: View) -> str | None:
+    def _excluded(self, action: Costly, case: Case, *, by_hand: bool) -> str | None:
         choice = agreed(case)
         operation = self.known.get(named(choice) or "")
         if choice is None or operation is None or not isinstance(action, PayRefund) or action.part == INTERIM:
             return None
         if case.offered and case.offered.interim:  # what is given meanwhile settles nothing
             return None
-        return None if operation.refunds else f"{named(choice)} was agreed, and it pays no refund"
+        if not operation.refunds:
+            return f"{named(choice)} was agreed, and it pays no refund"
+        return f"{choice.amount} was agreed before that was asked for" if not by_hand and more(case, choice) else None
 
     def _settled(self, case: Case, view: View) -> Money | None:
         """The most that a policy's refund may come to; None where nothing says so."""
         choice = agreed(case)
         if choice is not None and choice.amount is not None and not (case.offered and case.offered.interim):
-            return choice.amount
+            return None if more(case, choice) else choice.amount
         interim = any(key.rpartition(":")[2] == INTERIM and key.startswith(GIVING_KEYS) for key in view.ledger)
         try:
             return settlement(case, view, self.purse(view)) if interim else None
         except NoRate:
             return None
+
+
+def asked_since(case: Case) -> bool:
+    """Whether the request came after the agreement, which so may have been about something else."""
+    said, asked = (case.agreed.accepted_at if case.agreed else None), case.stamps.get("request.body")
+    return said is not None and asked is not None and stamped_at(asked) / 1_000_000 > said.timestamp()
+
+
+def more(case: Case, choice: Choice) -> bool:
+    """Whether more is asked for since the agreement than was agreed."""
+    asked, said = worth(case), choice.amount
+    return bool(asked_since(case) and asked and said and asked.currency == said.currency and asked > said)
 
 
 def ours(found: tuple[Choice, ...]) -> bool:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from ..model import Case, Claim, ClaimKind, ClaimSeen, ClaimStatus, ClaimStep, Line, Money
+from ..wire import carriers
 
 NEXT: Final[dict[ClaimStatus, frozenset[ClaimStatus]]] = {
     ClaimStatus.DRAFT: frozenset({ClaimStatus.SUBMITTED, ClaimStatus.WITHDRAWN}),
@@ -32,7 +33,7 @@ NEXT: Final[dict[ClaimStatus, frozenset[ClaimStatus]]] = {
         set(ClaimStatus) - {ClaimStatus.DRAFT, ClaimStatus.SUBMITTED, ClaimStatus.APPEALED}
     ),
     ClaimStatus.PAID: frozenset({ClaimStatus.APPEALED}),
-    ClaimStatus.WITHDRAWN: frozenset(),
+    ClaimStatus.WITHDRAWN: frozenset({ClaimStatus.DRAFT}),  # what was found may be lost again
 }
 PENDING: Final = frozenset(
     {ClaimStatus.SUBMITTED, ClaimStatus.IN_REVIEW, ClaimStatus.INFO_REQUESTED, ClaimStatus.APPEALED}
@@ -118,8 +119,16 @@ def fold(
 def _same(claims: tuple[Claim, ...], event: ClaimSeen) -> Claim | None:
     """The claim that the report is about; one that names no carrier is about the only one there is."""
     alike = [one for one in claims if one.waybill == event.waybill and one.kind is event.kind]
-    exact = next((one for one in alike if one.carrier == event.carrier), None)
+    exact = next((one for one in alike if same_carrier(one.carrier, event.carrier)), None)
     return exact or next((one for one in alike if one.carrier is None or event.carrier is None), None)
+
+
+def same_carrier(one: str | None, other: str | None) -> bool:
+    """Whether both mean the same carrier, each by any of its codes and names."""
+    if one == other or one is None or other is None:
+        return one == other
+    first, second = carriers.carrier(one), carriers.carrier(other)
+    return first.code == second.code if first and second else one.casefold() == other.casefold()
 
 
 def _prefix(carrier: str | None, waybill: str, kind: ClaimKind) -> str:

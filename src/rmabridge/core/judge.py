@@ -27,7 +27,7 @@ from ..model import (
     Verdict,
 )
 from .masking import mask
-from .paid import doubt
+from .paid import doubts
 
 Caller = Callable[..., Any]
 Heard = type[Any] | str
@@ -192,9 +192,7 @@ class Judge:
                 )
         if said := _closed(action, case):
             verdicts.append(said)
-        if why := doubt(action, case, view):
-            said = Verdict(ruling=Ruling.HOLD, rule="bridge.refunded", reason=why, policy="bridge")
-            verdicts.append(_granted(said, granted))
+        verdicts.extend(_granted(one, granted) for one in doubts(action, case, view))
         return Weighed(action, tuple(verdicts), strictest(verdicts), tuple(amended))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ..config import explain
-from ..core.claims import refusal
+from ..core.claims import refusal, same_carrier
 from ..errors import CommandError
 from ..model import Case, Claim, ClaimSeen, ClaimStatus, Commanded
 
@@ -35,4 +35,4 @@ def told(work: Work, command: Commanded) -> str:
 
 def _claim(case: Case, event: ClaimSeen) -> Claim | None:
     alike = [one for one in case.claims if one.waybill == event.waybill and one.kind is event.kind]
-    return next((one for one in alike if event.carrier in {None, one.carrier}), None)
+    return next((one for one in alike if event.carrier is None or same_carrier(event.carrier, one.carrier)), None)

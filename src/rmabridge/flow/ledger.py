@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from ..abilities import Shop, Timer, View
 from ..core.judge import Weighed
 from ..core.links import Link
+from ..core.paid import DOUBTED
 from ..core.resolve import account_for
 from ..model import (
     ACTIONS,
@@ -20,7 +21,6 @@ from ..model import (
     Case,
     Forward,
     Held,
-    PayRefund,
     Ruling,
     Verdict,
 )
@@ -358,12 +358,12 @@ class Books:
                     key, next(f"{one.rule}: {one.reason}" for one in weighed.verdicts if one.ruling is Ruling.DENY)
                 )
 
-    def doubt_refunds(self) -> None:
-        """A refund that waits for its turn or its next try is judged again before it goes. (One that is on its way is
-        not: what is news may be that it arrived.)"""
+    def doubt_again(self) -> None:
+        """A refund, or goods, that wait for their turn or next try are judged again before they go. (What is on its way
+        is not: the news may be that it arrived.)"""
         now = {"good_until": micros(self.now)}
         for key, entry in self.entries.items():
-            if entry.type != PayRefund.kind or entry.state != "due":
+            if entry.type not in DOUBTED or entry.state != "due":
                 continue
             if entry.row is not None and entry.row in self.changes.outbox:
                 entry.row.update(now)

@@ -12,7 +12,7 @@ from ..abilities import Proposal, Timer
 from ..core.handled import GIVING
 from ..core.judge import Asked, Failure
 from ..core.masking import mask
-from ..core.paid import refunding
+from ..core.paid import facts
 from ..core.reduce import reduce
 from ..model import (
     Action,
@@ -114,10 +114,11 @@ class Work(Books):
             self._receipt(event, account)
         elif isinstance(event, DeadlineReached) and self._timer(event, queue):
             return False
-        if before.status is not self.case.status or before.talk.closed != self.case.talk.closed:
+        now = self.case
+        if before.status is not now.status or before.talk.closed != now.talk.closed or before.claims != now.claims:
             self.review_pending()
-        if refunding(before) != refunding(self.case):
-            self.doubt_refunds()
+        if facts(before) != facts(self.case):
+            self.doubt_again()
         return True
 
     def _ask_policies(self, event: Event, queue: Queue, seen: frozenset[str] = frozenset()) -> None:

@@ -30,7 +30,7 @@ def asked(conn: Connection, case_id: str, key: str, mark: bytes) -> Any:
     )
     joined = query.join(outbox, outbox.c.id == approvals.c.outbox_id)
     return conn.execute(
-        joined.where(outbox.c.case_id == case_id, outbox.c.key == key, approvals.c.digest == mark)
+        joined.where(approvals.c.case_id == case_id, outbox.c.key == key, approvals.c.digest == mark)
     ).first()
 
 
