@@ -206,3 +206,21 @@ async def test_goods_are_not_sent_again_when_the_money_went_back_meanwhile(
         await send(world, paid())
         await command(world, "resume", account="bank")
         assert (await reaches(world, f"reship:{case}:all", "held"))["cause"].startswith("bridge.refunded:900.00CNY: ")
+
+
+async def test_a_dead_refund_is_not_tried_again_in_passing_when_a_colleague_has_paid_it_since(
+    tmp_path: Path, sink: Sink, bank: Bank
+) -> None:
+    async with running(banking(tmp_path, sink.url, bank.url), sink) as world:
+        case = await asked(world)
+        bank.answers.append(422)
+        await act(world, case, refund(1, "900.00", order="O1"))
+        number = (await reaches(world, KEY, "dead"))["id"]
+        await send(world, paid())
+        await world.settle()
+        state, said = await command(world, "retry", delivery=number)
+        assert (state, row(world, KEY)["state"]) == ("refused", "dead")
+        assert said and "bridge.refunded:900.00CNY: 900.00 CNY went back" in said and "--anyway" in said
+        assert (await command(world, "retry", delivery=number, anyway=True))[0] == "done"
+        await reaches(world, KEY, "done")
+        assert bank.times_paid == 1

@@ -108,16 +108,17 @@ def _attempt(app: App, row: Any) -> dict[str, Any]:
 @deliveries.command()
 @click.argument("delivery", type=int)
 @click.argument("fields", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--anyway", is_flag=True, help="Also a refund or goods against which something speaks by now.")
 @asks
 @command
-def retry(app: App, delivery: int, fields: tuple[str, ...], by: str | None, no_wait: bool) -> None:
+def retry(app: App, *, delivery: int, fields: tuple[str, ...], anyway: bool, by: str | None, no_wait: bool) -> None:
     """Send a dead, denied, expired or cancelled delivery again, as it is or with changed fields."""
-    ask(app, revive(app, delivery, pairs(fields)), by, no_wait=no_wait)
+    ask(app, revive(app, delivery, pairs(fields), anyway=anyway), by, no_wait=no_wait)
 
 
-def revive(app: App, delivery: int, edited: dict[str, Any]) -> Order:
+def revive(app: App, delivery: int, edited: dict[str, Any], *, anyway: bool = False) -> Order:
     """The command that sends a delivery again."""
-    args: dict[str, Any] = {"delivery": delivery}
+    args: dict[str, Any] = {"delivery": delivery} | ({"anyway": True} if anyway else {})
     return Order("retry", args | ({"action": edited} if edited else {}), stored(app, delivery).case_id)
 
 

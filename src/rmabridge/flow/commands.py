@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from ..config import explain
 from ..core.lifecycle import TRANSITIONS
+from ..core.paid import doubts
 from ..core.plays import recorded, refusal, unclosable
 from ..core.reach import send, ways
 from ..errors import CommandError
@@ -255,10 +256,20 @@ def _retry(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     }
     if edited := command.args.get("action"):
         values |= _edited(work, stored, edited)
+    elif not command.args.get("anyway"):
+        _no_doubt(work, stored)
     values |= _effect_again(router, work, stored)
     _revive(batch, work, stored, values, ("dead", "expired", "cancelled", "denied"))
     work.record(command, "bridge", command.by)
     return work.case.id, f"{stored.key}: due"
+
+
+def _no_doubt(work: Work, stored: Any) -> None:
+    """What failed may have been paid by another way since."""
+    action = work.action_of(stored.key)
+    if action is not None and (found := list(doubts(action, work.case, work.view()))):
+        reasons = "; ".join(f"{one.rule}: {one.reason}" for one in found)
+        raise CommandError(f"delivery {stored.id}: {reasons}; to send it all the same: deliveries retry --anyway")
 
 
 def _effect_again(router: Router, work: Work, stored: Any) -> dict[str, Any]:
