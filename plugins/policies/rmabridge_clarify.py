@@ -22,10 +22,18 @@ from rmabridge.model import NEWS, Case, DeadlineReached, Direction, Event, Issue
 OPEN: Final = frozenset({Status.NEW, Status.REQUESTED})
 VAGUE: Final = frozenset({None, Issue.OTHER})
 _NUMBER: Final = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9-]*\d{4})[A-Za-z0-9-]{6,40}")
+# What looks like an order number and is none: mail addresses, dates, phone numbers.
+_OTHER: Final = re.compile(
+    r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]+"
+    r"|(?<![A-Za-z0-9-])(?:(?:19|20)[0-9]{2}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:19|20)[0-9]{2}"
+    r"|(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
+    r"|(?:\+?86[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}|09[0-9]{2}[ -]?[0-9]{3}[ -]?[0-9]{3}|0[0-9]{2,4}-[0-9]{6,8}"
+    r"|\+[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{2,5}\)?){2,4}|\(?[2-9][0-9]{2}\)?[ .-][0-9]{3}[ .-][0-9]{4})(?![A-Za-z0-9-])"
+)
 Need = Literal["order", "item", "problem", "photos", "waybill", "phone", "wish"]
 PRESENT: Final[dict[Need, Callable[[Case, View, int], bool]]] = {
     "order": lambda case, view, _: bool(
-        case.order or case.ref(RefKind.ORDER) or _NUMBER.search(words(case, view.shop))
+        case.order or case.ref(RefKind.ORDER) or _NUMBER.search(_OTHER.sub(" ", words(case, view.shop)))
     ),
     "item": lambda case, _, __: (
         bool(case.request and case.request.lines) or (case.order is not None and len(case.order.lines) == 1)

@@ -414,3 +414,21 @@ async def test_what_is_too_long_ago_for_the_vendor_to_show_is_left_to_a_person(
             await later(world, hours=60)
             await world.until(lambda: "too long ago" in str(row(world, "m1")["cause"]))
             assert (row(world, "m1")["state"], sink.books["posts"]) == ("uncertain", [])
+
+
+async def test_a_note_that_nobody_can_look_up_does_not_keep_the_notes_after_it_from_the_ticket(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with running(banking(tmp_path, sink.url, sink.url), sink) as world:
+        case = await a_case(world)
+        note = {"type": "ticket.comment", "account": "desk", "ticket": "T1", "text": "hello"}
+        sink.do_answer(500)
+        await act(world, case, note | {"origin": "first"})
+        await reaches(world, "ticket:comment:first", "uncertain")
+        await act(world, case, note | {"origin": "second"})
+        await later(world, minutes=30)
+        await reaches(world, "ticket:comment:second", "done")
+        assert row(world, "ticket:comment:first")["state"] == "uncertain"
+        number = row(world, "ticket:comment:first")["id"]
+        await command(world, "resolve", delivery=number, happened=False)
+        await reaches(world, "ticket:comment:first", "done")

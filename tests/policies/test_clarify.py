@@ -67,6 +67,26 @@ def test_what_is_there_is_not_asked_for(world, desk):
     assert desk().feed(world.requested(), world.order()).proposed() == []
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        *("2026-01-02", "2026/1/2", "02.01.2026", "20260102", "13800001234", "+86 138-0000-1234", "021-58881234"),
+        *("0912-345-678", "+44 20 7946 0958", "(415) 555-0132", "wang2024@example.com"),
+    ],
+)
+def test_dates_phones_and_mail_addresses_are_no_order_numbers(world, desk, told):
+    for text in (f"水壶的盖子关不紧，{told}，一直在漏水", f"the kettle leaks, {told} thank you"):
+        one = vague(world, desk(), text)
+        (key,) = one.proposed("clarify:")
+        assert ASKS["order"] in one.sent(key).text
+
+
+@pytest.mark.parametrize("number", ["250811-44332211998", "113-1234567-1234567", "28374651928", "AB10482", "#104822"])
+def test_an_order_number_beside_a_date_and_a_phone_is_one(world, desk, number):
+    text = f"2026-01-02买的，订单{number}，电话13800001234，邮箱wang2024@example.com，漏水了"
+    assert vague(world, desk(), text).proposed() == []
+
+
 def test_old_words_and_cases_of_colleagues_are_not_asked_about(world, desk):
     assert vague(world, desk(source="operator")).proposed() == []
     one = desk()

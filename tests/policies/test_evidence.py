@@ -170,6 +170,35 @@ def test_pictures_of_a_message_count_and_are_not_asked_for_again(world, desk):
     assert one.proposed("evidence:ask") == []
 
 
+def mailed(one, sizes, form=Form.MAIL):
+    """The buyer writes with pictures of these sizes."""
+    files = [
+        Attachment(name=f"image00{number}.png", media_type="image/png", sha256=f"{number:064x}", size=size)
+        for number, size in enumerate(sizes)
+    ]
+    message = Message(id="m1", author=Author.BUYER, form=form, text="坏了", at=one.now, attachments=tuple(files))
+    one.feed(MessageReceived(key="m1", at=one.now, message=message))
+    return one.feed(Classified(key="c", at=one.now, issue=Issue.QUALITY_DEFECT))
+
+
+def test_small_pictures_in_a_mail_are_no_photos_of_the_goods(desk):
+    one = mailed(desk(issue=None), [34, 900, 4_000, 9_999])
+    assert one.case.evidence == () and one.case.liable is None
+    assert one.proposed("evidence:ask")
+    assert [piece.size for piece in mailed(desk(issue=None), [34, 10_000, None]).case.evidence] == [10_000, None]
+    assert len(mailed(desk(issue=None), [34], form=Form.CHAT).case.evidence) == 1
+
+
+@pytest.mark.parametrize(("number", "named"), [("1001", "1001"), ("#1001", "1001"), ("a-1001", "#A-1001")])
+def test_an_order_s_number_is_the_same_with_and_without_its_sign(world, desk, number, named):
+    one = desk(order={"number": number})
+    approve = ApproveReturn(request="R1")
+    one.feed(Noted(key="o", at=one.now, text="x", refs=(Ref(kind=RefKind.ORDER, value=named),)))
+    assert one.policies[0].review(approve, one.case, one.view()) is None
+    one.feed(Noted(key="p", at=one.now, text="x", refs=(Ref(kind=RefKind.ORDER, value="#1002"),)))
+    assert "another order is named: #1002" in one.policies[0].review(approve, one.case, one.view()).reason
+
+
 def test_old_and_imported_cases_are_not_asked(world):
     policy = world.policy(EvidencePolicy)
     for facts in ({"source": "import"}, {"opened_at": world.MONDAY - timedelta(days=8)}):

@@ -157,6 +157,87 @@ def test_a_question_whether_harm_may_come_is_no_crisis():
     assert classify("请问这个会不会起火").level == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我付了999元，什么时候发货？",
+        "I paid $999 for this sofa, when does it ship?",
+        "Please send the replacement to 315 Main Street",
+        "订单号315，什么时候到",
+        "Apartment 911, please redeliver",
+        "The return label has expired, can you send a new one?",
+        "你们给的退货标签过期了，能重新发一张吗",
+        "優惠券過期了還能用嗎",
+        "连结已过期",
+        "收到一张过期的优惠券",
+        "活动已经过期了吗",
+        "已经超过期限了还能退吗",
+        "my gift card expired",
+        "好的，我拍视频发给你",
+        "我可以发视频给你看",
+        "开箱拍视频了，少了一个杯子",
+        "As I recall, I ordered the blue one. Can you check?",
+        "I saw it on YouTube, does it come in red?",
+    ],
+)
+def test_numbers_papers_that_expire_and_films_for_the_shop_are_no_crisis(text):
+    assert classify(text).level < 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "we called 911",
+        "打了119，消防来了",
+        "315见",
+        "牛奶過期了",
+        "标签上写着已过期",
+        "The milk was expired",
+        "I used the discount code on milk that was expired",
+        "优惠券过期就算了，饼干也过期了",
+        "你们促销过期食品",
+        "卖过期的活动商品给我",
+        "you sell expired discount food",
+        "我拍视频发到网上",
+        "拍视频给大家看你们的真面目，发抖音",
+        "发视频给你们看，不退就曝光",
+        "Is there a recall on this heater?",
+        "I'll post it on YouTube",
+        "你们不退款我就跳楼",
+    ],
+)
+def test_the_same_words_are_a_crisis_where_they_mean_one(text):
+    assert classify(text).level == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "没有起火前就觉得不对，后来起火了",
+        "宣传不含甲醛，结果甲醛超标十倍",
+        "你们说不会过敏反应，可我老婆过敏了进不了门",
+        "no smoke at first, then smoke everywhere",
+    ],
+)
+def test_harm_denied_at_one_place_and_told_at_another_is_a_crisis(text):
+    assert classify(text).level == 3
+
+
+@pytest.mark.parametrize("text", ["没有过敏，也没有过敏反应", "no smoke, no smoke at all"])
+def test_harm_denied_at_every_place_is_none(text):
+    assert classify(text).level < 3
+
+
+@pytest.mark.parametrize("end", ["The heater caught fire and my daughter is in hospital.", "插座起火了，孩子烫伤了"])
+def test_harm_told_at_the_end_of_a_long_letter_is_a_crisis(world, desk, end):
+    calm = "I ordered a blue lamp and would like to have a red one. " * 30
+    assert desk().feed(world.says(calm)).case.level < 3
+    one = desk().feed(world.says(calm + end))
+    assert (one.case.level, Issue.SAFETY_CRISIS in {one.case.issue, *one.case.also}) == (3, True)
+    assert any(why.endswith("safety_crisis") for why in one.case.why)
+    assert classify("nothing " * 100_000 + end).level < 3
+
+
 def test_below_the_margin_no_issue_is_named_but_the_rest_is(world, desk):
     one = desk(margin=99).feed(world.says("你们卖假货，骗子！！"))
     assert one.case.issue is None

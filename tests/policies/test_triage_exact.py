@@ -58,6 +58,22 @@ def test_the_phrases_found_are_those_that_stand_at_some_place(text):
         assert any(one.code == code and one.start <= start and end <= one.end for one in hits)
 
 
+@given(TEXTS)
+def test_every_phrase_is_found_each_time_that_it_stands_there(text):
+    lexicon, text = Lexicon(PHRASES), normal(text)
+    found = {
+        (phrase.code, phrase.text, start, end)
+        for phrase in lexicon._phrases
+        for start in range(len(text))
+        if text.startswith(phrase.head, start) and (end := phrase.at(text, start)) >= 0
+        if not (phrase.word and re.search("[a-z0-9]$", text[:start]))
+    }
+    hits = lexicon.every(text)
+    assert {(one.code, one.phrase, one.start, one.end) for one in hits} <= found
+    for code, _, start, end in found:
+        assert any(one.code == code and one.start <= start and end <= one.end for one in hits)
+
+
 @pytest.mark.parametrize("form", [_BEFORE, _AFTER, _PHONE, _TOKEN])
 @given(text=st.text("$£€¥uUsSdDnNtTkKhHmMbBcCyYgGpP元块塊港币頭台幣 ()+-.,#1390258a", max_size=40))
 def test_what_is_not_hinted_at_is_not_there(form, text):

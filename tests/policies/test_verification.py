@@ -190,3 +190,24 @@ def test_a_list_of_guesses_is_no_answer(world):
     one = world.Desk().feed(world.order())
     assert answers("1111 2222 3333 1234", one.case) is False
     assert answers("3333 1234", one.case) is True
+    assert answers("1111 2222 3333 4444 1001", one.case) is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1234\n\nMit freundlichen Grüßen\nMax Muster\nHauptstr. 5, 10115 Berlin\nTel. +49 30 1234567",
+        "1234\n\nMax Muster\nTel. +49 30 5550001, Fax +49 30 5550002, Mobil +49 170 5550003\nHRB 123456, DE123456789",
+        "后四位是1234\n\n王小明\n上海市浦东新区世纪大道100号8楼 200120\n电话 021-58880000",
+    ],
+)
+def test_the_right_answer_above_a_signature_verifies(world, desk, text):
+    mail = {"form": Form.MAIL, "buyer": Buyer(email="private@example.org")}
+    one = desk().feed(world.requested(), world.order(), world.says("hi", **mail), account="mail")
+    one.feed(world.says(text, id="a1", at=world.MONDAY + timedelta(minutes=1), **mail), account="mail")
+    assert one.case.identity is Identity.VERIFIED
+
+
+def test_a_signature_without_the_answer_is_none(world):
+    one = world.Desk().feed(world.order())
+    assert answers("Hauptstr. 5, 10115 Berlin, Tel. +49 30 1234567", one.case) is False

@@ -394,6 +394,7 @@ def test_settings_that_name_no_rule_are_refused(world, tmp_path):
     [
         ("PO Box 5", "The Complete Idiot's Guide to Wine"),
         ("绝对路 1 号永久工业园", "永久牌自行车 26寸 成人通勤代步轻便男女式学生单车"),
+        ("PO Box 5", "自行车26寸成人通勤代步永久牌轻便男女式学生单车"),
     ],
 )
 def test_addresses_and_titles_are_names_and_no_wording(world, line, title):
@@ -404,6 +405,6 @@ def test_addresses_and_titles_are_names_and_no_wording(world, line, title):
     text = f"Send {title} to {line}. {title[:18]}… An idiot said so."
     said = SendMessage(purpose="p", form="mail", to="a@b.c", text=text, locale="en")
     amended = one.policies[0].amend(said, one.case, one.view()) or said
-    assert f"Send {title} to {line}. {title[:12]}" in amended.text
+    assert f"Send {title} to {line}. {title[:18]}…" in amended.text
     plain = said.model_copy(update={"text": f"Send {title} to {line}."})
     assert one.policies[0].review(plain, one.case, one.view()) is None

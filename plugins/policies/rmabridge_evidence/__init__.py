@@ -4,7 +4,8 @@ What is asked for, by issue and sub-cause, and who answers for what are data (``
 Buyers hand files in on a page of the bridge (``[bridge] public_url``), or send pictures on any way that carries them.
 Order number, pictures and waybill are compared; while one of them contradicts the claim nothing is approved by itself.
 A carrier is called liable only with its own written proof or its own scan. Nothing looks into pictures: one counts as
-there, or as handed in before for somebody else, and what it shows is for a person to see.
+there, or as handed in before for somebody else, and what it shows is for a person to see. Pictures of less than 10 kB
+in a mail are taken for logos of a signature and do not count.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from rmabridge.model import (
     Event,
     EvidenceAdded,
     EvidenceKind,
+    Form,
     GiveCredit,
     Issue,
     MessageReceived,
@@ -65,6 +67,7 @@ GRANTS: Final = (ApproveReturn, PayRefund, GiveCredit, Reship)
 OTHER: Final = Need("other", (EvidenceKind.PHOTO, EvidenceKind.VIDEO, EvidenceKind.DOCUMENT), 0)
 OURS: Final = "liability."
 LOCAL: Final = frozenset({"localhost", "::1", "0.0.0.0"})  # noqa: S104 - addresses that lead nowhere
+LEAST_PHOTO: Final = 10_000  # bytes; a smaller picture in a mail is the logo of a signature
 LONGEST: Final = 48  # bytes of an item's name in a short message
 
 
@@ -242,13 +245,15 @@ def _page(address: str | None) -> str:
 
 
 def _attached(case: Case, event: MessageReceived) -> Iterator[Proposal]:
-    """Pictures, films and papers that a buyer's message carries, by the vendor's address."""
+    """Pictures, films and papers that a buyer's message carries, by the vendor's address; no logos in mails."""
     if event.message.author is not Author.BUYER:
         return
-    known = {one.id for one in case.evidence}
+    known, mailed = {one.id for one in case.evidence}, event.message.form is Form.MAIL
     for number, one in enumerate(event.message.attachments):
         id_, kind = f"message:{event.message.id}:{number}", kind_of(one.media_type)
         if kind is None or id_ in known or not (one.url or one.sha256):
+            continue
+        if kind is EvidenceKind.PHOTO and mailed and one.size is not None and one.size < LEAST_PHOTO:
             continue
         yield EvidenceAdded(
             key=f"evidence:{case.id}:{id_}",

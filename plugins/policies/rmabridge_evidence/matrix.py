@@ -84,13 +84,18 @@ def counted(case: Case, ask: Ask) -> tuple[Need, ...]:
     return tuple(needs)
 
 
+def _bare(number: str) -> str:
+    """An order's number in one spelling: "#A1001", as the shop writes it, is a buyer's "a1001"."""
+    return number.strip().lstrip("#").casefold()
+
+
 def _order(case: Case) -> Told:
     if case.identity is Identity.MISMATCH:
         return Told(Mark.MISMATCH, "whoever writes is not the buyer of the order")
     if case.order is None:
         return Told(Mark.UNKNOWN, "the order is not known")
-    own = {case.order.id, case.order.number, *(one.id for one in case.order.lines)}
-    other = [one.value for one in case.refs if one.kind is RefKind.ORDER and one.value not in own]
+    own = {_bare(one) for one in (case.order.id, case.order.number, *(one.id for one in case.order.lines)) if one}
+    other = [one.value for one in case.refs if one.kind is RefKind.ORDER and _bare(one.value) not in own]
     if other:
         return Told(Mark.MISMATCH, f"another order is named: {', '.join(other[:3])}")
     asked = {one.order_line for one in case.request.lines if one.order_line} if case.request else set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from operator import add
 from string import ascii_lowercase, digits
 from typing import Final, NamedTuple
@@ -54,14 +54,13 @@ class Phrase(NamedTuple):
     open: bool
     word: bool
 
-    def first(self, text: str) -> tuple[int, int] | None:
-        """Where the phrase stands for the first time, and where it ends there."""
+    def places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the phrase stands, and where it ends there: every time, in order."""
         start = text.find(self.head)
         while start >= 0:
             if not (self.word and start and text[start - 1] in _ALNUM) and (end := self.at(text, start)) >= 0:
-                return start, end
+                yield start, end
             start = text.find(self.head, start + 1)
-        return None
 
     def at(self, text: str, start: int) -> int:
         """Where the phrase ends whose head stands at ``start``; -1 where the rest does not follow."""
@@ -80,8 +79,9 @@ class Phrase(NamedTuple):
 class Lexicon:
     """Lists of phrases, found by how they begin: two characters of Chinese, or the first word or part of one."""
 
-    def __init__(self, *lists: str) -> None:
-        self._phrases = _in_order(one for text in lists for one in phrases(text))
+    def __init__(self, *lists: str, codes: frozenset[str] | None = None) -> None:
+        given = (one for text in lists for one in phrases(text))
+        self._phrases = _in_order(one for one in given if codes is None or one.code in codes)
         self._heads = [_NOT_LATIN.split(phrase.head)[0] or phrase.head for phrase in self._phrases]
         self._han: dict[str, list[int]] = {}
         for number, phrase in enumerate(self._phrases):
@@ -91,11 +91,17 @@ class Lexicon:
 
     def find(self, text: str) -> list[Hit]:
         """Every phrase in a normalised text, once; inside a longer phrase of the same class it does not count."""
+        return self._found(text, 1)
+
+    def every(self, text: str) -> list[Hit]:
+        """Every phrase in a normalised text, each time it stands there."""
+        return self._found(text, None)
+
+    def _found(self, text: str, times: int | None) -> list[Hit]:
         found = []
         for number in self._begun(text):
             phrase = self._phrases[number]
-            if place := phrase.first(text):
-                start, end = place
+            for start, end in islice(phrase.places(text), times):
                 found.append((start, -end, number, Hit(phrase.code, phrase.text, phrase.weight, start, end)))
         return list(_outermost(hit for *_, hit in sorted(found)))
 

@@ -18,7 +18,7 @@ from rmabridge.model import Issue
 from .entities import Entities, entities
 from .lexicon import Hit, Lexicon
 from .weights import Linear
-from .words import language, lines, read, shorten, spell
+from .words import FARTHEST, LONGEST, language, lines, read, shorten, spell
 
 # How much a phrase's weight says beside the model's log probability, as measured on the development set.
 TRUST: Final = 0.35
@@ -46,6 +46,15 @@ class Kind(NamedTuple):
     issue: Issue
     family: str | None
     sub: str | None
+
+
+class Heard(NamedTuple):
+    """The phrases of a text, their weights, the model's word, and the crises among them."""
+
+    hits: list[Hit]
+    weights: dict[str, float]
+    logs: dict[str, float]
+    crisis: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +94,23 @@ def _lexicon(extra: tuple[str, ...]) -> Lexicon:
     return Lexicon(read("lexicon.txt"), *extra)
 
 
+@cache
+def _crises(extra: tuple[str, ...]) -> Lexicon:
+    return Lexicon(read("lexicon.txt"), *extra, codes=CRISIS)
+
+
 def classify(text: str, *, margin: float = MARGIN, extra: tuple[str, ...] = ()) -> Triage:
     """What a message is about; ``extra`` are further lists of phrases, in the form of ``lexicon.txt``."""
     short = shorten(text)
     plain = spell(short)
-    hits = _lexicon(extra).find(plain)
-    weights = _weights(hits, plain)
-    logs = _linear().logs(plain)
+    whole = plain if len(text) <= LONGEST else spell(shorten(text, FARTHEST))
+    heard = _hear(plain, whole, extra)
+    if heard.crisis and HARMLESS.search(whole):
+        heard = _hear(HARMLESS.sub(" ", plain), HARMLESS.sub(" ", whole), extra)
+    hits, weights, logs, crisis = heard
     scores = logs | {code: logs[code] + TRUST * min(weights[code], CEILING) for code in weights.keys() & logs.keys()}
     best, second = sorted(scores, key=scores.__getitem__, reverse=True)[:2]
     gap = scores[best] - scores[second] if plain else 0.0
-    crisis = _crisis(weights, logs)
     sure = gap >= margin
     anger = _anger(text, best, weights, bool(crisis))
     return Triage(
@@ -122,18 +137,56 @@ _DENIED: Final = re.compile(
 _ASKED: Final = re.compile(r"(?:会|容易)(?:引起|导致|出现|发生)?$")
 
 
+# What only looks like a crisis: papers, codes and accounts that expire ...
+_PAPERS: Final = (
+    r"labels?|coupons?|vouchers?|(?<!date )codes?|links?|cards?|warrant(?:y|ies)|guarantees?|memberships?"
+    r"|subscriptions?|sessions?|accounts?|passwords?|tokens?|licen[cs]es?"
+)
+_TERMS: Final = "offers?|promos?|promotions?|discounts?|quotes?|windows?|deadlines?|points|credits?|trials?|time|period"
+_PAPERS_HERE: Final = "券|链接|连结|网址|码|页面|面单|会员|积分|红包|订阅|卡片?|账号|帐号|密码"
+_TERMS_HERE: Final = (
+    "(?:券|链接|连结|网址|码|页面)(?:显示|提示)|(?:退货|退回|寄回|寄件|快递|物流)的?标签|保修期?|质保期?|保固期?"
+    "|(?:退货|退换货?|申请|售后|取件|领取|鉴赏)(?:时间|期限?)|(?:优惠|活动|折扣)(?:已经?|都|早就?)"
+)
+_EXPIRED: Final = (
+    rf"\b(?:{_PAPERS}|{_TERMS})(?:'s| (?:you|i|we|sent|gave|got|received|me|us|has|had|have|is|was|were|are|already|now"
+    r"|just|been|that|which|it|it's|will|may|might|seems?|appears?|to|be)){0,6} expired\b"
+    rf"|\bexpired (?:(?:return|gift|discount|promo|payment|shipping|prepaid|credit|store) ){{0,2}}(?:{_PAPERS})\b"
+    rf"|(?:{_PAPERS_HERE}|{_TERMS_HERE})"
+    r"(?:的|有效期|都|也|又|已经?|是不是|是否|马上|快|就|要|会|早|刚|好像|现在| ){0,4}过期"
+    rf"|过期的?(?:退货|优惠|折扣|付款|购物|礼品)?(?:{_PAPERS_HERE}|标签)|超过期|不过期待|[度经]过期间"
+)
+# ... and films that are shown to the shop.
+_FILMED: Final = (
+    r"(?:(?:需要|要不要|要我|可以|可不可以|能不能|怎么|如何|已经|开箱|都有?|还有?|也有?|有|时候|我先|我再) ?)?"
+    r"[拍发录传](?:[了个段些小短]|一[个段下]|开箱){0,3}视频"
+    r"(?=[了吧过来去上]{0,3}[发传]?[给让](?:你|您|客服|卖家|商家|店)|[了吗呢吧]|为证|作证|[做当]?证[据明]|留证|存证|取证)"
+    r"(?![^。！？!?]{0,16}(?:网|抖音|快手|红书|微博|朋友圈|脸书|曝|揭|公开|媒体|大家|群里|b站|tube))"
+)
+HARMLESS: Final = re.compile(f"{_EXPIRED}|{_FILMED}")
+
+
 def _supposed(hit: Hit, text: str) -> bool:
     """Whether the harm that a phrase names is denied, feared or asked about."""
     before = text[max(0, hit.start - 12) : hit.start]
     return bool(_DENIED.search(before)) or (text[hit.end : hit.end + 1] == "吗" and bool(_ASKED.search(before)))
 
 
-def _weights(hits: list[Hit], text: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for hit in hits:
-        if hit.code not in CRISIS or not _supposed(hit, text):
-            found[hit.code] = found.get(hit.code, 0.0) + hit.weight
-    return found
+def _hear(plain: str, whole: str, extra: tuple[str, ...]) -> Heard:
+    """What the start of a text says, and of harm the whole of it."""
+    hits = _lexicon(extra).find(plain)
+    counted = hits
+    if whole != plain or any(hit.code in CRISIS and _supposed(hit, plain) for hit in hits):
+        # What is denied at one place may be told at another.
+        harm = {hit[:2]: hit for hit in _crises(extra).every(whole) if not _supposed(hit, whole)}
+        counted = [*(hit for hit in hits if hit.code not in CRISIS), *harm.values()]
+        known = {hit[:2] for hit in hits}
+        hits = [*hits, *(hit for name, hit in harm.items() if name not in known)]
+    weights: dict[str, float] = {}
+    for hit in counted:
+        weights[hit.code] = weights.get(hit.code, 0.0) + hit.weight
+    logs = _linear().logs(plain)
+    return Heard(hits, weights, logs, _crisis(weights, logs))
 
 
 def _crisis(weights: Mapping[str, float], logs: Mapping[str, float]) -> list[str]:

@@ -11,6 +11,8 @@ from typing import Final
 
 # Only the start of a message is looked at: what a buyer wants stands there, and a pasted mail costs no more.
 LONGEST: Final = 1000
+# Harm may be told at the end of a letter: the phrases of crises are looked for up to here.
+FARTHEST: Final = 20_000
 _TYPOGRAPHY: Final = {ord(old): new for old, new in zip("’‘`´“”—–", "''''\"\"--", strict=True)}
 _INVISIBLE: Final = re.compile("[\u200b-\u200f\u2060\ufeff]+")
 _HAN: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
@@ -54,9 +56,9 @@ def _only_simplified() -> frozenset[str]:
     return frozenset("".join(lines(read("only_simplified.txt"))))
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, most: int = LONGEST) -> str:
     """The start of a text, without characters that nobody sees."""
-    short = text[:LONGEST]
+    short = text[:most]
     return short if short.isascii() or _ALONE.fullmatch(short) else _INVISIBLE.sub("", short)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeGuard
 
@@ -128,19 +129,20 @@ class Wording(Policy):
         locale, changes = _locale(action, case, view), {}
         fixed = _fixed(case, view)
         for name, text in _read(action):
-            hidden = _hidden(text, fixed)
+            names = _named_in(text, fixed)
+            hidden = _hidden(text, names)
             now = self._linter.reword(
                 hidden, locale, replaced=lambda rule: self._severity(rule, case) is Severity.REPLACE
             )
             if now != hidden:
-                changes[name] = _shown_again(now, fixed)
+                changes[name] = _shown_again(now, names)
         return action.model_copy(update=changes) if changes else None
 
     def review(self, action: Action, case: Case, view: View) -> Verdict | None:
         """Hold or deny what a replacement does not mend: the strictest rule speaks, and all like it are named."""
         locale = _locale(action, case, view)
         fixed, linter = _fixed(case, view), self._linter
-        texts = (_hidden(text, fixed) for _, text in _read(action))
+        texts = (_hidden(text, _named_in(text, fixed)) for _, text in _read(action))
         found = [(one, self._weight(one, case)) for text in texts for one in linter.lint(text, locale)]
         if not found:
             return None
@@ -168,8 +170,7 @@ def _fixed(case: Case, view: View) -> list[str]:
     goods = [name for one in (order.lines if order else ()) for name in (one.title, one.sku)]
     places = [shop.return_address, order.ship_to if order else None]
     parts = [part for one in places if one for part in _parts(one.model_dump(exclude_none=True))]
-    cut = [one[:CUT] for one in goods if one and len(one) > CUT]  # as templates name goods with long titles
-    found = {one for one in (*people, *goods, *cut, *parts) if one and len(one) > 1}
+    found = {one for one in (*people, *goods, *parts) if one and len(one) > 1}
     return sorted(found, key=len, reverse=True)[:MOST_FIXED]
 
 
@@ -179,6 +180,22 @@ def _parts(told: Any) -> Iterator[str]:
     elif isinstance(told, dict | list | tuple):
         for one in told.values() if isinstance(told, dict) else told:
             yield from _parts(one)
+
+
+def _named_in(text: str, fixed: list[str]) -> list[str]:
+    """The names as the text has them: a long one may be cut short, as templates do with titles of goods."""
+    found = set()
+    for one in fixed:
+        at = text.find(one[:CUT])
+        while at >= 0:
+            found.add(_alike(one, text[at : at + len(one)]))
+            at = text.find(one[:CUT], at + 1)
+    return sorted(found, key=len, reverse=True)[:MOST_FIXED]
+
+
+def _alike(one: str, other: str) -> str:
+    """How both begin."""
+    return "".join(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _hidden(text: str, fixed: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from hashlib import blake2b
+from itertools import islice
 from typing import Final, NamedTuple
 from unicodedata import normalize
 
@@ -14,8 +15,9 @@ from .told import CLAIMED
 
 TAIL: Final = 4
 PHONE: Final = 7
-MOST_WORDS: Final = 3  # more numbers than these are a list of guesses, and no answer
+MOST_WORDS: Final = 3  # of numbers that could be the answer those after these are guesses, or a signature
 _DIGITS: Final = re.compile(r"[0-9]+")
+_LETTER: Final = re.compile(r"[a-z]")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 
@@ -89,15 +91,25 @@ def order_names(case: Case) -> set[str]:
 
 
 def answers(text: str, case: Case) -> bool | None:
-    """Whether the words hold the proof; None where they hold no number at all."""
+    """Whether the words hold the proof; None where they hold no number that could be it."""
     words = [one.casefold() for one in _WORD.findall(normalize("NFKC", text)) if _DIGITS.search(one)]
     if not words:
         return None
-    if len(words) > MOST_WORDS:
-        return False
-    numbers = ["".join(_DIGITS.findall(one)) for one in words]
-    phone = any(one == end or (len(one) >= PHONE and one.endswith(end)) for one in numbers for end in tails(case))
-    return phone or not order_names(case).isdisjoint(words)
+    names, ends = order_names(case), tails(case)
+    shapes = {_shape(one) for one in names}
+    numbers = {one: "".join(_DIGITS.findall(one)) for one in words}
+    could_be = (
+        (one, each) for one, each in numbers.items() if len(each) == TAIL or len(each) >= PHONE or _shape(one) in shapes
+    )
+    if not (said := [*islice(could_be, MOST_WORDS)]):
+        return None
+    phone = any(each == end or (len(each) >= PHONE and each.endswith(end)) for _, each in said for end in ends)
+    return phone or any(one in names for one, _ in said)
+
+
+def _shape(word: str) -> str:
+    """How a number is written: its length, and where its digits and signs stand."""
+    return _LETTER.sub("a", _DIGITS.sub(lambda match: "0" * len(match[0]), word))
 
 
 def stranger(

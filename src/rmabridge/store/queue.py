@@ -20,10 +20,13 @@ LEFT: Final = 2_000_000
 _OURS: Final = or_(outbox.c.owner.is_(None), outbox.c.owner == bindparam("me"), outbox.c.due_at < bindparam("left"))
 _GOOD: Final = or_(outbox.c.good_until.is_(None), outbox.c.good_until > bindparam("now"))
 LIVE_BEFORE: Final = text("before.state in ('due', 'sending', 'uncertain')")
+# Words do not wait longer for what became of the words before them; money waits until it is known.
+UNSURE: Final = 120_000_000
 
 
 def _head() -> ColumnElement[bool]:
     before = outbox.alias("before")
+    sure = func.coalesce(before.c.sure_after, before.c.created_at)
     return ~exists().where(
         and_(
             before.c.case_id == outbox.c.case_id,
@@ -31,6 +34,7 @@ def _head() -> ColumnElement[bool]:
             before.c.account == outbox.c.account,
             before.c.id < outbox.c.id,
             LIVE_BEFORE,
+            or_(before.c.state != "uncertain", before.c.money, sure > bindparam("now") - UNSURE),
         )
     )
 
