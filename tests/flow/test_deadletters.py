@@ -129,3 +129,20 @@ async def test_a_retry_starts_a_schedule_of_its_own(tmp_path: Path, sink: Sink) 
         shift(world, seconds=13)
         await reaches(world, "m1", "done")
         assert [one for (one,) in world.rows("SELECT attempt FROM attempts ORDER BY 1")] == [1, 2, 3, 4]
+
+
+async def test_what_was_given_up_with_a_dead_letter_follows_when_that_is_replayed(tmp_path: Path, sink: Sink) -> None:
+    async with running(banking(tmp_path, sink.url, sink.url), sink) as world:
+        case = await a_case(world)
+        sink.do_answer(422)
+        ticket = {"type": "ticket.open", "account": "desk", "external": case, "subject": "a", "text": "b"}
+        await act(world, case, ticket)
+        number = (await reaches(world, "ticket:open", "dead"))["id"]
+        note = {"type": "ticket.comment", "account": "desk", "ticket": "T1", "text": "hello", "needs": "ticket:open"}
+        for origin in ("first", "second"):
+            await act(world, case, note | {"origin": origin})
+        assert row(world, "ticket:comment:first")["cause"] == "ticket:open, which it needs, is dead"
+        await command(world, "cancel", delivery=number)
+        assert (await command(world, "retry", delivery=number))[0] == "done"
+        for key in ("ticket:open", "ticket:comment:first", "ticket:comment:second"):
+            await reaches(world, key, "done")

@@ -14,6 +14,7 @@ from ..model import (
     CaseKind,
     Money,
     PayRefund,
+    RefKind,
     Refund,
     RefundStatus,
     Request,
@@ -50,6 +51,9 @@ def _of_refund(action: PayRefund, case: Case, view: View) -> Iterator[Doubt]:
     asked, amount = request and request.amount, action.amount
     if request and request.status in OVER:
         yield _over(request)
+    several = [one.value for one in case.refs if one.kind is RefKind.RETURN]
+    if len(several) > 1 and not view.proposer.startswith(OPERATOR):  # of cases that became one
+        yield f"requests:{'+'.join(several)}".replace(" ", "_"), f"the case has several requests: {', '.join(several)}"
     if asked and asked.currency == amount.currency and asked < amount and not _meant(action, case, view):
         yield f"asked:{_plain(asked)}", f"{asked} is asked for now"
     currency = amount.currency

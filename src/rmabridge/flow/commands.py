@@ -38,6 +38,7 @@ from ..store.outbox import LIVE
 from ..store.tables import approvals, moment
 from . import claiming, erasing, keys
 from .absorb import left_behind
+from .ledger import needed_by
 from .opting import learn
 from .snapshots import decided
 from .work import Work
@@ -260,8 +261,23 @@ def _retry(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
         _no_doubt(work, stored)
     values |= _effect_again(router, work, stored)
     _revive(batch, work, stored, values, ("dead", "expired", "cancelled", "denied"))
+    _wait_again(router, batch, work, stored.key)
     work.record(command, "bridge", command.by)
     return work.case.id, f"{stored.key}: due"
+
+
+def _wait_again(router: Router, batch: Batch, work: Work, key: str) -> None:
+    """What was given up because this had failed waits for it again, and is judged anew when it is done."""
+    for row in router.store.read(lambda conn: outbox_store.of_case(conn, work.case.id)):
+        entry = work.entries.get(row.key)
+        if (
+            row.needs == key
+            and row.state == "cancelled"
+            and (row.cause or "").startswith(needed_by(key))
+            and entry is not None
+        ):
+            _revive(batch, work, row, {"state": "waiting", "settled_at": None, "cause": None}, ("cancelled",))
+            _wait_again(router, batch, work, row.key)
 
 
 def _no_doubt(work: Work, stored: Any) -> None:

@@ -224,7 +224,7 @@ class Books:
         if action.needs:
             needed = self.entries.get(action.needs)
             if needed is not None and needed.state in {*BAD, "superseded"}:
-                return "cancelled", f"{action.needs}, which it needs, is {needed.state}", None
+                return "cancelled", needed_by(action.needs) + needed.state, None
             if needed is None or needed.state != "done":
                 return "waiting", None, None
         return "due", None, None
@@ -344,7 +344,7 @@ class Books:
                 if state == "done":
                     self.release(other)
                 else:
-                    self.cancel(other, f"{key}, which it needs, is {state}")
+                    self.cancel(other, needed_by(key) + state)
 
     def review_pending(self) -> None:
         """A case change may have removed the condition of what is still pending: what is now denied is cancelled."""
@@ -374,6 +374,11 @@ class Books:
 
     def _alert(self, key: str, text: str, account: str | None = None) -> None:
         self.changes.alerts.append({"key": key, "text": text, "account": account, "case_id": self.case.id})
+
+
+def needed_by(key: str) -> str:
+    """How the cause begins of what was given up because it needs the action of this key."""
+    return f"{key}, which it needs, is "
 
 
 def _bridge_verdict(ruling: Ruling, rule: str, reason: str) -> Verdict:
