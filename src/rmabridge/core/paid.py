@@ -58,8 +58,7 @@ def _of_refund(action: PayRefund, case: Case, view: View) -> Iterator[Doubt]:
         yield f"asked:{_plain(asked)}", f"{asked} is asked for now"
     currency = amount.currency
     ours = _sum([one.amount for one in case.given if one.type == PayRefund.kind and one.action != action.key], currency)
-    seen = [one.amount for one in case.refunds if one.status is not RefundStatus.FAILED]
-    shown = max(_sum(seen, currency), _sum([case.order.refunded if case.order else None], currency))
+    shown = _shown(case, currency)
     paid, whole = max(ours, shown), _whole(case, currency)  # what the marketplace shows may hold ours or not
     coming = _sum([one.worth for one in _coming(action, view)], currency)
     left = None if whole is None else max(Decimal(0), whole - paid - coming)
@@ -77,6 +76,10 @@ def _of_goods(action: Reship, case: Case, view: View) -> Iterator[Doubt]:
     request = case.request
     if request and request.status in OVER and case.kind is CaseKind.EXCHANGE and case.agreed is None:
         yield _over(request)
+    total = case.order.total if case.order else None
+    if total and (paid := _shown(case, total.currency)) >= total.amount > 0:
+        yield _back(paid, total.currency, None)
+        return
     currency = next((one.amount.currency for one in _seen(case) if one.amount), "")
     elsewhere = _elsewhere(action, case, view, currency)
     if elsewhere is None:
@@ -117,6 +120,12 @@ def _meant(action: PayRefund, case: Case, view: View) -> bool:
 def _whole(case: Case, currency: str) -> Decimal | None:
     found = (case.order.total if case.order else None) or (case.request.amount if case.request else None)
     return found.amount if found and found.currency == currency else None
+
+
+def _shown(case: Case, currency: str) -> Decimal:
+    """What the marketplace shows as refunded."""
+    seen = [one.amount for one in case.refunds if one.status is not RefundStatus.FAILED]
+    return max(_sum(seen, currency), _sum([case.order.refunded if case.order else None], currency))
 
 
 def _elsewhere(action: PayRefund | Reship, case: Case, view: View, currency: str) -> Decimal | None:
