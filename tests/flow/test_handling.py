@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toybox import cases, ledger, send, shift, toybox
+from toybox import START, cases, event, ledger, send, shift, toybox
 
 from rmabridge.model import Case, Status
 from rmabridge.testing.simulators.sink import Sink
@@ -107,3 +107,15 @@ async def test_the_case_stays_the_shops_until_the_claim_is_decided(config: dict[
         await tell(world, happened(world, "claim.seen", "k2", **claim, status="rejected"))
         case = await pass_days(world, 1)
         assert (case.status, solved(world)) == (Status.CLOSED, ["solved"])
+
+
+async def test_all_that_was_written_before_the_order_was_known_is_on_the_ticket(tmp_path: Path, sink: Sink) -> None:
+    async with running(toybox(tmp_path, sink.url, "helpdesk_sync"), sink) as world:
+        for number, text in enumerate(("it is the wrong colour", "hello?", "are you there?"), 1):
+            said = {"id": f"m{number}", "author": "buyer", "form": "chat", "text": text, "at": START.isoformat()}
+            await send(world, event("message.received", f"m{number}", number, {"order": "O1"}, message=said))
+        await world.until(lambda: len(world.rows("SELECT 1 FROM messages")) == 3)
+        await send(world, event("order.seen", "o", 9, {"order": "O1"}, order={"id": "O1"}))
+        await world.settle()
+        shown = " ".join(one["body"]["text"] for one in sink.books["posts"])
+        assert all(text in shown for text in ("it is the wrong colour", "hello?", "are you there?"))

@@ -191,3 +191,20 @@ async def test_after_a_restart_what_came_from_the_absorbed_case_can_be_read(tmp_
         assert (await command(world, "approve", approval=1))[0] == "done"
         await reaches(world, "say:ask", "done")
         assert said(world) == ["ask"]
+
+
+@pytest.mark.parametrize(("done", "waits"), [(1, 2), (2, 1)])
+async def test_what_waits_for_what_the_other_case_has_done_goes_on(
+    tmp_path: Path, sink: Sink, done: int, waits: int
+) -> None:
+    async with running(banking(tmp_path, sink.url, sink.url), sink) as world:
+        await two(world)
+        of = {number: one.id for number, one in enumerate(cases(world), 1)}
+        ticket = {"type": "ticket.open", "account": "desk", "external": of[done], "subject": "a", "text": "b"}
+        await act(world, of[done], ticket)
+        note = {"type": "ticket.comment", "account": "desk", "ticket": "T1", "text": "hello", "needs": "ticket:open"}
+        await act(world, of[waits], note | {"origin": "one"})
+        assert row(world, "ticket:comment:one")["state"] == "waiting"
+        await send(world, both())
+        await one(world)
+        await reaches(world, "ticket:comment:one", "done")

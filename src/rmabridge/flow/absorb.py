@@ -78,7 +78,10 @@ def _move_ledger(winner: Work, loser: Work) -> None:
             _swap(winner, loser, key)
         elif theirs.state in LIVE:
             loser.cancel(key, f"case {winner.case.id} does it already", alone=True)
-        winner.follow(key)
+    waited = {one.needs: None for one in winner.entries.values() if one.state == "waiting" and one.needs}
+    for key in waited:  # what one of them waited for the other may have done
+        if key in winner.entries:
+            winner.follow(key)
 
 
 def _worth(entry: Entry) -> int:
