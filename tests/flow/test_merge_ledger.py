@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bank import Bank, a_case, act, banking, reaches, refund, row
-from toybox import cases, command, event, noted, requested, said, send, stop_loop, toybox
+from toybox import START, cases, command, event, noted, requested, said, send, stop_loop, toybox
 
 from rmabridge.model import Commanded
 from rmabridge.store import inbox as inbox_store
@@ -208,3 +208,17 @@ async def test_what_waits_for_what_the_other_case_has_done_goes_on(
         await send(world, both())
         await one(world)
         await reaches(world, "ticket:comment:one", "done")
+
+
+async def test_what_was_written_to_an_absorbed_case_before_its_order_was_known_is_on_the_ticket(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with running(toybox(tmp_path, sink.url, "helpdesk_sync"), sink) as world:
+        await send(world, requested(1), event("order.seen", "o", 1, {"return": "R1"}, order={"id": "O1"}))
+        await send(world, requested(2, 5))
+        words = {"id": "m1", "author": "buyer", "form": "chat", "text": "the lid is missing", "at": START.isoformat()}
+        await send(world, event("message.received", "m1", 6, {"return": "R2"}, message=words))
+        await world.until(lambda: world.rows("SELECT 1 FROM messages"))
+        await send(world, both())
+        await one(world)
+        await reaches(world, "ticket:comment:m1", "done")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..abilities import Timer
 from ..core.reduce import reduce
-from ..model import EVENTS, Event, Merged, Settled
+from ..model import EVENTS, Event, Merged, MessageReceived, Settled
 from ..store import cases as case_store
 from ..store.outbox import LIVE, PENDING
 from ..store.store import Store
@@ -34,8 +34,11 @@ def _take_over(store: Store, batch: Batch, winner: Work, loser: Work) -> None:
     now, clocks = moment(batch.now), loser.case.deadlines
     for work in (winner, loser):
         work.begin(batch.changes, now, 0, None)
+    unheard = winner.world.judge.lacking(loser.case)
     for event, account in _story(store, batch, loser.case.id):
         winner.case = reduce(winner.case, event, account)
+        if unheard and isinstance(event, MessageReceived):
+            winner.missed.append(event)
     winner.record(Merged(key=f"merged:{loser.case.id}", at=now, case=loser.case.id), "bridge", "bridge")
     loser.record(Merged(key=f"merged-into:{winner.case.id}", at=now, case=winner.case.id), "bridge", "bridge")
     loser.case = loser.case.model_copy(update={"merged_into": winner.case.id, "deadlines": ()})

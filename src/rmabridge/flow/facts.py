@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..abilities import Fact, Shop
-from ..model import EVENTS, Case, Event, Incident, Money, RefKind
+from ..model import EVENTS, Case, Event, Incident, Merged, Money, RefKind
 from ..registry import Registry
 from ..store import cases as case_store
 from ..store import outbox as outbox_store
@@ -62,9 +62,14 @@ class Facts:
         fresh = [one for one in self.batch.changes.timeline if one["case_id"] == case_id]
         rows += [(one["seq"], one["type"], one["key_id"], one["doc"]) for one in fresh]
         vault = self.store.vault
-        said = [one for one in rows if one[1] == "message.received"]
-        alone = len(said) == 1 and said[0][0] == 1
-        return [] if alone else [EVENTS.validate_json(vault.open(key, doc)) for _, _, key, doc in said]
+        told = [one for one in rows if one[1] in {"message.received", "case.merged"}]
+        if len(told) == 1 and told[0][0] == 1:
+            return []
+        self.store.keys_for({key for _, _, key, _ in told})
+        events = [EVENTS.validate_json(vault.open(key, doc)) for _, _, key, doc in told]
+        absorbed = {one.case for one in events if isinstance(one, Merged) and one.key == f"merged:{one.case}"}
+        theirs = [event for one in sorted(absorbed) for event in self.messages(one)]
+        return [*theirs, *(one for one in events if not isinstance(one, Merged))]
 
     def supplied(self, case: Case, shop: Shop, now: datetime) -> Mapping[str, Any]:
         """The facts that the policies declared, for one case."""

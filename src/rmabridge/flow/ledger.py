@@ -19,6 +19,7 @@ from ..model import (
     ACTIONS,
     Action,
     Case,
+    Event,
     Forward,
     Held,
     Ruling,
@@ -60,6 +61,7 @@ class Books:
     trace: str | None = None
     derived: set[str] = field(default_factory=set)
     asked: list[Held] = field(default_factory=list)
+    missed: list[Event] = field(default_factory=list)  # of an absorbed case whose policies waited for a fact
     doubles: dict[str, Entry] = field(
         default_factory=dict
     )  # by the event that settles it, in an absorbed case's ledger

@@ -97,9 +97,11 @@ class Work(Books):
         self._ask_policies(event, queue, news.seen)
         for fact in list(judge.needed):
             self._fetch(fact, queue)
-        if not opening and judge.lacking(before) and not judge.lacking(self.case):
-            for missed in self.world.messages(self.case.id):
+        if not judge.lacking(self.case):
+            waited = not opening and judge.lacking(before)
+            for missed in [*self.missed, *(self.world.messages(self.case.id) if waited else ())]:
                 self._ask_policies(missed, queue)
+            self.missed.clear()
 
     def _fold(self, event: Event, account: str, by: str, queue: Queue) -> bool:
         """Put the event on the case; False where the policies need not hear of it."""
