@@ -232,3 +232,36 @@ def test_a_template_can_be_read_before_it_is_sent(config: Path) -> None:
     )
     assert said["text"]
     assert said["bytes"] == len(said["text"].encode())
+
+
+FILES = {
+    "not UTF-8": '[first_reply.question.zh-CN]\nchat = "您好"\n'.encode("gbk"),
+    "house.hello.forms.0": b'[house.hello]\nforms = ["fax"]\n[house.hello.en]\nchat = "hello"\n',
+    "house.hello": b'[house]\nhello = "hello"\n',
+    "first_reply.question.en.chat": b"[first_reply.question.en]\nchat = 5\n",
+    "first_reply.question.version": b'[first_reply.question]\nversion = "two"\n',
+    "parts.greeting": b'[parts]\ngreeting = "Hi"\n',
+}
+
+
+@pytest.mark.parametrize("place", FILES)
+@pytest.mark.parametrize("command", [("templates", "list"), ("check", "--offline")])
+def test_a_wrong_file_of_templates_is_named_with_the_place(
+    tmp_path: Path, place: str, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "own.toml").write_bytes(FILES[place])
+    words = document(tmp_path, "http://127.0.0.1:9/", templates_dir=str(tmp_path / "words"))
+    result = run(write(tmp_path / "rmabridge.toml", words), *command)
+    assert result.exit_code == 3
+    assert f"own.toml: {place}: " in result.stderr
+
+
+@pytest.mark.parametrize("name", ["deliveries", "deadletters", "inbox"])
+def test_a_number_that_no_row_can_have_is_a_wrong_argument(config: Path, name: str) -> None:
+    assert run(config, name, "show", "9" * 23).exit_code == 2
+
+
+def test_what_is_no_text_is_a_wrong_argument(config: Path) -> None:
+    result = run(config, "cases", "show", "\ud800")
+    assert (result.exit_code, "encoding" in result.stderr) == (2, True)

@@ -13,6 +13,7 @@ from aiohttp import web
 from cli_desk import Desk, desk, run, write
 
 import stores
+from rmabridge.cli.imports import bodies
 from rmabridge.config import load
 from rmabridge.flow.bridge import Running
 from rmabridge.model import Parcel, ParcelSeen, ParcelStatus, Scan
@@ -170,6 +171,18 @@ async def test_a_refused_command_exits_with_1_and_says_why(desk: Desk) -> None:
     assert (await desk.answer("cases", "reopen", case))["note"] == "reopened, round 2"
 
 
+async def test_a_denied_action_exits_with_1_and_says_why(desk: Desk) -> None:
+    case = await opened(desk)
+    result = await desk.run("cases", "act", case, "refund.pay", "amount=5 CNY")
+    assert (result.exit_code, "denied: bridge." in result.stderr) == (1, True), result.output
+
+
+async def test_no_name_is_no_case(desk: Desk) -> None:
+    await opened(desk)
+    result = await desk.run("cases", "show", "")
+    assert (result.exit_code, "name a case" in result.stderr) == (4, True)
+
+
 async def test_a_refund_above_the_limit_waits_for_an_approval(desk: Desk) -> None:
     case = await opened(desk)
     act = ("cases", "act", case, "refund.pay", "amount=500.01 CNY", "account=payer", "--agreed")
@@ -313,6 +326,17 @@ async def test_an_imported_row_opens_a_case_and_a_bad_line_is_counted(desk: Desk
     assert "3 lines: 1 new, 0 known already, 2 not readable" in result.stdout
     await desk.world.settle()
     assert len(await desk.answer("cases", "list")) == 1
+
+
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+async def test_columns_may_be_parted_as_spreadsheets_do(desk: Desk, tmp_path: Path, between: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(f"id{between}type{between}note\n1{between}return.requested{between}a, b\n", encoding="utf-8")
+    if between == ",":
+        file.write_text('id,type,note\n1,return.requested,"a, b"\n', encoding="utf-8")
+    assert [json.loads(one or b"") for one in bodies(file, "utf-8-sig")] == [
+        {"id": "1", "type": "return.requested", "note": "a, b"}
+    ]
 
 
 async def test_commands_wait_in_the_inbox_while_nothing_serves(tmp_path: Path) -> None:

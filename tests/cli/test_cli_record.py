@@ -113,3 +113,22 @@ def test_long_words_and_strange_characters_fit_on_paper(locale: str) -> None:
     made = form("溝通紀錄表", {"案件": "C1"}, COLUMNS, rows, locale=locale)
     assert made.startswith(b"%PDF") and made == form("溝通紀錄表", {"案件": "C1"}, COLUMNS, rows, locale=locale)
     assert (b"MSung-Light" in made) == (locale == "zh-TW")
+
+
+LONG = "经与买家电话沟通确认，买家反映收到的水壶底部有裂纹并且漏水，我们已请仓库核对出库照片，确认出库时完好，" * 8
+
+
+async def test_a_long_result_in_a_narrow_column_fits_on_paper(desk: Desk, tmp_path: Path) -> None:
+    await desk.world.post(a_return(1))
+    await desk.world.settle()
+    case = await desk.case()
+    await desk.answer("cases", "close", case, "--result", LONG)
+    done = await desk.run("cases", "record", case, "--format", "pdf", "--output", str(tmp_path / "record.pdf"))
+    assert done.exit_code == 0, done.output
+
+
+async def test_json_is_asked_for_and_json_is_printed(desk: Desk) -> None:
+    case = await told(desk)
+    assert (await desk.answer("cases", "record", case))["case"] == case
+    result = await desk.run("cases", "record", case, "--format", "pdf", "--json")
+    assert (result.exit_code, "--output" in result.stderr) == (2, True)

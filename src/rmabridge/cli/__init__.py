@@ -95,6 +95,9 @@ class Commands(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the arguments; wrong ones are told in a line."""
+        given = kwargs.get("args", args[1] if len(args) > 1 else ())
+        if broken := [one for one in given if one != one.encode(errors="replace").decode()]:
+            raise Misused(f"{broken[0].encode(errors='replace').decode()!r} is not text in this terminal's encoding.")
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as error:

@@ -87,6 +87,8 @@ class App:
         """The id of the case meant by an id or by the beginning of one."""
         from ..store import cases
 
+        if not text.strip():
+            raise CommandError("name a case, by its id or the beginning of one")
         found = self.read(lambda conn: cases.find(conn, text))
         if text.upper() in found or len(found) == 1:
             return text.upper() if text.upper() in found else found[0]

@@ -9,6 +9,7 @@ import click
 from .app import App, command
 from .asking import Order, ask, asks
 from .output import table, when
+from .values import ROW
 
 COLUMNS = ("id", "case", "delivery", "action", "account", "asked", "rules", "reason")
 
@@ -51,7 +52,7 @@ def _case_of(app: App, number: int) -> str:
 
 
 @approvals.command()
-@click.argument("approval", type=int)
+@click.argument("approval", type=ROW)
 @click.option("--note", help="Why, for the record.")
 @asks
 @command
@@ -61,7 +62,7 @@ def approve(app: App, approval: int, note: str | None, by: str | None, no_wait: 
 
 
 @approvals.command()
-@click.argument("approval", type=int)
+@click.argument("approval", type=ROW)
 @click.option("--note", help="Why, for the record.")
 @asks
 @command

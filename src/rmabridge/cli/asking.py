@@ -43,8 +43,9 @@ class Answer:
 
     @property
     def well(self) -> bool:
-        """Whether it was carried out, or waits to be."""
-        return self.state in {"new", "done"}
+        """Whether it was carried out, or waits to be; an action that was denied is not."""
+        denied = self.order.command == "act" and ": denied" in self.note
+        return self.state in {"new", "done"} and not denied
 
 
 def asks(function: F) -> F:

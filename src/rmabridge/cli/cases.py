@@ -272,15 +272,20 @@ def evidence(app: App, case: str, save: Path | None) -> None:
 
 @cases.command()
 @click.argument("case")
-@click.option("--format", "form", type=click.Choice(("csv", "pdf", "json")), default="csv", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(("csv", "pdf", "json")), help="csv where left out, json with --json."
+)
 @click.option("--locale", help="Language of the headings; the shop's where it is left out.")
 @click.option("--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="A file; none: stdout.")
 @command
-def record(app: App, case: str, form: str, locale: str | None, output: Path | None) -> None:
+def record(app: App, case: str, form: str | None, locale: str | None, output: Path | None) -> None:
     """The communication record: time, side, words, cause, action and result of everything that was said and done."""
     from ..core.templates import nearest
     from . import recording
 
+    form = form or ("json" if app.as_json else "csv")
+    if app.as_json and output is None and form != "json":
+        raise click.UsageError(f"--json prints JSON; for {form} name a file with --output")
     found = load(app, case)
     shop = app.config.shops.get(found.shop)
     data = recording.rendered(recording.record(app, found), form, nearest(locale or (shop.locale if shop else "en")))

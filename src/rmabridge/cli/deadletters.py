@@ -8,7 +8,7 @@ from .app import App, command
 from .asking import ask, asks, carry_out, tell
 from .deliveries import COLUMNS, listed, revive, shown, stored
 from .output import document, table
-from .values import pairs
+from .values import ROW, pairs
 
 MOST = 10_000
 
@@ -35,7 +35,7 @@ def list_(app: App, account: str | None, type_: str | None, cause: str | None, l
 
 
 @deadletters.command()
-@click.argument("delivery", type=int)
+@click.argument("delivery", type=ROW)
 @click.option("--clear", is_flag=True, help="Show personal data.")
 @command
 def show(app: App, delivery: int, clear: bool) -> None:
@@ -44,7 +44,7 @@ def show(app: App, delivery: int, clear: bool) -> None:
 
 
 @deadletters.command()
-@click.argument("delivery", type=int)
+@click.argument("delivery", type=ROW)
 @click.argument("fields", nargs=-1, required=True, metavar="KEY=VALUE...")
 @asks
 @command
@@ -54,7 +54,7 @@ def edit(app: App, delivery: int, fields: tuple[str, ...], by: str | None, no_wa
 
 
 @deadletters.command()
-@click.argument("numbers", type=int, nargs=-1, metavar="[DELIVERY]...")
+@click.argument("numbers", type=ROW, nargs=-1, metavar="[DELIVERY]...")
 @click.option("--account", help="Those of this account.")
 @click.option("--type", "type_", help="Those of this type of action.")
 @click.option("--cause", help="Those whose cause has this text.")

@@ -9,7 +9,7 @@ import click
 from .app import App, command
 from .asking import Order, ask, asks
 from .output import document, table, when
-from .values import pairs
+from .values import ROW, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -57,7 +57,7 @@ def brief(row: Any) -> dict[str, Any]:
 
 
 @deliveries.command()
-@click.argument("delivery", type=int)
+@click.argument("delivery", type=ROW)
 @click.option("--clear", is_flag=True, help="Show personal data.")
 @command
 def show(app: App, delivery: int, clear: bool) -> None:
@@ -106,7 +106,7 @@ def _attempt(app: App, row: Any) -> dict[str, Any]:
 
 
 @deliveries.command()
-@click.argument("delivery", type=int)
+@click.argument("delivery", type=ROW)
 @click.argument("fields", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--anyway", is_flag=True, help="Also a refund or goods against which something speaks by now.")
 @asks
@@ -123,7 +123,7 @@ def revive(app: App, delivery: int, edited: dict[str, Any], *, anyway: bool = Fa
 
 
 @deliveries.command()
-@click.argument("delivery", type=int)
+@click.argument("delivery", type=ROW)
 @asks
 @command
 def cancel(app: App, delivery: int, by: str | None, no_wait: bool) -> None:
@@ -132,7 +132,7 @@ def cancel(app: App, delivery: int, by: str | None, no_wait: bool) -> None:
 
 
 @deliveries.command()
-@click.argument("delivery", type=int)
+@click.argument("delivery", type=ROW)
 @click.option("--happened", "ref", metavar="REF", help="It did happen; the vendor's id of it.")
 @click.option("--did-not-happen", "absent", is_flag=True, help="It did not happen: it is sent again.")
 @asks

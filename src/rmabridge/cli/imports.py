@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 BATCH: Final = 500
+BETWEEN: Final = ",;\t|"  # what may stand between the columns of a CSV file: what its head has most of
 META: Final = {"content_type": "application/json"}
 
 
@@ -70,7 +71,10 @@ def bodies(file: Path, encoding: str) -> Iterator[bytes | None]:
     """Every row as a JSON object; None for a line that is none."""
     with file.open(encoding=encoding, newline="") as lines:
         if file.suffix.lower() == ".csv":
-            for row in csv.DictReader(lines):
+            head = lines.readline()
+            lines.seek(0)
+            between = max(BETWEEN, key=head.count)
+            for row in csv.DictReader(lines, delimiter=between):
                 yield None if None in row else json.dumps(row, ensure_ascii=False).encode()
         else:
             for line in lines:

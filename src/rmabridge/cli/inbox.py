@@ -9,6 +9,7 @@ import click
 from .app import App, command
 from .asking import Order, ask, asks
 from .output import document, table, when
+from .values import ROW
 
 COLUMNS = ("id", "account", "kind", "received", "stage", "case", "note")
 
@@ -51,7 +52,7 @@ def brief(row: Any) -> dict[str, Any]:
 
 
 @inbox.command()
-@click.argument("number", type=int, metavar="ROW")
+@click.argument("number", type=ROW, metavar="ROW")
 @click.option("--clear", is_flag=True, help="Show personal data.")
 @command
 def show(app: App, number: int, clear: bool) -> None:
@@ -75,7 +76,7 @@ def show(app: App, number: int, clear: bool) -> None:
 
 
 @inbox.command()
-@click.argument("numbers", type=int, nargs=-1, metavar="[ROW]...")
+@click.argument("numbers", type=ROW, nargs=-1, metavar="[ROW]...")
 @click.option("--all", "every", is_flag=True, help="Everything that is parked.")
 @asks
 @command

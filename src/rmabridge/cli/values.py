@@ -1,12 +1,14 @@
-"""``key=value`` arguments."""
+"""Arguments: numbers of rows, and ``key=value``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import click
+
+ROW: Final = click.IntRange(0, (1 << 63) - 1)
 
 
 def pairs(given: Iterable[str]) -> dict[str, Any]:

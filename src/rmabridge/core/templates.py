@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import tomli  # compiled: these are read at every start
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import ConfigError
 from ..model import Address, Form, Money, TemplateRef
@@ -52,6 +53,41 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
+
+
+class _Table(BaseModel):
+    """One template as it stands in a file, with its words by locale and field."""
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
+    __pydantic_extra__: dict[str, dict[str, str]]
+
+    version: int = 1
+    kind: str = ""
+    complaint: bool = False
+    forms: tuple[Form, ...] = ()
+    parts: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+
+class _File(BaseModel):
+    """A file of templates: ``[topic.name]``, and what they share."""
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
+    __pydantic_extra__: dict[str, dict[str, _Table]]
+
+    parts: dict[str, dict[str, str]] = {}
+    words: dict[str, dict[str, Any]] = {}
+    phrases: dict[str, list[str]] = {}
+    samples: dict[str, dict[str, Any]] = {}
+
+
+def _check_shape(data: dict[str, Any], file: str) -> None:
+    try:
+        _File.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(one) for one in first["loc"])
+        raise ConfigError(f"[templates] {file}: {place}: {first['msg']}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +247,19 @@ class Catalogue:
     def _load(self, folder: Traversable | Path, *, shipped: bool) -> None:
         for file in sorted(folder.iterdir(), key=lambda one: one.name):
             if file.name.endswith(".toml"):
-                self._take(file.name, file.read_text(encoding="utf-8"), shipped=shipped)
+                try:
+                    source = file.read_text(encoding="utf-8")
+                except UnicodeDecodeError as error:
+                    raise ConfigError(f"[templates] {file.name}: not UTF-8: {error}") from error
+                self._take(file.name, source, shipped=shipped)
 
     def _take(self, file: str, source: str, *, shipped: bool) -> None:
         try:
             data = tomli.loads(source)
         except tomli.TOMLDecodeError as error:
             raise ConfigError(f"[templates] {file}: {error}") from error
+        if not shipped:
+            _check_shape(data, file)
         for name, lines in data.get("parts", {}).items():
             self._parts[name] = {**self._parts.get(name, {}), **lines}
         for locale, words in data.get("words", {}).items():

@@ -27,7 +27,7 @@ PDF: Final = "application/pdf"
 FONT: Final = "STSong-Light"
 TRADITIONAL: Final = "MSung-Light"
 MOST_CELL: Final = 2000
-MOST_ROW: Final = 400
+MOST_ROW: Final = 200  # characters of a cell; Chinese in a narrow column must still fit on a page
 
 
 def content(file: Attachment) -> bytes:
