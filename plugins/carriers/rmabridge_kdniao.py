@@ -61,6 +61,7 @@ from rmabridge.wire.times import CHINA, maybe_instant
 from rmabridge.wire.waybills import normalise
 
 FORM = "application/x-www-form-urlencoded"
+USED_UP_FOR = 6 * 3600.0
 CODE = re.compile(r"[A-Z0-9_]{1,20}")
 CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 # Senders differ in whether the form's value is escaped once more; only the signature tells which reading is meant.
@@ -241,10 +242,10 @@ class Kdniao(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         return Result(id=f"{shipper}:{about['LogisticCode']}", note=note)
 
     async def probe(self, ctx: Context) -> str:
-        """Ask for the carrier of a number; that it is unknown shows the credentials as good."""
+        """Ask for the carrier of a number; that it is unknown, or the plan used up, shows the credentials as good."""
         answer = await self._ask(ctx, self.query_path, "2002", {"LogisticCode": self.probe_waybill})
         refusal = None if answer.success else self._refusal(answer.reason or "")
-        if isinstance(refusal, Unavailable | Unauthorised):
+        if isinstance(refusal, Unavailable | Unauthorised) and refusal.retry_after != USED_UP_FOR:
             raise refusal
         return f"Kdniao answers for {self.business_id}: {answer.reason or 'ready'}"
 
@@ -310,7 +311,8 @@ class Kdniao(Plugin, ReceivesWebhooks, TracksParcels, Probes):
 
         cause = f"Kdniao: {reason or 'refused without a reason'}"
         if says(self.quota_words):
-            return Rejected(cause, hint="the plan's queries are used up: extend it in Kdniao's console, then retry")
+            hint = "the plan's queries are used up: extend it in Kdniao's console"
+            return Unavailable(cause, hint=hint, retry_after=USED_UP_FOR)
         if says(self.busy_words):
             return Unavailable(cause)
         if says(self.credential_words):

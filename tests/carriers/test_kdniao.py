@@ -457,9 +457,9 @@ async def test_a_plain_query_knows_the_newest_state_only(sim):
         ("请求超时", Unavailable),
         ("验证数据签名失败", Unauthorised),
         ("商户ID(EBusinessID)不存在", Unauthorised),
-        ("查询次数已超出限制", Rejected),
-        ("今日查询次数已用完，请稍后再试", Rejected),
-        ("没有可用套餐", Rejected),
+        ("查询次数已超出限制", Unavailable),
+        ("今日查询次数已用完，请稍后再试", Unavailable),
+        ("没有可用套餐", Unavailable),
         ("快递单号有特殊字符", Rejected),
         ("不支持的快递公司编码", Rejected),
         ("", Rejected),
@@ -470,6 +470,15 @@ async def test_a_refusal_in_a_good_answer_is_told_by_its_words(reason, error, si
     async with shop(sim) as (kd, ctx):
         with pytest.raises(error, match=re.escape(reason or "without a reason")):
             await kd.query(QueryParcel(waybill="YT1", carrier="YTO"), ctx)
+
+
+async def test_a_used_up_plan_is_asked_again_after_hours(sim):
+    sim.do_fail_next("今日查询次数已用完，请稍后再试")
+    async with shop(sim) as (kd, ctx):
+        with pytest.raises(Unavailable) as refused:
+            await kd.query(QueryParcel(waybill="YT1", carrier="YTO"), ctx)
+    assert refused.value.retry_after == 6 * 3600
+    assert "console" in refused.value.hint
 
 
 @pytest.mark.row("S084")

@@ -268,6 +268,33 @@ async def test_a_query_shows_all_routes_in_order(sim: SfExpressSim) -> None:
     assert (event.at, event.parcel.delivered_at, result.note) == (datetime(2026, 1, 1, 3, tzinfo=UTC),) * 2 + (None,)
 
 
+WAY_BACK = [("50", "已收件"), ("70", "派件不成功"), ("648", "快件已退回/转寄"), ("44", "派送中"), ("80", "已签收")]
+
+
+@pytest.mark.parametrize(
+    ("way", "settings", "status"),
+    [
+        (WAY_BACK, {}, "returned"),
+        (WAY_BACK, {"turn_round": False}, "delivered"),
+        (WAY_BACK[:-1], {}, "out_for_delivery"),
+        ([*WAY_BACK[:3], ("99", "快件转寄"), *WAY_BACK[3:]], {}, "delivered"),
+        ([*WAY_BACK[:2], *WAY_BACK[3:]], {}, "delivered"),
+    ],
+)
+async def test_a_parcel_that_is_signed_for_on_its_way_back_is_returned_and_not_delivered(
+    way: list[tuple[str, str]], settings: dict[str, Any], status: str, sim: SfExpressSim
+) -> None:
+    sim.do_ship(CODE, "5678")
+    for hour, (code, words) in enumerate(way):
+        await sim.do_scan(CODE, code, words, "深圳市", at=f"2026-01-01T0{hour}:00:00+00:00")
+    async with shop(sim, **settings) as (sf, ctx):
+        (event,) = (await sf.query(QueryParcel(waybill=CODE, phone_tail="5678"), ctx)).events
+    assert event.parcel.status == status
+    assert (event.parcel.delivered_at is not None) is (status == "delivered")
+    # It counts as newer than a push that told the last node alone.
+    assert (event.at > event.parcel.last.at) is (status == "returned")
+
+
 @pytest.mark.parametrize("tail", [None, "0000"])
 async def test_a_phone_that_does_not_fit_shows_nothing_and_is_noted(tail: str | None, sim: SfExpressSim) -> None:
     sim.do_ship(CODE, "5678")

@@ -15,6 +15,7 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 from rmabridge_ups import Ups
+from rmabridge_ups.reading import Package, snapshot
 
 from rmabridge.abilities import Inbound, WebRequest
 from rmabridge.errors import Malformed, Refused, Rejected, Unauthorised, Unavailable, Unverified, WrongType
@@ -245,6 +246,47 @@ async def test_a_query_shows_all_activities_in_order() -> None:
     ]
     assert event.parcel.delivered_at == event.at
     await ctx.http.aclose()
+
+
+WAY_BACK = [("P", "XD"), ("X", "AA"), ("RS", "UF"), ("I", "OT"), ("D", "FS")]
+
+
+@pytest.mark.parametrize(
+    ("way", "settings", "status"),
+    [
+        (WAY_BACK, {}, "returned"),
+        (WAY_BACK, {"turn_round": False}, "delivered"),
+        ([*WAY_BACK[:2], *WAY_BACK[3:]], {}, "delivered"),
+    ],
+)
+async def test_a_package_that_is_delivered_on_its_way_back_is_returned(
+    way: list[tuple[str, str]], settings: dict[str, Any], status: str, sim: UpsSim
+) -> None:
+    sim.do_ship(CODE)
+    for hour, (kind, code) in enumerate(way):
+        await sim.do_scan(CODE, kind, code, "", "", at=f"2026-01-01T0{hour}:00:00+00:00")
+    async with shop(sim, **settings) as (up, ctx):
+        (event,) = (await up.query(QueryParcel(waybill=CODE), ctx)).events
+    assert event.parcel.status == status
+    assert (event.parcel.delivered_at is not None) is (status == "delivered")
+    assert (event.at > event.parcel.last.at) is (status == "returned")
+
+
+@pytest.mark.parametrize(
+    ("days", "day"),
+    [
+        ([("SDD", "20260102"), ("RDD", "20260105")], 5),
+        ([("RDD", "20260105"), ("SDD", "20260102")], 5),
+        ([("SDD", "20260102"), ("RDD", "")], 2),
+        ([("DEL", "20260103"), ("SDD", "20260102")], 2),
+    ],
+)
+def test_the_day_that_a_delivery_was_put_off_to_counts_before_the_planned_one(
+    days: list[tuple[str, str]], day: int
+) -> None:
+    told = {"trackingNumber": CODE, "deliveryDate": [{"type": kind, "date": date} for kind, date in days]}
+    seen = snapshot(CODE, Package.model_validate(told), NOON)
+    assert seen.parcel.eta == datetime(2026, 1, day, 12, tzinfo=UTC)
 
 
 async def test_a_number_that_ups_has_not_seen_is_a_parcel_that_waits(sim: UpsSim) -> None:

@@ -366,6 +366,19 @@ async def test_a_message_whose_answer_got_lost_is_found_by_its_words(sim, ctx):
     assert (await twilio.find_message(message("+8613900000000"), ctx)).happened is False
 
 
+async def test_a_message_is_found_though_twilio_replaced_its_signs(sim, ctx):
+    twilio = plugin(url=sim.url)
+    sim.do_encode_smartly()
+    sent = message(text="Your parcel “1001” — it’s on its way…\u00a0¥1.50")
+    await twilio.send(sent, ctx)
+    assert "“" not in sim.books["messages"][0]["body"]
+    assert (await twilio.find_message(sent, ctx)).happened is True
+    for other in ("Your parcel “1002” — it’s on its way… ¥1.50", "Your parcel “1001” — it’s on its way… ¥150"):
+        assert (await twilio.find_message(message(text=other), ctx)).happened is False
+    await twilio.send(message(text="👍"), ctx)
+    assert (await twilio.find_message(message(text="👎"), ctx)).happened is False
+
+
 async def test_the_same_words_of_an_older_day_are_not_taken_for_it(sim, ctx):
     twilio = plugin(url=sim.url)
     await twilio.send(message(), ctx)
@@ -477,6 +490,16 @@ def test_who_wants_messages_again_opens_no_case_and_an_answer_stays_one(sender, 
     assert (event.type, event.opener, event.form, event.refs[0].value) == ("buyer.opted_in", False, form, BUYER)
     (event,) = parsed(words(sender, body="YES"), None)
     assert event.type == "message.received"
+
+
+def test_what_twilio_took_for_an_opt_out_by_a_keyword_of_its_own_closes_the_way():
+    (event,) = parsed(words(body="BASTA", OptOutType="STOP"), None)
+    assert (event.type, event.words, event.refs[0].value) == ("buyer.opted_out", "BASTA", BUYER)
+    opted, said = parsed(words(body="yes", OptOutType="START"), None)
+    assert (opted.type, said.type, said.message.text) == ("buyer.opted_in", "message.received", "yes")
+    assert opted.key != said.key
+    assert [one.type for one in parsed(words(body="START", OptOutType="START"), None)] == ["buyer.opted_in"]
+    assert [one.type for one in parsed(words(body="help", OptOutType="HELP"), None)] == ["message.received"]
 
 
 def test_the_words_that_opt_out_are_a_setting():

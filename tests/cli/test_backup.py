@@ -175,7 +175,7 @@ async def test_a_backup_that_was_cut_is_refused(desk: Desk, tmp_path: Path) -> N
 async def test_a_file_that_no_name_of_ours_may_have_is_not_written(desk: Desk, tmp_path: Path) -> None:
     await lived(desk)
     file, bad = tmp_path / "all.backup", tmp_path / "bad.backup"
-    await desk.answer("backup", str(file))
+    await desk.answer("backup", str(file), "--with-key")
     with tarfile.open(file) as tar, tarfile.open(bad, "w") as out:
         entries = {one.name: tar.extractfile(one).read() for one in tar.getmembers()}  # type: ignore[union-attr]
         manifest = json.loads(entries.pop("manifest.json"))
@@ -191,8 +191,9 @@ async def test_a_file_that_no_name_of_ours_may_have_is_not_written(desk: Desk, t
             info = tarfile.TarInfo(name)
             info.size = len(data)
             out.addfile(info, io.BytesIO(data))
-    refused = await asyncio.to_thread(run, elsewhere(desk, tmp_path / "new"), "restore", str(bad))
-    assert refused.exit_code == 4 and "no name of a kept file" in refused.stderr
+    done = await asyncio.to_thread(run, elsewhere(desk, tmp_path / "new", keys=[]), "restore", str(bad))
+    assert done.exit_code == 0
+    assert not list(tmp_path.rglob("evil"))
 
 
 async def test_a_broken_chain_is_carried_and_told(desk: Desk, tmp_path: Path) -> None:
@@ -274,3 +275,45 @@ async def test_no_backup_claims_to_hold_a_key_that_does_not_open_it(desk: Desk, 
     assert result.exit_code != 0
     assert "is not in the ring" in result.output
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("odd", ["{key}/.DS_Store", "lost+found/x", "older/2026-11-21.backup", "partial/notes.txt"])
+async def test_files_that_somebody_put_beside_the_kept_ones_keep_nothing_from_being_restored(
+    desk: Desk, tmp_path: Path, odd: str
+) -> None:
+    await lived(desk)
+    folder = load(desk.path).bridge.folder
+    stray = folder / odd.format(key=next(one.name for one in folder.iterdir() if len(one.name) == 32))
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"x")
+    file = tmp_path / "all.backup"
+    await desk.answer("backup", str(file), "--with-key")
+    new = elsewhere(desk, tmp_path / "new", keys=[])
+    assert (await asyncio.to_thread(run, new, "restore", str(file))).exit_code == 0
+
+
+async def test_an_account_that_can_pay_is_paused_though_it_had_not_paid_before_the_backup(
+    desk: Desk, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.backup"
+    await desk.answer("backup", str(file), "--with-key")
+    new = elsewhere(desk, tmp_path / "new", keys=[])
+    doc = document(tmp_path / "new", desk.world.sink.url, keys=[], blobs=str(tmp_path / "new" / "files"))
+    doc["bridge"]["database"] = load(new).bridge.database
+    doc["services"] = {"bank": {"plugin": "http", "url": desk.world.sink.url, "calls": {"refund.pay": {}}}}
+    result = await asyncio.to_thread(run, write(new, doc), "restore", str(file), json_=True)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["paused"] == ["bank"]
+
+
+async def test_a_restore_that_fails_leaves_no_key_behind(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "all.backup"
+    await desk.answer("backup", str(file), "--with-key")
+    new = elsewhere(desk, tmp_path / "new", keys=[])
+    monkeypatch.setattr("rmabridge.cli.backup._readable", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.to_thread(run, new, "restore", str(file))
+    monkeypatch.undo()
+    assert (await asyncio.to_thread(run, new, "restore", str(file))).exit_code == 0

@@ -171,4 +171,6 @@ def test_goods_are_worth_their_lines_else_the_order_and_nothing_where_parcels_sh
     assert goods_value(case(order=order, parcels=(one, Parcel(waybill="YT2")))) is None
     asked = Request(lines=(Line(id="1", order_line="L1", quantity=1),))
     assert goods_value(case(order=order, parcels=(one,), request=asked)) == Money.of("30 CNY")
+    for unpriced in ((*asked.lines, Line(id="2", sku="B")), (Line(id="2", sku="B"),), (Line(id="3"),)):
+        assert goods_value(case(order=order, parcels=(one,), request=Request(lines=unpriced))) is None
     assert goods_value(case()) is None

@@ -34,6 +34,11 @@ async def noted(stage: Stage) -> None:
     await stage.act(type="ticket.comment", origin="t1", ticket=stage.case.ref("ticket"), text="The parcel is back.")
 
 
+async def with_a_closed_ticket(stage: Stage) -> None:
+    await with_a_ticket(stage)
+    stage.sim.books["tickets"][stage.case.ref("ticket")]["status"] = "closed"
+
+
 async def wrote(stage: Stage) -> None:
     await stage.sim.do_customer_reply(stage.case.ref("ticket"), "Is it there?")
 
@@ -56,6 +61,10 @@ COMMENT = Does(
     ZendeskSim, configure, noted, key="ticket:comment:t1", settled="find", says="The parcel is back",
     happened=comments, opens=with_a_ticket,
 )  # fmt: skip
+FOLLOW_UP = Does(
+    ZendeskSim, configure, noted, key="ticket:comment:t1", settled="find", says="via_followup_source_id",
+    happened=comments, opens=with_a_closed_ticket,
+)  # fmt: skip
 REPLY = Tells(
     ZendeskSim, configure, wrote, wrote_again, opens=with_a_ticket, entries="message.received", dated=True,
     shown=lambda case: case.talk.last_text, after=("Is it there?", "When is it paid?"),
@@ -70,6 +79,13 @@ async def test_a_ticket_is_opened_once_whatever_goes_wrong(fault: str, tmp_path:
 @pytest.mark.parametrize("fault", DOORS)
 async def test_a_comment_is_written_once_whatever_goes_wrong(fault: str, tmp_path: Path, sink: Sink) -> None:
     await survives(COMMENT, fault, tmp_path, sink)
+
+
+@pytest.mark.parametrize("fault", DOORS)
+async def test_a_comment_on_a_closed_ticket_opens_one_follow_up_whatever_goes_wrong(
+    fault: str, tmp_path: Path, sink: Sink
+) -> None:
+    await survives(FOLLOW_UP, fault, tmp_path, sink)
 
 
 @pytest.mark.parametrize("fault", HOOKS)

@@ -432,3 +432,31 @@ async def test_a_note_that_nobody_can_look_up_does_not_keep_the_notes_after_it_f
         number = row(world, "ticket:comment:first")["id"]
         await command(world, "resolve", delivery=number, happened=False)
         await reaches(world, "ticket:comment:first", "done")
+
+
+async def test_what_became_uncertain_while_the_clock_was_ahead_is_looked_up_when_it_is_set_back(
+    tmp_path: Path, sink: Sink
+) -> None:
+    async with Bank() as bank, running(banking(tmp_path, sink.url, bank.url, call={"find": FIND}), sink) as world:
+        case = await a_case(world)
+        shift(world, days=300)
+        bank.answers = [502]
+        await act(world, case, refund())
+        await reaches(world, KEY, "uncertain")
+        shift(world, days=-300)
+        await world.until(lambda: row(world, KEY)["due_at"] < world.bridge.store.clock.micros() + 86_400_000_000)
+        await later(world, hours=1)
+        await reaches(world, KEY, "done")
+
+
+async def test_what_is_due_at_an_account_that_is_gone_is_told(tmp_path: Path, sink: Sink) -> None:
+    async with Bank() as bank:
+        config = banking(tmp_path, sink.url, bank.url, call={"repeatable": True})
+        async with running(config, sink) as world:
+            case = await a_case(world)
+            await command(world, "pause", account="bank")
+            await act(world, case, refund())
+        config["services"] = {"payments": config["services"].pop("bank")}
+        async with running(config, sink) as world:
+            told = (await world.until(lambda: alerts(world)))["gone:bank"]
+            assert told.startswith("1 deliveries are due at bank, which the configuration does not have")

@@ -636,6 +636,63 @@ async def test_the_comparison_goes_page_by_page_and_ids_stand_still(sim, ctx):
     assert (await plugin.listing(ctx, None)).items[0].id == ids[0]
 
 
+async def test_the_comparison_finds_a_return_that_was_opened_again(sim, ctx, shop):
+    case = Case(id="c", shop="s", opened_at=sim.now(), updated_at=sim.now())
+    told: set[str] = set()
+
+    async def compared() -> RequestStatus:
+        nonlocal case
+        (item,) = (await shop.listing(ctx, None)).items
+        for one in item_events(shop, item):
+            case = case if one.key in told else reduce(case, one, "acc")
+            told.add(one.key)
+        return case.request.status
+
+    _, back = await asked(sim)
+    await shop.approve_return(ApproveReturn(request=back), ctx)
+    assert await compared() is RequestStatus.APPROVED
+    await sim.do_close_return(back)
+    assert await compared() is RequestStatus.CLOSED
+    await sim.do_reopen_return(back)
+    assert await compared() is RequestStatus.APPROVED
+    await sim.do_close_return(back)
+    assert await compared() is RequestStatus.CLOSED
+
+
+async def test_what_was_refunded_is_not_told_as_approved_once_more(sim, ctx, shop):
+    _, back = await asked(sim)
+    await shop.approve_return(ApproveReturn(request=back), ctx)
+    await shop.pay_refund(PayRefund(request=back, amount=Money.of("21.00 USD")), ctx)
+    (item,) = (await shop.listing(ctx, None)).items
+    assert not [one for one in item_events(shop, item) if "reopened" in one.key]
+
+
+def test_a_return_that_is_opened_again_is_dated_by_its_change_and_not_by_its_approval():
+    body = {"id": 5, "request_approved_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-09T03:04:05Z"}
+    (event,) = parsed(body, "returns/reopen")
+    assert event.at.isoformat() == "2026-01-09T03:04:05+00:00"
+
+
+async def test_all_lines_of_a_return_and_of_its_order_are_read(sim, ctx, shop):
+    lines = [{"sku": f"S{number}", "quantity": 1, "price": "1.00"} for number in range(57)]
+    order, back = await asked(sim, lines=lines)
+    seen, changed = (await shop.fetch_order(FetchOrder(request=back), ctx)).events[:2]
+    whole = [str(number) for number in range(1, 58)]
+    assert [one.id for one in changed.lines] == whole
+    assert changed.amount == Money.of("57.00 USD")
+    assert len({one.id for one in seen.order.lines}) == 57
+    (by_id,) = (await shop.fetch_order(FetchOrder(order=order), ctx)).events
+    assert by_id.order.lines == seen.order.lines
+    (item,) = (await shop.listing(ctx, None)).items
+    listed = item_events(shop, item)
+    assert [one.id for one in listed[0].lines] == whole
+    assert listed[-1].order.lines == seen.order.lines
+    # What was decided comes with one page of lines, which does not stand for all of them.
+    assert [one.lines for one in (await shop.approve_return(ApproveReturn(request=back), ctx)).events] == [()]
+    await shop.pay_refund(PayRefund(request=back, amount=Money.of("57.00 USD")), ctx)
+    assert len(set(sim.books["returns"][back]["taken"])) == 57
+
+
 async def test_consent_brings_a_token_that_works(sim, ctx, shop):
     address = httpx.URL(shop.authorise_url("https://bridge.example/oauth", "s1"))
     assert (address.path, address.params["state"], address.params["client_id"]) == (

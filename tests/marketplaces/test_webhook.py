@@ -502,6 +502,20 @@ def test_every_format_is_read_by_its_content_type(kind, body, prefix):
     assert (note.key, note.text) == ("noted:7", "hello")
 
 
+@pytest.mark.parametrize(
+    ("kind", "sent", "key"),
+    [
+        ("application/json", '{"id":7,"text":"退货"}', ""),
+        ("text/xml", '<?xml version="1.0" encoding="GBK"?><r><id>7</id><text>退货</text></r>', "r."),
+        ("text/xml", "<r><id>7</id><text>退货</text></r>", "r."),
+    ],
+)
+def test_json_and_xml_in_an_older_charset(kind, sent, key):
+    rule = NOTE | {"key": f"{key}id", "set": {"text": f"{key}text"}}
+    (note,) = parse(mapped(rule), sent.encode("gbk"), f"{kind}; charset=GBK")
+    assert note.text == "退货"
+
+
 def test_a_form_in_an_older_charset():
     body = urlencode({"id": "7", "text": "退货"}, encoding="gbk").encode()
     (note,) = parse(mapped(NOTE), body, "application/x-www-form-urlencoded; charset=GBK")

@@ -21,6 +21,7 @@ from rmabridge.model import (
     EvidenceKind,
     FileClaim,
     Issue,
+    Line,
     Money,
     Parcel,
     ParcelException,
@@ -99,6 +100,16 @@ def test_a_damage_scan_mails_the_dossier_once_with_the_hash_of_every_piece_of_ev
     assert told_["incident"]["tracking_excerpt"][0]["text"] == "快件外包装破损"
     assert "13800001234" not in document.text and "王小明" not in document.text
     assert content(pdf).startswith(b"%PDF") and content(pdf) == content(pdf)
+
+
+def test_a_claim_for_goods_without_a_price_leaves_the_amount_to_a_person(world, desk):
+    unpriced = world.requested(key="req:2", at=world.MONDAY, lines=(Line(id="1", sku="GIFT"),))
+    one = desk(desks=DESKS).feed(unpriced, parcel(world.MONDAY))
+    assert claim(one).amount is None
+    assert json.loads(one.sent(MAILED).attachments[1].text)["amounts"]["claimed"] is None
+    assert "700" not in one.sent(MAILED).text
+    called = desk(FileClaim).feed(unpriced, parcel(world.MONDAY))
+    assert called.sent(called.proposed("claim:")[0]).amount is None
 
 
 def test_a_mailed_claim_is_submitted_when_the_mail_has_left(world, desk):

@@ -210,11 +210,73 @@ def test_hostile_or_broken_xml_is_malformed(raw: bytes) -> None:
         bodies.read_xml(raw)
 
 
+WORDS = "尺码不合适，要退货"
+
+
+@pytest.mark.parametrize(
+    ("declared", "named", "sent"),
+    [
+        ("GBK", "GBK", "gbk"),
+        ("gb2312", None, "gb2312"),
+        ("GB18030", "utf-8", "gb18030"),
+        ("UTF-8", "GBK", "gbk"),
+        (None, "GBK", "gbk"),
+        ("Big5", "big5", "utf-8"),
+        ("UTF-8", "iso-8859-1", "utf-8"),
+        (None, "iso-8859-1", "utf-8"),
+        ("UTF-16", "utf-16", "utf-16"),
+        (None, "utf-16", "utf-16"),
+        (None, "klingon", "utf-8"),
+    ],
+)
+def test_xml_is_read_in_the_charset_that_it_or_its_content_type_names(
+    declared: str | None, named: str | None, sent: str
+) -> None:
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    assert bodies.read_xml(f"{head}<r><t>{WORDS}</t></r>".encode(sent), named) == {"r": {"t": WORDS}}
+
+
+def test_xml_in_a_charset_of_one_byte_is_read_by_its_content_type_or_by_its_own_word() -> None:
+    assert bodies.read_xml("<r>é</r>".encode("latin-1"), "iso-8859-1") == {"r": "é"}
+    own = '<?xml version="1.0" encoding="ISO-8859-1"?><r>é</r>'.encode("latin-1")
+    assert bodies.read_xml(own) == bodies.read_xml(own, "utf-8") == {"r": "é"}
+
+
+@pytest.mark.parametrize("charset", ["gbk", "gb18030", "big5", "shift_jis", "iso-8859-1", "utf-8", "utf-7", "hz"])
+def test_entities_are_refused_in_every_charset(charset: str) -> None:
+    for inner in ("&b;", f"&b;{'退' if charset in ('gbk', 'gb18030', 'utf-8') else ''}"):
+        head = f'<?xml version="1.0" encoding="{charset}"?>'
+        bomb = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>'
+        for text in (f"{head}{bomb}<a>{inner}</a>", f"{bomb}<a>{inner}</a>"):
+            with pytest.raises(Malformed):
+                bodies.read_xml(text.encode(charset), charset)
+
+
+def test_json_is_read_in_the_charset_that_is_named_with_it() -> None:
+    raw = json.dumps({"t": WORDS, "誠": "[{"}, ensure_ascii=False)
+    assert bodies.read_json(raw.encode("gbk"), "GBK") == json.loads(raw)
+    for named in ("iso-8859-1", "GBK", "klingon"):
+        assert bodies.read_json(raw.encode(), named) == json.loads(raw)
+
+
+@pytest.mark.parametrize(("named", "word"), [("utf-8", "utf-8"), ("ascii", "ascii"), ("klingon", "charset")])
+def test_a_body_in_another_charset_is_malformed_with_a_word_of_it(named: str, word: str) -> None:
+    with pytest.raises(Malformed, match=word):
+        bodies.read_json(f'"{WORDS}"'.encode("gbk"), named)
+    with pytest.raises(Malformed, match="charset"):
+        bodies.read_xml(f"<r>{WORDS}</r>".encode("gbk"))
+    with pytest.raises(Malformed, match="in gbk"):
+        bodies.read_xml(b'<?xml version="1.0" encoding="GBK"?><r>' + b"\xff\xff</r>")
+
+
 @settings(deadline=None)
-@given(st.binary() | st.text("<>/ab&;![]CDATA\"'=?xml-").map(str.encode))
-def test_any_bytes_are_read_as_xml_or_malformed(raw: bytes) -> None:
+@given(
+    st.binary() | st.text("<>/ab&;![]CDATA\"'=?xml-").map(str.encode),
+    st.sampled_from([None, "gbk", "latin-1", "utf-16", "hex", "\0", "utf-7", "nope"]),
+)
+def test_any_bytes_are_read_as_xml_or_malformed(raw: bytes, charset: str | None) -> None:
     try:
-        assert isinstance(bodies.read_xml(raw), dict)
+        assert isinstance(bodies.read_xml(raw, charset), dict)
     except Malformed:
         return
 

@@ -15,8 +15,9 @@ Reference: https://open.sf-express.com
 Not verified, and therefore settings: registering parcels for pushes (``register_routes``, as one public client does
 it), the digest without escaping (``signing = "simple"``), what the platform's codes mean (``busy_codes``,
 ``credential_codes``) and the words of a passing refusal (``busy_words``). What status and operation codes mean comes
-from public clients, not from the vendor. That some accounts get pushes with ``msgDigest`` is not verified: where there
-is one, it must be right.
+from public clients, not from the vendor. That a parcel which goes back is signed for under the code of a delivery is
+likely (``turn_round``): an answer shows it as returned, a push tells one node alone and cannot. That some accounts get
+pushes with ``msgDigest`` is not verified: where there is one, it must be right.
 """
 
 from __future__ import annotations
@@ -103,6 +104,9 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         ("A1003", "A1004", "A1006"), description="apiResultCode of what our account lacks: address, right, signature"
     )
     busy_words: tuple[str, ...] = Field(("繁忙", "稍后", "超时"), description="what a passing refusal says")
+    turn_round: bool = Field(
+        True, description="take a parcel that is delivered on its way back for returned, not for delivered"
+    )
     rate: str | None = Field("10/s", description="most calls to SF, e.g. '10/s'")
 
     async def query(self, action: QueryParcel, ctx: Context) -> Result:
@@ -113,7 +117,7 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         found = [Routes.model_validate(one) for one in (many if isinstance(many, list) else ())]
         routes = [route for one in found if normalise(one.mailNo or waybill) == waybill for route in one.routes]
         note = None if routes else f"SF shows no routes of {waybill}: not scanned yet, or the phone number does not fit"
-        return Result(events=(snapshot(waybill, routes, ctx.now()),), note=note)
+        return Result(events=(snapshot(waybill, routes, ctx.now(), turn=self.turn_round),), note=note)
 
     async def track(self, action: TrackParcel, ctx: Context) -> Result:
         """Register the parcel for pushes, where the settings say so; else SF pushes what was ordered through 丰桥."""

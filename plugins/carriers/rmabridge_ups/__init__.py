@@ -11,8 +11,10 @@ webhooks for which UPS asks a token server of the shop's own for a token.
 
 Reference: https://developer.ups.com/api/reference/trackingapi and https://github.com/UPS-API/api-documentation
 
-Not verified, and therefore settings: in which headers version 2 brings the credential (``credential_headers``). Which
-of the 774 activity codes mean damage or loss comes from a public list, not from UPS.
+Not verified, and therefore settings: in which headers version 2 brings the credential (``credential_headers``). That a
+package which goes back is delivered to its sender under the code of any delivery is likely (``turn_round``): an answer
+shows it as returned, a push tells one activity alone and cannot. Which of the 774 activity codes mean damage or loss
+comes from a public list, not from UPS.
 """
 
 from __future__ import annotations
@@ -91,6 +93,9 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
     )
     locale: str = Field("en_US", pattern=r"^[a-z]{2}_[A-Z]{2}$", description="language of the activities' words")
     country: str = Field("US", pattern=r"^[A-Z]{2}$", description="country that subscriptions name")
+    turn_round: bool = Field(
+        True, description="take a parcel that is delivered on its way back for returned, not for delivered"
+    )
     source: str = Field("rmabridge", min_length=1, description="what UPS is told of who calls")
     rate: str | None = Field("10/s", description="most calls to UPS, e.g. '10/s'")
 
@@ -109,7 +114,8 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         mine = [one for one in packages if normalise(one.trackingNumber or "") == waybill]
         warning = text(dig(shipments, 0, "warnings", 0, "message"))
         note = None if mine else f"UPS: {warning or 'no package of this number'}"
-        return Result(events=(snapshot(waybill, (mine or [Package()])[0], ctx.now()),), note=note)
+        seen = snapshot(waybill, (mine or [Package()])[0], ctx.now(), turn=self.turn_round)
+        return Result(events=(seen,), note=note)
 
     async def track(self, action: TrackParcel, ctx: Context) -> Result:
         """Subscribe for 14 days; to subscribe again does no harm."""

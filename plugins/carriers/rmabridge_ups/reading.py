@@ -15,7 +15,10 @@ from rmabridge.wire.times import maybe_instant, midday
 from rmabridge.wire.waybills import normalise
 
 CARRIER: Final = "UPS"
-SCHEDULED: Final = frozenset({"SDD", "RDD"})
+# The days of a delivery: the one it was put off to counts before the one that was planned first.
+SCHEDULED: Final = ("RDD", "SDD")
+# What says where a package is bound for: back, or (forwarded) to the receiver once more.
+TURNS: Final = frozenset({ParcelStatus.RETURNING, ParcelStatus.RETURNED, ParcelStatus.FORWARDED})
 CLOCK: Final = re.compile(r"[0-9]{4,6}")
 
 Word = Annotated[str | None, BeforeValidator(text)]
@@ -150,11 +153,19 @@ def _scan(activity: Activity, at: datetime) -> Scan:
     return Scan(at=at, status=status, exception=exception, text=words, place=place or None, code=code or None)
 
 
-def _parcel(waybill: str, activities: tuple[Activity, ...], scheduled: str | None) -> Parcel:
+def _came_back(scans: tuple[Scan, ...]) -> bool:
+    """Whether the package was going back when it was delivered: then it was the sender who got it."""
+    turns = [one.status for one in scans if one.status in TURNS]
+    back = turns != [] and turns[-1] is not ParcelStatus.FORWARDED
+    return back and scans[-1].status is ParcelStatus.DELIVERED
+
+
+def _parcel(waybill: str, activities: tuple[Activity, ...], scheduled: str | None, *, turn: bool = False) -> Parcel:
+    """The package; with ``turn`` one that was delivered on its way back is returned."""
     timed = [(at, one) for one in reversed(activities) if (at := _at(one))]
     scans = tuple(_scan(one, at) for at, one in sorted(timed, key=lambda pair: pair[0]))
     last = scans[-1] if scans else None
-    return Parcel(
+    shown = Parcel(
         waybill=waybill,
         carrier=CARRIER,
         carrier_name=CARRIER,
@@ -164,6 +175,10 @@ def _parcel(waybill: str, activities: tuple[Activity, ...], scheduled: str | Non
         delivered_at=next((one.at for one in reversed(scans) if one.status is ParcelStatus.DELIVERED), None),
         scans=scans,
     )
+    if not (turn and scans and _came_back(scans)):
+        return shown
+    back = {"status": ParcelStatus.RETURNED, "exception": ParcelException.RETURNING, "delivered_at": None}
+    return shown.model_copy(update=back)
 
 
 def _seen(parcel: Parcel, otherwise: datetime, kind: str) -> ParcelSeen:
@@ -171,13 +186,14 @@ def _seen(parcel: Parcel, otherwise: datetime, kind: str) -> ParcelSeen:
     stamp, code = (last.at.isoformat(), last.code or "") if last else ("", "")
     refs = (Ref(kind=RefKind.WAYBILL, value=parcel.waybill),)
     key = f"ups:{kind}:{parcel.waybill}:{stamp}:{code}:{len(parcel.scans)}"
-    return ParcelSeen(key=key, at=last.at if last else otherwise, refs=refs, parcel=parcel)
+    return ParcelSeen(key=key, at=parcel.dated(otherwise), refs=refs, parcel=parcel)
 
 
-def snapshot(waybill: str, package: Package, otherwise: datetime) -> ParcelSeen:
+def snapshot(waybill: str, package: Package, otherwise: datetime, *, turn: bool = True) -> ParcelSeen:
     """All activities so far as one event, dated from the newest."""
-    scheduled = next((one.date for one in package.deliveryDate if one.type in SCHEDULED), None)
-    return _seen(_parcel(waybill, package.activity, scheduled), otherwise, "all")
+    days = {one.type: one.date for one in reversed(package.deliveryDate) if one.date}
+    scheduled = next((days[kind] for kind in SCHEDULED if kind in days), None)
+    return _seen(_parcel(waybill, package.activity, scheduled, turn=turn), otherwise, "all")
 
 
 def news(alert: Alert, otherwise: datetime) -> list[ParcelSeen]:

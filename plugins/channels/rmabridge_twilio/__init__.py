@@ -8,8 +8,9 @@ to call it, and enter the same address for incoming messages in Twilio's console
 Name the account among the shop's ``sources`` as well as its ``channels``: then buyers' messages belong to that shop.
 
 A buyer who answers STOP is opted out by Twilio itself: such words (``ignored_replies``) open no case, and close this
-way to the buyer in all cases of the shop. START (``resuming_replies``) opens it again. What is sent to a buyer who is
-not known to have opted out, Twilio refuses with 21610, and it lies among the dead letters.
+way to the buyer in all cases of the shop. START (``resuming_replies``) opens it again. Where a messaging service has
+keywords of its own (Advanced Opt-Out), Twilio says with the message what it took it for (``OptOutType``). What is sent
+to a buyer who is not known to have opted out, Twilio refuses with 21610, and it lies among the dead letters.
 
 API reference: https://www.twilio.com/docs/messaging/api
 
@@ -18,9 +19,10 @@ callback with 63016, and the case is flagged. Map a content template to what the
 
 Not verified, and therefore settings: what some error codes mean (``codes``; the table says which), how soon a sent
 message shows in the list (``settles_after``), the rate of a sender (``rate``; Twilio queues what comes faster). Not
-verified, either: that the list shows a message's words as they were sent. Where two messages of one day to one number
-say the same, an uncertain one is found by the other. Voice calls, scheduled messages, pictures in text messages and
-JSON webhooks are not built.
+verified, either: that the list shows a message's words as they were sent; Smart Encoding of a messaging service puts
+other signs, so the words alone are compared, without quotation marks and dashes. Where two messages of one day to one
+number say the same, an uncertain one is found by the other. Voice calls, scheduled messages, pictures in text messages
+and JSON webhooks are not built.
 """
 
 from __future__ import annotations

@@ -44,17 +44,21 @@ def events(
     fields: dict[str, str], mark: str, received_at: datetime, ignored: Words, resuming: Words = frozenset()
 ) -> Iterator[Event]:
     """A ``Delivered`` for the end of a message of ours, a ``MessageReceived`` for a buyer's words,
-    an ``OptedOut`` or ``OptedIn`` for those that mean it."""
+    an ``OptedOut`` or ``OptedIn`` for those that mean it, or that Twilio took for it by keywords of its console."""
     sid = fields.get("MessageSid", "")
     if not _SID.fullmatch(sid):
         return
     if "MessageStatus" in fields:
         yield from _receipt(sid, fields, mark, received_at)
-    elif (words := fields.get("Body", "").strip().casefold()) in ignored:
+        return
+    words, taken_for = fields.get("Body", "").strip().casefold(), fields.get("OptOutType", "").upper()
+    if words in ignored or taken_for == "STOP":
         yield _opted(OptedOut, sid, fields, received_at)
     elif words in resuming:
         yield _opted(OptedIn, sid, fields, received_at)
     else:
+        if taken_for == "START":  # YES is such a keyword of Twilio's, and may be a buyer's answer all the same
+            yield _opted(OptedIn, f"{sid}:start", fields, received_at)
         yield from _words(sid, fields, received_at)
 
 
@@ -80,7 +84,7 @@ def _opted(
 ) -> OptedOut | OptedIn:
     sender = fields.get("From", "")
     form = Form.CHAT if sender.startswith(WHATSAPP) else Form.SMS
-    words = fields["Body"].strip()[:100]
+    words = fields.get("Body", "").strip()[:100]
     return kind(key=f"twilio:in:{sid}", at=received_at, refs=buyer(sender), form=form, words=words)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -31,6 +33,7 @@ from .answers import Listed, Listing, Made, Means, complain
 from .parsing import buyer, mark_of
 
 PAGE_SIZE, MOST_PAGES = 100, 4
+WORD = re.compile(r"\w+")
 
 
 class Content(BaseModel):
@@ -120,7 +123,7 @@ class Sending(Plugin, SendsMessages, Probes):
         words = self._words(action).get("Body")
         if words is None:  # Twilio fills in a content template: its words are not ours
             return Finding(None if ours or not whole else False)
-        same = next((one for one in ours if (one.body or "").split() == words.split()), None)
+        same = next((one for one in ours if _said(one.body or "") == _said(words)), None)
         if same:
             return Finding(True, Result(id=same.sid, refs=buyer(to)))
         return Finding(False if whole else None)
@@ -182,6 +185,11 @@ class Sending(Plugin, SendsMessages, Probes):
                 return found, True
             url = httpx.URL(f"{self.url.rstrip('/')}{page.next_page_uri}")
         return found, False
+
+
+def _said(text: str) -> list[str]:
+    """The words alone: Smart Encoding puts other signs for quotation marks, dashes and spaces."""
+    return WORD.findall(unicodedata.normalize("NFKC", text)) or text.split()
 
 
 def _recent(one: Listed, since: datetime) -> bool:

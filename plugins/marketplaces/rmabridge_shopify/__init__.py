@@ -7,12 +7,14 @@ fulfilled; reverse_deliveries/attach_deliverable; disputes/create. Shopify has n
 messages go by another channel. Coupons, gift cards and tags need the scopes write_discounts, write_gift_cards and
 write_customers beside those that are asked for by default.
 
-Not verified: the bodies of the returns and reverse_deliveries webhooks beyond the id (every other field may be
-missing, and ``fetch_order`` reads the return again); the ``return`` part of refunds/create; the codes of top-level
-errors (THROTTLED, INTERNAL_ERROR, ACCESS_DENIED, IDEMPOTENCY_CONCURRENT_REQUEST); whether the note of
-``returnProcess`` shows on its refund (so ``find_refund`` also knows a refund by its return and amount); the value ALL
-of a discount's ``context``; how a refund shows that a failed transaction was tried again (here: another one of the same
-payment and amount). The newer "Events" webhooks (``shopify-*`` headers alone) are a developer preview and are refused.
+Not verified: the bodies of the returns and reverse_deliveries webhooks beyond the id (every other field may be missing,
+and ``fetch_order`` reads the return again); the ``return`` part of refunds/create; the codes of top-level errors
+(THROTTLED, INTERNAL_ERROR, ACCESS_DENIED, IDEMPOTENCY_CONCURRENT_REQUEST); whether the note of ``returnProcess`` shows
+on its refund (so ``find_refund`` also knows a refund by its return and amount); the value ALL of a discount's
+``context``; how a refund shows that a failed transaction was tried again (here: another one of the same payment and
+amount); that a return which is opened again changes its order (nothing tells the time of it, so the comparison dates an
+open return by its order's last change, as long as nothing was refunded). The newer "Events" webhooks (``shopify-*``
+headers alone) are a developer preview and are refused.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ from rmabridge.wire.signing import any_matches, fresh, hmac_base64
 from rmabridge.wire.times import maybe_instant
 
 from . import queries
+from .calls import LINES
 from .connecting import Connecting
 from .giving import Giving
 from .paying import Paying
@@ -148,7 +151,13 @@ class Shopify(Paying, Giving, Connecting, ReceivesWebhooks, Reconciles, FetchesO
         told = dig(await self._call(ctx, queries.RECENT, asked), "orders")
         held = [one for one in nodes(told) if nodes(one, "returns") or nodes(one, "refunds")]
         more = dig(told, "pageInfo", "hasNextPage") is True
-        return Page(tuple(_item(one) for one in held), f"{since} {dig(told, 'pageInfo', 'endCursor') or ''}", more)
+        items = [_item(await self._whole(ctx, one)) for one in held]
+        return Page(tuple(items), f"{since} {dig(told, 'pageInfo', 'endCursor') or ''}", more)
+
+    async def _whole(self, ctx: Context, node: dict[str, Any]) -> dict[str, Any]:
+        """A listed order with all lines of its own and of its returns."""
+        returned = [await self._whole_return(ctx, one) for one in nodes(node, "returns")]
+        return await self._whole_order(ctx, node | {"returns": {"nodes": returned}})
 
     async def fetch_order(self, action: FetchOrder, ctx: Context) -> Result:
         """The order by the return, by its id or number, or the buyer's newest."""
@@ -157,7 +166,7 @@ class Shopify(Paying, Giving, Connecting, ReceivesWebhooks, Reconciles, FetchesO
         node = await self._order(action, ctx)
         if not isinstance(node, dict):
             raise Rejected("the shop knows no such order", hint="orders older than 60 days need read_all_orders")
-        return self._fetched(node, (), ctx)
+        return self._fetched(await self._whole_order(ctx, node), (), ctx)
 
     async def _order(self, action: FetchOrder, ctx: Context) -> Any:
         wanted = (action.order or action.buyer or "").replace('"', "").replace("\\", "").strip()
@@ -172,9 +181,10 @@ class Shopify(Paying, Giving, Connecting, ReceivesWebhooks, Reconciles, FetchesO
         return next(iter(nodes(told, "orders")), None)
 
     async def _through_return(self, request: str, ctx: Context) -> Result:
-        told = (await self._call(ctx, queries.RETURN, {"id": gid("Return", request), "lines": 50})).get("return")
+        told = (await self._call(ctx, queries.RETURN, {"id": gid("Return", request), "lines": LINES})).get("return")
         if not isinstance(told, dict) or not isinstance(told.get("order"), dict):
             raise Rejected("the shop knows no such return")
+        told = await self._whole_return(ctx, told)
         order, read = number(dig(told, "order", "id")), self.reader
         # Read again under another key than the webhook's: it carries lines and an amount, which that may not.
         key = f"return:{number(request)}:read:{ctx.idempotency_key}"
@@ -187,7 +197,7 @@ class Shopify(Paying, Giving, Connecting, ReceivesWebhooks, Reconciles, FetchesO
         ]
         for one in nodes(told, "refunds"):
             events += read.refund(one, order, ctx.now())
-        return self._fetched(told["order"], tuple(events), ctx)
+        return self._fetched(await self._whole_order(ctx, told["order"]), tuple(events), ctx)
 
     def _fetched(self, node: dict[str, Any], events: tuple[Event, ...], ctx: Context) -> Result:
         id_ = number(node.get("id"))
@@ -209,7 +219,7 @@ class Shopify(Paying, Giving, Connecting, ReceivesWebhooks, Reconciles, FetchesO
     async def approve_return(self, action: ApproveReturn, ctx: Context) -> Result:
         """Approve the request."""
         asked = {"id": gid("Return", action.request), "notifyCustomer": self.notify_buyer}
-        told = await self._call(ctx, queries.APPROVE, {"input": asked, "lines": 50})
+        told = await self._call(ctx, queries.APPROVE, {"input": asked, "lines": LINES})
         return self._decided(action.request, dig(told, "returnApproveRequest", "return"), ctx)
 
     async def decline_return(self, action: DeclineReturn, ctx: Context) -> Result:
@@ -220,7 +230,7 @@ class Shopify(Paying, Giving, Connecting, ReceivesWebhooks, Reconciles, FetchesO
             "declineNote": action.note,
             "notifyCustomer": self.notify_buyer,
         }
-        told = await self._call(ctx, queries.DECLINE, {"input": asked, "lines": 50})
+        told = await self._call(ctx, queries.DECLINE, {"input": asked, "lines": LINES})
         return self._decided(action.request, dig(told, "returnDeclineRequest", "return"), ctx)
 
     async def find_decision(self, action: ApproveReturn | DeclineReturn, ctx: Context) -> Finding:

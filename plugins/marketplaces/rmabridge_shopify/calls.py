@@ -10,9 +10,12 @@ from rmabridge.abilities import Context, Plugin, Secrets
 from rmabridge.errors import DeliveryError, Rejected, Unauthorised, Unavailable
 from rmabridge.wire.bodies import dig, text
 
+from . import queries
 from .parsing import Reader
-from .terms import word
+from .terms import nodes, word
 
+LINES: Final = 50
+MOST_PAGES: Final = 20
 # After these the effect may have happened all the same, so a mutation must not be called refused.
 _UNSURE: Final = frozenset({"INTERNAL_ERROR", "NOTIFICATION_FAILED", "IDEMPOTENCY_CONCURRENT_REQUEST"})
 
@@ -102,6 +105,26 @@ class Calls(Plugin):
         if token := (await ctx.tokens.get() or {}).get("access_token"):
             return token
         raise Unauthorised("there is no access token", hint="set access_token, or connect the account")
+
+    async def _with_lines(self, ctx: Context, node: dict[str, Any], name: str, query: str) -> dict[str, Any]:
+        """The return or order with all its lines: the pages after the first are read one by one."""
+        held = node.get(name)
+        for _ in range(MOST_PAGES):
+            after = text(dig(held, "pageInfo", "endCursor"))
+            if dig(held, "pageInfo", "hasNextPage") is not True or not after:
+                break
+            told = await self._call(ctx, query, {"id": node["id"], "lines": LINES, "after": after})
+            more = dig(next(iter(told.values()), None), name)
+            if not isinstance(more, dict):
+                break
+            held = {"nodes": [*nodes(held), *nodes(more)], "pageInfo": dig(more, "pageInfo")}
+        return node | {name: held}
+
+    async def _whole_return(self, ctx: Context, node: dict[str, Any]) -> dict[str, Any]:
+        return await self._with_lines(ctx, node, "returnLineItems", queries.RETURN_LINES)
+
+    async def _whole_order(self, ctx: Context, node: dict[str, Any]) -> dict[str, Any]:
+        return await self._with_lines(ctx, node, "lineItems", queries.ORDER_LINES)
 
     async def _call(self, ctx: Context, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         answer = await ctx.http.post(

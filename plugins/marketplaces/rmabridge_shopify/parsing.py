@@ -53,7 +53,9 @@ def return_line(node: dict[str, Any]) -> Line | None:
 
 
 def return_lines(node: Any) -> tuple[Line, ...]:
-    """All lines of a return."""
+    """All lines of a return; none where only some of them are known, so that those never stand for all."""
+    if dig(node, "returnLineItems", "pageInfo", "hasNextPage") is True:
+        return ()
     return tuple(line for one in nodes(node, "returnLineItems") if (line := return_line(one)))
 
 
@@ -119,6 +121,9 @@ class Reader:
                 yield from self.requested(one, order, at)
             if status is not RequestStatus.REQUESTED:
                 yield from self.changed(one, order, at)
+            # Nothing says when a return was opened again. Where money moved, that it is approved is no news.
+            if status is RequestStatus.APPROVED and not nodes(node, "refunds"):
+                yield from self.reopened(one, order, at)
             yield from self.attached_all(one, order, at)
         for one in nodes(node, "refunds"):
             yield from self.refund(one, order, at)
@@ -143,12 +148,17 @@ class Reader:
     def turned(self, topic: str, node: Any, order: str | None, at: datetime, event_id: str) -> Iterator[RequestChanged]:
         """A return moved, as the topic says."""
         status = TURNS[topic]
-        if topic != "returns/reopen":
-            yield from self.changed(node, order, at, status=status)
-        elif id_ := number(dig(node, "id")):
+        if topic == "returns/reopen":
             when = first(node, "updatedAt")
-            key = f"return:{id_}:reopened:{when.isoformat() if when else event_id}"
-            yield from self.changed(node, order, at, status=status, key=key)
+            yield from self.reopened(node, order, when or at, None if when else event_id)
+        else:
+            yield from self.changed(node, order, at, status=status)
+
+    def reopened(self, node: Any, order: str | None, at: datetime, name: str | None = None) -> Iterator[RequestChanged]:
+        """A return is open as of this time, later than it was approved or closed before."""
+        key = f"return:{number(dig(node, 'id'))}:reopened:{name or at.isoformat()}"
+        for event in self.changed(node, order, at, status=RequestStatus.APPROVED, key=key):
+            yield event.model_copy(update={"at": max(at, event.at, first(node, "closedAt") or at)})
 
     def changed(
         self,

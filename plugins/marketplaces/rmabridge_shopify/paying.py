@@ -12,7 +12,7 @@ from rmabridge.model import Money, PayRefund, RefundSeen, RefundStatus
 from rmabridge.wire.bodies import dig
 
 from . import queries
-from .calls import Calls
+from .calls import LINES, Calls
 from .terms import gid, money, nodes, number, word
 
 _BY_HAND: Final = "look at it in the admin: what is still owed is refunded there, or by the order"
@@ -106,7 +106,8 @@ class Paying(Calls, PaysRefunds):
 
     async def _payments(self, action: PayRefund, ctx: Context) -> dict[str, Any]:
         if action.request:
-            told = await self._call(ctx, queries.RETURN_PAYMENTS, {"id": gid("Return", action.request)})
+            asked = {"id": gid("Return", action.request), "lines": LINES}
+            told = await self._call(ctx, queries.RETURN_PAYMENTS, asked)
         elif action.order:
             told = await self._call(ctx, queries.ORDER_PAYMENTS, {"id": gid("Order", action.order)})
         else:
@@ -127,7 +128,7 @@ class Paying(Calls, PaysRefunds):
         ]
         variables = {
             "returnId": gid("Return", action.request or ""),
-            "returnLineItems": asked or _open_lines(held),
+            "returnLineItems": asked or _open_lines(await self._whole_return(ctx, held)),
             "financialTransfer": {
                 "issueRefund": {"orderTransactions": given, "allowOverRefunding": self.over_refunding}
             },

@@ -12,32 +12,46 @@ fragment Paid on Refund {
   transactions(first: 5) { nodes { ...Payment } } refundLineItems(first: 5) { nodes { lineItem { id } } }
 }
 """
-_RETURNED = """
+_PIECE = """
+fragment Piece on ReturnLineItemType {
+  id quantity refundableQuantity processableQuantity customerNote returnReason returnReasonNote
+  returnReasonDefinition { handle }
+  ... on ReturnLineItem { fulfillmentLineItem { lineItem { id sku } } }
+}
+"""
+_RETURNED = (
+    """
 fragment Returned on Return {
   id name status createdAt requestApprovedAt closedAt decline { reason note }
-  returnLineItems(first: $lines) { nodes {
-    id quantity refundableQuantity processableQuantity customerNote returnReason returnReasonNote
-    returnReasonDefinition { handle }
-    ... on ReturnLineItem { fulfillmentLineItem { lineItem { id sku } } }
-  } }
+  returnLineItems(first: $lines) { nodes { ...Piece } pageInfo { hasNextPage endCursor } }
   exchangeLineItems(first: 1) { nodes { id } }
   reverseFulfillmentOrders(first: 2) { nodes { reverseDeliveries(first: 2) { nodes {
     id deliverable { ... on ReverseDeliveryShippingDeliverable { tracking { number carrierName url } } }
   } } } }
 }
 """
-_ORDERED = """
+    + _PIECE
+)
+_GOODS = """
+fragment Goods on LineItem {
+  id sku title variantTitle quantity originalUnitPriceSet { ...Bag }
+  discountAllocations { allocatedAmountSet { ...Bag } }
+}
+"""
+_ORDERED = (
+    """
 fragment Ordered on Order {
   id name email phone note tags createdAt updatedAt cancelledAt customerLocale paymentGatewayNames
   totalPriceSet { ...Bag } totalRefundedSet { ...Bag }
   customer { id displayName locale numberOfOrders tags }
   shippingAddress { name phone countryCodeV2 province city address1 address2 zip }
-  lineItems(first: 20) { nodes { id sku title variantTitle quantity originalUnitPriceSet { ...Bag }
-    discountAllocations { allocatedAmountSet { ...Bag } } } }
+  lineItems(first: 20) { nodes { ...Goods } pageInfo { hasNextPage endCursor } }
   fulfillments(first: 5) { createdAt deliveredAt displayStatus estimatedDeliveryAt
     trackingInfo(first: 5) { number company url } }
 }
 """
+    + _GOODS
+)
 
 SHOP: Final = "query Shop { shop { name myshopifyDomain } }"
 ORDER: Final = "query Order($id: ID!) { order(id: $id) { ...Ordered } }" + _ORDERED + _BAG
@@ -48,6 +62,18 @@ NEWEST: Final = (
 RETURN: Final = (
     "query Return($id: ID!, $lines: Int!) { return(id: $id) { ...Returned order { ...Ordered }"
     " refunds(first: 10) { nodes { ...Paid } } } }" + _RETURNED + _ORDERED + _PAID + _PAYMENT + _BAG
+)
+# The lines that the first page did not hold.
+RETURN_LINES: Final = (
+    "query ReturnLines($id: ID!, $lines: Int!, $after: String) { return(id: $id) {"
+    " returnLineItems(first: $lines, after: $after) { nodes { ...Piece } pageInfo { hasNextPage endCursor } } } }"
+    + _PIECE
+)
+ORDER_LINES: Final = (
+    "query OrderLines($id: ID!, $lines: Int!, $after: String) { order(id: $id) {"
+    " lineItems(first: $lines, after: $after) { nodes { ...Goods } pageInfo { hasNextPage endCursor } } } }"
+    + _GOODS
+    + _BAG
 )
 DECISION: Final = "query Decision($id: ID!) { return(id: $id) { id status requestApprovedAt decline { reason note } } }"
 # What Shopify would pay for these pieces, tax and discounts included.
@@ -60,8 +86,8 @@ query Worth($id: ID!, $pieces: [SuggestedOutcomeReturnLineItemInput!]!) { return
     + _BAG
 )
 RETURN_PAYMENTS: Final = (
-    "query ReturnPayments($id: ID!) { return(id: $id) { id"
-    " returnLineItems(first: 50) { nodes { id processableQuantity } } refunds(first: 50) { nodes { ...Paid } }"
+    "query ReturnPayments($id: ID!, $lines: Int!) { return(id: $id) { id returnLineItems(first: $lines)"
+    " { nodes { id processableQuantity } pageInfo { hasNextPage endCursor } } refunds(first: 50) { nodes { ...Paid } }"
     " order { id transactions(first: 50) { ...Payment } } } }" + _PAID + _PAYMENT + _BAG
 )
 ORDER_PAYMENTS: Final = (

@@ -40,14 +40,15 @@ def format_of(content_type: str) -> Format | None:
 
 def document(known: Format | None, content_type: str, raw: bytes) -> Any:
     """The body as one document; ``Malformed`` where it is not what it claims to be."""
+    named = _CHARSET.search(content_type)
+    charset = named[1] if named else None
     match known or format_of(content_type):
         case "json":
-            return read_json(raw)
+            return read_json(raw, charset or "utf-8")
         case "form":
-            charset = _CHARSET.search(content_type)
-            return read_form(raw, charset[1] if charset else "utf-8")
+            return read_form(raw, charset or "utf-8")
         case "xml":
-            return read_xml(raw)
+            return read_xml(raw, charset)
         case "multipart":
             parts = read_multipart(raw, content_type)
             return {name: value for name, value in parts.items() if isinstance(value, str)}

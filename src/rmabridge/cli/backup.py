@@ -102,7 +102,7 @@ def _about_key(settings: Bridge, file: Path, *, with_key: bool) -> str:
 def restore(app: App, file: Path, check: bool, moved: bool) -> None:
     """Put a backup into the store of the configuration, SQLite or PostgreSQL, which must be empty.
 
-    Accounts that have moved money are paused: what was paid after the backup is not known in it.
+    Accounts that pay, give or claim are paused: what they did after the backup is not known in it.
     """
     from .archive import Reading
     from .copying import filled
@@ -115,9 +115,14 @@ def restore(app: App, file: Path, check: bool, moved: bool) -> None:
             _tell(app, told, f"{file}: whole; {_counts(archive.manifest)}, made {archive.manifest['made_at']}")
             return
         ring, new = _ring(settings, archive)
-        broken, paused = filled(settings, partial(_loaded, app, settings, archive, ring, moved))
-        if new:
+        if new:  # before the rows, so that no store is ever without its key
             _keep_key(settings, ring)
+        try:
+            broken, paused = filled(settings, partial(_loaded, app, settings, archive, ring, moved))
+        except BaseException:
+            if new:
+                _key_file(settings).unlink(missing_ok=True)
+            raise
     more = f"paused, until you have looked what was paid after it: {', '.join(paused)}" if paused else ""
     told |= {"broken_chains": broken, "paused": paused}
     _tell(app, told, f"{settings.shown}: {_counts(archive.manifest)} restored", more)
@@ -158,7 +163,7 @@ def _loaded(
     prepared(conn)
     numbered_on(conn)
     _put_files(settings.folder, archive)
-    paused = [] if moved else _pause(conn, archive.manifest["made_at"])
+    paused = [] if moved else _pause(app, conn, archive.manifest["made_at"])
     return broken_chains(conn), paused
 
 
@@ -172,18 +177,23 @@ def _readable(conn: Connection, vault: Vault) -> None:
     vault.fetch(conn, set(conn.execute(select(func.min(buyer_keys.c.id)).group_by(buyer_keys.c.ring)).scalars()))
 
 
-def _pause(conn: Connection, made_at: str) -> list[str]:
-    """Pause the accounts that have moved money: a payment made after the backup would be made again."""
-    from sqlalchemy import select
+def _pause(app: App, conn: Connection, made_at: str) -> list[str]:
+    """Pause the accounts that pay or give, or have done so: what they did after the backup would be done again."""
+    from sqlalchemy import or_, select
 
+    from ..model import AppealClaim, FileClaim, GiveCredit, PayRefund, Reship
     from ..store import ops
     from ..store.tables import micros, outbox
 
-    names = sorted(conn.execute(select(outbox.c.account).where(outbox.c.money).distinct()).scalars())
-    for name in names:
+    once = {AppealClaim, FileClaim, GiveCredit, PayRefund, Reship}
+    did = or_(outbox.c.money, outbox.c.effect.is_not(None))
+    names = {*conn.execute(select(outbox.c.account).where(did).distinct()).scalars()}
+    accounts, kinds = app.registry.accounts, app.registry.kinds
+    names |= {name for name, one in accounts.items() if kinds.get(name) in PAYING and one.performs() & once}
+    for name in sorted(names):
         reason = f"restored from a backup of {made_at}: look what was paid after it, then resume"
         ops.set_paused(conn, name, on=True, reason=reason, now=micros(datetime.now(UTC)))
-    return names
+    return sorted(names)
 
 
 def tables_of(archive: Reading) -> list[tuple[Any, list[str]]]:
@@ -200,6 +210,7 @@ def tables_of(archive: Reading) -> list[tuple[Any, list[str]]]:
 
 
 BEGUN: Final = ".tmp"
+PAYING: Final = frozenset({"marketplaces", "services", "carriers"})
 
 
 def _put_files(folder: Path, archive: Reading) -> None:

@@ -173,13 +173,13 @@ def payout(claim: Claim) -> Payout:
 
 
 def goods_value(case: Case) -> Money | None:
-    """What the goods of the case are worth: the lines it is about at the order's prices, else the whole order.
+    """What the goods of the case are worth: the lines it is about at the order's prices; the whole order without any.
 
-    None where nobody knows: an order in several parcels whose goods are not told apart.
+    None where nobody knows: a line without a price, an order in several parcels whose goods are not told apart.
     """
     order = case.order
-    if case.request and case.request.lines and (worth := _of_lines(case, case.request.lines)):
-        return worth
+    if case.request and case.request.lines:
+        return _of_lines(case, case.request.lines)
     if order is None or order.total is None or order.total.amount <= 0 or _parcels(case) > 1:
         return None
     return order.total

@@ -86,8 +86,10 @@ def _check_shape(data: dict[str, Any], file: str) -> None:
         _File.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(one) for one in first["loc"])
-        raise ConfigError(f"[templates] {file}: {place}: {first['msg']}") from error
+        *_, last = place = [str(one) for one in first["loc"]]
+        unknown = first["type"] == "dict_type" and len(place) == len(("topic", "name", "field")) and last not in LOCALES
+        reason = "not known here" if unknown else first["msg"]
+        raise ConfigError(f"[templates] {file}: {'.'.join(place)}: {reason}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ A_DELIVERY: Final = 0.001  # seconds of CPU, about, from its claim to its record
 RECORDED: Final = 5.0
 AHEAD: Final = micros_of(SKEW)
 DOUBTED: Final = "the case changed while it waited"
+LONGEST_UNSURE: Final = micros_of(timedelta(days=3))  # nothing is looked up later than that
 LONGEST: Final = timedelta(minutes=5)  # no deadline of an attempt is longer
 
 
@@ -81,6 +82,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Claim and deliver whatever is due, then wait for more."""
+        await self._tell_gone()
         while True:
             self.wake.clear()
             if not await self.turn() and not self.wake.is_set():
@@ -89,6 +91,20 @@ class Dispatcher:
                         await self.wake.wait()
             if self._tasks:
                 await asyncio.sleep(TOGETHER)  # endings and new rows of the next moments share one claim
+
+    async def _tell_gone(self) -> None:
+        """Tell of what is due at accounts that the configuration no longer has: nobody would ever send it."""
+        due = await self.store.ask(queue.due_by_account)
+        gone = {name: number for name, number in due.items() if name not in self.registry.accounts}
+        now = self.store.clock.micros()
+
+        def tell(conn: Connection) -> None:
+            for name, number in gone.items():
+                text = f"{number} deliveries are due at {name}, which the configuration does not have (any longer)"
+                ops.alert(conn, f"gone:{name}", f"{text}; configure it, or take them back", now, account=name)
+
+        if gone:
+            await self.store.write(tell)
 
     def _pause(self) -> float:
         now, accounts = self.store.clock.micros(), list(self.registry.accounts)
@@ -193,6 +209,9 @@ class Dispatcher:
         if ids := await self.store.ask(lambda conn: queue.ahead(conn, soon, late, accounts)):
             await self.store.write(lambda conn: queue.bring_forward(conn, ids, now))
             log.warning("the clock was set back", deliveries=len(ids))
+        longest = now + LONGEST_UNSURE
+        if await self.store.ask(lambda conn: queue.put_off(conn, longest)):
+            await self.store.write(lambda conn: queue.look_sooner(conn, longest, now))
 
     async def _judge_again(self, now: int) -> None:
         """What waited longer than its verdicts hold (a text past the buyer's hours) is judged again before it goes. Of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.lifecycle import TRANSITIONS
@@ -83,10 +84,13 @@ def _unfinished(router: Router, works: list[Work]) -> Iterator[tuple[bool, str]]
 def _telling(router: Router, cases: list[Case]) -> list[int]:
     """Rows set aside that nobody could read, and that hold a name of the buyer."""
     names = {one.encode() for case in cases for one in _names(case) if len(one) >= LONG_ENOUGH}
-    own = {one.id for one in cases}
-    rows = [one for one in router.store.read(buyers.stuck) if one.case_id not in own]
-    router.store.keys_for({one.key_id for one in rows})
-    return [one.id for one in rows if any(name in _body(router, one) for name in names)]
+    own, told, last = {one.id for one in cases}, [], 0
+    while rows := router.store.read(partial(buyers.stuck, after=last)):
+        router.store.keys_for({one.key_id for one in rows})
+        others = [one for one in rows if one.case_id not in own]
+        told += [one.id for one in others if any(name in _body(router, one) for name in names)]
+        last = rows[-1].id
+    return told
 
 
 def _names(case: Case) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ..model import Case, SendMessage
 from ..store import cases as case_store
 from ..store import ops
 from ..store import outbox as outbox_store
+from ..store.queue import NEVER
 from ..store.vault import Erased
 from .attempt import Outcome, legible
 from .client import Flight, flying
@@ -26,7 +27,6 @@ from .endings import idempotency_key, micros_of
 log = structlog.get_logger("lookup")
 GIVE_UP: Final = micros_of(timedelta(hours=24))
 FIRST_PAUSE: Final = micros_of(timedelta(seconds=30))
-NEVER: Final = 1 << 62
 PATIENCE: Final = 0.1
 
 

@@ -77,7 +77,8 @@ class Pollers:
             longest = max(2 * longest, timedelta(seconds=LONGEST_ASKED))
         if row and due > now + _micros(longest):
             due = now  # it was put off by a clock that was ahead, or by a setting that is shorter now
-        return due <= now and name not in paused
+        by_hand = kind == "reconcile" and row is not None and row.due_at == 0  # before a restored account is resumed
+        return due <= now and (by_hand or name not in paused)
 
     async def _mine(self, name: str, kind: str) -> bool:
         """Whether this process polls the account: one of all that serve the database does, and keeps to it."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection
 
 from ..store import ops
+from ..store.bulk import ignoring
 from ..store.store import Store
-from ..store.tables import micros
-from ..store.vault import store_keys
+from ..store.tables import buyer_keys, micros
 
 
 class StoredTokens:
@@ -31,8 +30,12 @@ class StoredTokens:
     async def put(self, token: dict[str, str], *, expires: datetime | None = None) -> None:
         """Store a token; it is on disk when this returns."""
         key_id, now = f"account:{self._account}", self._store.clock.micros()
-        self._store.keys_for({key_id})
-        made = [] if self._store.vault.knows(key_id) else [self._store.vault.make(key_id, None, now)]
+        await self._store.using(lambda: self._store.keys_for({key_id}))
+        if not self._store.vault.knows(key_id):  # in a commit of its own: whoever stores it first, all read it back
+            made = self._store.vault.make(key_id, None, now)
+            self._store.vault.forget(key_id)
+            await self._store.write(lambda conn: conn.execute(ignoring(conn, buyer_keys), made))
+            await self._store.using(lambda: self._store.keys_for({key_id}))
         row = {
             "account": self._account,
             "expires": micros(expires) if expires else None,
@@ -40,9 +43,4 @@ class StoredTokens:
             "key_id": key_id,
             "value": self._store.vault.seal(key_id, to_json(token)),
         }
-
-        def put(conn: Connection) -> None:
-            store_keys(conn, made)
-            ops.put_token(conn, row)
-
-        await self._store.write(put)
+        await self._store.write(lambda conn: ops.put_token(conn, row))

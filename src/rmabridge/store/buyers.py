@@ -132,9 +132,10 @@ def hold(conn: Connection, keys: Iterable[str], *, on: bool) -> None:
         conn.execute(update(buyer_keys).where(buyer_keys.c.id.in_(some)).values(held=on))
 
 
-def stuck(conn: Connection, most: int = 5_000) -> Sequence[Any]:
-    """Rows that are set aside: nobody knows yet whose they are."""
-    return conn.execute(select(inbox).where(inbox.c.state.in_(STUCK)).limit(most)).all()
+def stuck(conn: Connection, after: int, most: int = 1_000) -> Sequence[Any]:
+    """Rows that are set aside, by number: nobody knows yet whose they are."""
+    query = select(inbox).where(inbox.c.state.in_(STUCK), inbox.c.id > after)
+    return conn.execute(query.order_by(inbox.c.id).limit(most)).all()
 
 
 def kept(conn: Connection, keys: Iterable[str]) -> set[str]:

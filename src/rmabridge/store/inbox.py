@@ -162,8 +162,8 @@ def give_up(conn: Connection, before: int) -> Sequence[Any]:
     """Park what has waited for its case since before then; (id, account) of each."""
     stale = (inbox.c.state == "unmatched", inbox.c.settled_at < before)
     found = conn.execute(select(inbox.c.id, inbox.c.account).where(*stale)).all()
-    if found:
-        conn.execute(delete(waiting).where(waiting.c.inbox_id.in_([one.id for one in found])))
+    if found:  # as many as an import brought: too many to be named one by one
+        conn.execute(delete(waiting).where(waiting.c.inbox_id.in_(select(inbox.c.id).where(*stale))))
         conn.execute(update(inbox).where(*stale).values(state="parked", note="no case came that knows it"))
     return found
 

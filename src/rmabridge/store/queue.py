@@ -14,6 +14,7 @@ from .tables import outbox
 
 # Conditions in the very words of the partial indices, because bound values would not find them.
 DUE: Final = text("outbox.state = 'due'")
+OPEN: Final = text("outbox.state in ('sending', 'uncertain', 'held', 'dead', 'waiting')")
 URGENT: Final = text("outbox.state = 'due' and outbox.urgent")
 # What one process proposed it also sends, having the case's key at hand; what it left for so long is anybody's.
 LEFT: Final = 2_000_000
@@ -22,6 +23,8 @@ _GOOD: Final = or_(outbox.c.good_until.is_(None), outbox.c.good_until > bindpara
 LIVE_BEFORE: Final = text("before.state in ('due', 'sending', 'uncertain')")
 # Words do not wait longer for what became of the words before them; money waits until it is known.
 UNSURE: Final = 120_000_000
+NEVER: Final = 1 << 62  # when a person settles it
+SOON: Final = 300_000_000
 
 
 def _head() -> ColumnElement[bool]:
@@ -171,6 +174,27 @@ def ahead(conn: Connection, soon: int, late: int, accounts: Collection[str]) -> 
 def bring_forward(conn: Connection, ids: Sequence[int], now: int) -> None:
     """These rows are due now, if nobody has tried them meanwhile."""
     many(conn, _FORWARD, [{"row": one, "now": now} for one in ids])
+
+
+def put_off(conn: Connection, late: int) -> bool:
+    """Whether any uncertain row is to be looked up later than any is."""
+    return conn.execute(select(outbox.c.id).where(*_unsure_after(late)).limit(1)).first() is not None
+
+
+def _unsure_after(late: int) -> tuple[Any, ...]:
+    return OPEN, outbox.c.state == "uncertain", outbox.c.due_at > late, outbox.c.due_at < NEVER
+
+
+def due_by_account(conn: Connection) -> dict[str, int]:
+    """How many deliveries are due at each account."""
+    query = select(outbox.c.account, func.count()).where(DUE).group_by(outbox.c.account)
+    return dict(rows_of(conn, query, {}))
+
+
+def look_sooner(conn: Connection, late: int, now: int) -> int:
+    """Uncertain rows that are to be looked up later (``late``) than any is are looked up soon; how many there were."""
+    soon = {"due_at": now + SOON, "sure_after": now + SOON}
+    return conn.execute(update(outbox).where(*_unsure_after(late)).values(soon)).rowcount
 
 
 _FORWARD = update(outbox).where(outbox.c.id == bindparam("row"), DUE, outbox.c.due_at > bindparam("now"))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -23,6 +25,7 @@ from .vault import Erased, Vault
 
 ID: Final = re.compile(r"[0-9a-f]{32}")
 FIRST: Final = 64
+UNNAMED: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +132,13 @@ class Uploads:
         (self.folder / f"{upload.id}.facts").unlink(missing_ok=True)
 
     def clean(self, conn: Connection, before: int) -> int:
-        """Give up what was begun before then, or can no longer be read; how many there were. (Files are written from
-        the loop's thread, this included: what has no name yet is what a process left that died.)"""
-        gone = 0
+        """Give up what was begun before then, or can no longer be read; how many there were. What has no name yet after
+        an hour is what a process left that died."""
+        gone, now = 0, time.time()
         for one in (*self.blobs.folder.glob("*.tmp"), *self.folder.glob("*.tmp")):
-            one.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process may have named it meanwhile
+                if abs(now - one.stat().st_mtime) > UNNAMED:
+                    one.unlink(missing_ok=True)
         for one in self.folder.glob("*.facts") if self.folder.is_dir() else ():
             found = self.find(conn, one.stem)
             if found is None or found.at < before:

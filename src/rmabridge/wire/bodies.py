@@ -27,6 +27,9 @@ MAX_PART_HEADER: Final = 8192
 CHARSETS: Final = frozenset(
     {"ascii", "big5", "cp1252", "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "iso8859-1", "shift_jis", "utf-8"}
 )
+# What the XML parser reads by itself, where the document says so.
+_OF_THE_PARSER: Final = frozenset({"ascii", "cp1252", "iso8859-1", "utf-8"})
+_DECLARED = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z][A-Za-z0-9._-]{0,39})[\"']")
 _STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPES = re.compile(
@@ -69,10 +72,10 @@ def _deeper(value: Any, depth: int) -> bool:
     return True
 
 
-def read_json(raw: bytes, *, depth: int = DEPTH) -> Any:
+def read_json(raw: bytes, charset: str = "utf-8", *, depth: int = DEPTH) -> Any:
     """JSON with exact numbers: whole ones are ``int``, others ``Decimal``; of equal keys the last counts."""
+    text = _decoded(raw.removeprefix(codecs.BOM_UTF8), charset)
     try:
-        text = raw.removeprefix(codecs.BOM_UTF8).decode()
         value = _DECODER.decode(_whole_escapes(text) if _SURROGATE.search(raw) else text)
     except (ValueError, InvalidOperation, RecursionError) as error:
         raise Malformed("the body is not JSON") from error
@@ -99,6 +102,18 @@ def _charset(name: str) -> str:
     if known not in CHARSETS:
         raise Malformed("the charset is not accepted")
     return known
+
+
+def _decoded(raw: bytes, charset: str) -> str:
+    """The text: UTF-8 where it is that, as many declare another charset than they send; else in the charset."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        known = _charset(charset)
+    try:
+        return raw.decode(known)
+    except UnicodeDecodeError as error:
+        raise Malformed(f"the body is not text in {known}, and no other charset is named with it") from error
 
 
 def _firsts(pairs: Iterable[tuple[str, _V]]) -> dict[str, _V]:
@@ -163,17 +178,34 @@ def _plain(element: Element) -> Any:
     return fields | ({"#text": text} if text else {})
 
 
-def read_xml(raw: bytes) -> dict[str, Any]:
+def _xml(raw: bytes, charset: str | None) -> str | bytes:
+    """XML in a charset that the parser does not know (it knows none of several bytes but Unicode's), as text.
+
+    The document's own word goes before the content type's.
+    """
+    declared = _DECLARED.match(raw)
+    for named in filter(None, (declared and declared[1].decode(), charset)):
+        try:
+            known = _charset(named)
+        except Malformed:
+            continue  # UTF-16 shows itself by its first bytes
+        if known not in _OF_THE_PARSER or (declared is None and known != "utf-8"):
+            return _decoded(raw, known)
+    return raw
+
+
+def read_xml(raw: bytes, charset: str | None = None) -> dict[str, Any]:
     """XML as ``{root: value}``: text, or a dict of children (a list where one repeats, ``@name`` for attributes).
 
     Name-space prefixes are dropped. A document type, an entity or deep nesting is ``Malformed``.
     """
+    document = _xml(raw, charset)
     try:
         parser = DefusedXMLParser(target=_Shallow(), forbid_dtd=True)
-        parser.feed(raw)
+        parser.feed(document)
         root = parser.close()
     except (ParseError, ValueError, LookupError) as error:
-        raise Malformed("the body is not plain XML") from error
+        raise Malformed("the body is not plain XML of a charset that is accepted") from error
     return {_local(root.tag): _plain(root)}
 
 

@@ -93,6 +93,20 @@ class ShopifySim(ShopifyDoors):
         self.books["returns"][str(return_id)]["status"] = "CANCELED"
         return await self._return_hook("cancel", str(return_id))
 
+    async def do_close_return(self, return_id: str) -> int:
+        """The merchant closes the return."""
+        return await self._turn(return_id, "close", status="CLOSED", closed_at=self.now().isoformat())
+
+    async def do_reopen_return(self, return_id: str) -> int:
+        """The merchant opens a closed return again."""
+        return await self._turn(return_id, "reopen", status="OPEN", closed_at=None)
+
+    async def _turn(self, return_id: str, what: str, **changes: Any) -> int:
+        held = self.books["returns"][str(return_id)]
+        held |= changes
+        self._touch(self.books["orders"][held["order"]])
+        return await self._return_hook(what, str(return_id))
+
     async def do_update_order(self, order_id: str, **changes: Any) -> int:
         """The merchant changes the order."""
         order = self.books["orders"][str(order_id)]

@@ -202,12 +202,12 @@ class ShopifyDoors(Simulator):
     def _one_order(self, variables: Record) -> Record | None:
         (id_,) = _need(variables, "id")
         held = self.books["orders"].get(self._digits(id_, "Order"))
-        return self._order(held) if held else None
+        return self._order(held, variables.get("lines"), variables.get("after")) if held else None
 
-    def _order(self, held: Record) -> Record:
+    def _order(self, held: Record, lines: int | None = None, after: str | None = None) -> Record:
         returned = [one for one in self.books["returns"].values() if one["order"] == held["id"]]
         paid = [one for one in self.books["refunds"].values() if one["order"] == held["id"]]
-        node = order_node(held, returned, paid)
+        node = order_node(held, returned, paid, lines, after)
         node["customer"]["tags"] = self.books["tags"].get(held["customer"], [])
         return node
 
@@ -218,7 +218,8 @@ class ShopifyDoors(Simulator):
             return None
         refunds = [refund_node(one) for one in self.books["refunds"].values() if one["return"] == held["id"]]
         order = self._order(self.books["orders"][held["order"]])
-        return return_node(held) | {"order": order, "refunds": {"nodes": refunds}}
+        lines, after = variables.get("lines"), variables.get("after")
+        return return_node(held, lines, after) | {"order": order, "refunds": {"nodes": refunds}}
 
     def _worth(self, variables: Record) -> Record | None:
         id_, pieces = _need(variables, "id", "pieces")
@@ -245,7 +246,7 @@ class ShopifyDoors(Simulator):
         listed.sort(key=lambda one: one["created_at" if newest else "updated_at"], reverse=newest)
         start, size = int(variables.get("after") or 0), int(variables.get("first") or 1)
         more = start + size < len(listed)
-        nodes = [self._order(one) for one in listed[start : start + size]]
+        nodes = [self._order(one, variables.get("lines")) for one in listed[start : start + size]]
         return {"nodes": nodes, "pageInfo": {"hasNextPage": more, "endCursor": str(start + size)}}
 
     def _matches(self, order: Record, wanted: str) -> bool:
@@ -272,16 +273,16 @@ class ShopifyDoors(Simulator):
             raise UserError("input.id", f"Return is {held['status']}, not {' or '.join(states)}.", "INVALID_STATE")
         return held
 
-    def _decide(self, held: Record, what: str, **changes: Any) -> Record:
+    def _decide(self, held: Record, what: str, lines: int | None, **changes: Any) -> Record:
         held |= changes
         self._touch(self.books["orders"][held["order"]])
         self._later(self._return_hook(what, held["id"]))
-        return {"return": return_node(held)}
+        return {"return": return_node(held, lines)}
 
     def _approve(self, variables: Record, _: str) -> Record:
         (asked,) = _need(variables, "input")
         held = self._return_in(*_need(asked, "id"), "REQUESTED")
-        return self._decide(held, "approve", status="OPEN", approved_at=self.now().isoformat())
+        return self._decide(held, "approve", variables.get("lines"), status="OPEN", approved_at=self.now().isoformat())
 
     def _decline(self, variables: Record, _: str) -> Record:
         (asked,) = _need(variables, "input")
@@ -289,9 +290,8 @@ class ShopifyDoors(Simulator):
         if reason not in {"FINAL_SALE", "OTHER", "RETURN_PERIOD_ENDED"}:
             raise TopLevelError("declineReason is not a ReturnDeclineReason", "INVALID_VARIABLE")
         held = self._return_in(id_, "REQUESTED")
-        return self._decide(
-            held, "decline", status="DECLINED", decline={"reason": reason, "note": asked.get("declineNote")}
-        )
+        decline = {"reason": reason, "note": asked.get("declineNote")}
+        return self._decide(held, "decline", variables.get("lines"), status="DECLINED", decline=decline)
 
     def _process(self, variables: Record, _: str) -> Record:
         (asked,) = _need(variables, "input")
@@ -307,7 +307,7 @@ class ShopifyDoors(Simulator):
                     for one in issue["orderTransactions"]]  # fmt: skip
             over = bool(issue.get("allowOverRefunding"))
             self._pay(held["order"], pays, asked.get("note"), over=over, return_id=held["id"])
-        held["processed"] = True
+        held |= {"processed": True, "taken": [one["id"] for one in asked.get("returnLineItems") or ()]}
         return {"return": self._one_return({"id": id_})}
 
     def _create_refund(self, variables: Record, query: str) -> Record:

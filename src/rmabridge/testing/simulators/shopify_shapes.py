@@ -80,8 +80,16 @@ def order_body(order: Record) -> Record:
     }  # fmt: skip
 
 
-def return_node(held: Record) -> Record:
-    """A return."""
+def page_of(listed: list[Record], first: int | None = None, after: str | None = None) -> Record:
+    """A page of a connection; all of it where no length is asked for."""
+    start = int(after or 0)
+    end = start + (first or len(listed))
+    told = {"hasNextPage": end < len(listed), "endCursor": str(end)}
+    return {"nodes": listed[start:end], "pageInfo": told}
+
+
+def return_node(held: Record, first: int | None = None, after: str | None = None) -> Record:
+    """A return, with a page of its lines."""
     lines = [
         {"id": gid("ReturnLineItem", one["id"]), "quantity": one["quantity"], "customerNote": held["note"],
          "refundableQuantity": 0 if held["processed"] else one["quantity"],
@@ -95,7 +103,7 @@ def return_node(held: Record) -> Record:
     return {
         "id": gid("Return", held["id"]), "name": held["name"], "status": held["status"],
         "createdAt": held["created_at"], "requestApprovedAt": held["approved_at"], "closedAt": held["closed_at"],
-        "decline": held["decline"], "returnLineItems": {"nodes": lines}, "exchangeLineItems": {"nodes": []},
+        "decline": held["decline"], "returnLineItems": page_of(lines, first, after), "exchangeLineItems": {"nodes": []},
         "reverseFulfillmentOrders": {"nodes": [{"reverseDeliveries": {"nodes": back}}]},
     }  # fmt: skip
 
@@ -120,11 +128,13 @@ def refund_node(held: Record) -> Record:
     }  # fmt: skip
 
 
-def order_node(held: Record, returned: list[Record], paid: list[Record]) -> Record:
-    """An order with its returns and refunds."""
+def order_node(
+    held: Record, returned: list[Record], paid: list[Record], lines: int | None = None, after: str | None = None
+) -> Record:
+    """An order with its returns and refunds, and with a page of the lines of each."""
     currency, address = held["currency"], held["address"]
     refunds = [refund_node(one) for one in paid]
-    returns = [return_node(one) for one in returned]
+    returns = [return_node(one, lines) for one in returned]
     payments = [payment_node(held["id"], "SALE", held["total"], held)]
     payments += [node for one in refunds for node in one["transactions"]["nodes"]]
     done = {
@@ -144,12 +154,12 @@ def order_node(held: Record, returned: list[Record], paid: list[Record]) -> Reco
         "shippingAddress": {"name": address["name"], "phone": address["phone"], "countryCodeV2": address["country"],
                             "province": None, "city": address["city"],
                                 "address1": None, "address2": None, "zip": None},
-        "lineItems": {"nodes": [
+        "lineItems": page_of([
             {"id": gid("LineItem", one["id"]), "sku": one["sku"], "title": one["title"], "variantTitle": None,
              "quantity": one["quantity"], "originalUnitPriceSet": bag(one["price"], currency),
              "discountAllocations": [{"allocatedAmountSet": bag(one["off"], currency)}] if one["off"] else []}
             for one in held["lines"]
-        ]},
+        ], (lines if after else None) or 20, after),
         "fulfillments": [done] if held["delivered_at"] else [],
         "returns": {"nodes": returns}, "refunds": refunds, "transactions": payments,
     }  # fmt: skip

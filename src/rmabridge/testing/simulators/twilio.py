@@ -32,6 +32,7 @@ REFUSALS = {
 }
 STOPS = {"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"}
 STARTS = {"START", "UNSTOP", "YES"}
+PLAIN = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "—": "-", "–": "-", "…": "...", "\u00a0": " "})
 
 
 class Refusal(Exception):
@@ -73,7 +74,7 @@ class TwilioSim(Simulator):
         self.books |= {"messages": [], "refusals": [], "stopped": []}
         self._refuse: list[int] = []
         self._lose: list[int] = []
-        self._hidden = False
+        self._hidden = self._smart = False
 
     def account_settings(self) -> dict[str, Any]:
         """Settings of an account that sends from our first number."""
@@ -163,7 +164,7 @@ class TwilioSim(Simulator):
             raise Refusal(21602)
         if len(body) > 1600:
             raise Refusal(21617)
-        return body
+        return body.translate(PLAIN) if self._smart else body
 
     async def do_status(self, status: str = "delivered", number: int = -1, code: int | None = None) -> int:
         """A sent message (the last one) comes to this status; the answer of its callback's address."""
@@ -174,17 +175,23 @@ class TwilioSim(Simulator):
         told |= {"ErrorCode": str(code)} if code else {}
         return await self._push(told, message["callback"]) if message["callback"] else 0
 
-    async def do_write(self, sender: str, body: str, media: list[str] | None = None, tries: int = 1) -> int:
-        """A buyer writes to our number; STOP and its like opt out, START and its like in again. The door's status."""
-        if body.strip().upper() in STOPS:
+    async def do_write(
+        self, sender: str, body: str, media: list[str] | None = None, tries: int = 1, taken_for: str = ""
+    ) -> int:
+        """A buyer writes to our number; STOP and its like opt out, START and its like in again. The door's status.
+
+        ``taken_for`` is what a keyword of Advanced Opt-Out means: STOP, START or HELP.
+        """
+        if body.strip().upper() in STOPS or taken_for == "STOP":
             self.books["stopped"].append(sender)
-        elif body.strip().upper() in STARTS:
+        elif body.strip().upper() in STARTS or taken_for == "START":
             self.books["stopped"] = [one for one in self.books["stopped"] if one != sender]
         self.books.setdefault("incoming", []).append(body)
         sid = f"SM{0xF000 + len(self.books['incoming']):032x}"
         to = next(one for one in self.senders if one.startswith("whatsapp:") is sender.startswith("whatsapp:"))
         told = {"MessageSid": sid, "SmsSid": sid, "SmsStatus": "received", "AccountSid": self.account_sid}
         told |= {"From": sender, "To": to, "Body": body, "NumMedia": str(len(media or [])), "FromCity": ""}
+        told |= {"OptOutType": taken_for} if taken_for else {}
         for number, url in enumerate(media or []):
             told |= {f"MediaUrl{number}": url, f"MediaContentType{number}": "image/jpeg"}
         return await self._push(told, self.hook, tries) if self.hook else 0
@@ -196,6 +203,10 @@ class TwilioSim(Simulator):
     def do_lose_answer(self, status: int = 502) -> None:
         """The next message is sent, but its answer gets lost on the way."""
         self._lose.append(status)
+
+    def do_encode_smartly(self, on: bool = True) -> None:
+        """Signs that cost more are replaced by plain ones before a message is sent and listed."""
+        self._smart = on
 
     def do_hide(self, on: bool = True) -> None:
         """The list shows nothing of what was sent."""
