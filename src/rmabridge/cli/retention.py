@@ -92,14 +92,15 @@ def _late(app: App, conn: Connection, before: int) -> int:
 
 def _old(conn: Connection, settings: Bridge, now: datetime) -> dict[str, int]:
     """How many rows ``forget`` would take."""
-    from sqlalchemy import func, select
+    from sqlalchemy import and_, func, select
 
+    from ..store.inbox import settled_before
     from ..store.tables import inbox, seen
 
     settled = inbox.c.settled_at
     old = {
         "seen_for": (seen, seen.c.at < _before(settings, "seen_for", now)),
-        "raw_for": (inbox, inbox.c.state.in_(("done", "refused")) & (settled < _before(settings, "raw_for", now))),
+        "raw_for": (inbox, and_(*settled_before(_before(settings, "raw_for", now)))),
         "unmatched_for": (inbox, (inbox.c.state == "unmatched") & (settled < _before(settings, "unmatched_for", now))),
     }
     return {

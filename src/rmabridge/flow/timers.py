@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete
 
 from ..config import Bridge
 from ..model import DeadlineReached
@@ -116,10 +116,7 @@ def forget(conn: Connection, kept: Bridge, now: datetime) -> dict[str, int]:
     """Forget what the settings say is old, and give up what waited too long for a case; how many rows each."""
     seen, raw, patient = (micros(now - one) for one in (kept.seen_for, kept.raw_for, kept.unmatched_for))
     gone = {"seen_for": ops.prune_seen(conn, seen)}
-    # The last number stays, as SQLite would give it a second time, and timelines know events by their numbers.
-    last = select(func.max(inbox.c.id)).scalar_subquery()
-    old = inbox.c.state.in_(("done", "refused")), inbox.c.settled_at < raw, inbox.c.id < last
-    gone["raw_for"] = conn.execute(delete(inbox).where(*old)).rowcount
+    gone["raw_for"] = conn.execute(delete(inbox).where(*inbox_store.settled_before(raw))).rowcount
     ops.prune_days(conn, now - kept.raw_for - kept.unmatched_for)
     given_up = inbox_store.give_up(conn, patient)
     for account in {one.account for one in given_up}:

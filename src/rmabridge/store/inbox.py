@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from ..errors import Unverified
 from .bulk import ignoring, many, rows_of
@@ -156,6 +157,13 @@ def later(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Look at these rows again at their ``due``."""
     if rows:
         conn.execute(_LATER, rows)
+
+
+def settled_before(before: int) -> tuple[ColumnElement[bool], ...]:
+    """What was routed or refused before then. The last number stays, as SQLite would give it a second time, and
+    timelines know events by their numbers."""
+    last = select(func.max(inbox.c.id)).scalar_subquery()
+    return inbox.c.state.in_(("done", "refused")), inbox.c.settled_at < before, inbox.c.id < last
 
 
 def give_up(conn: Connection, before: int) -> Sequence[Any]:
