@@ -51,6 +51,7 @@ MILESTONES: Final = frozenset(ParcelStatus) - {
     ParcelStatus.FORWARDED,
 }
 
+MERGED: Final = "merged"
 UNSENT: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
 
 
@@ -79,6 +80,10 @@ class HelpdeskSync(Policy):
             # The case began on the help desk: its ticket is there, only what we know of it is missing.
             text = note(case, view, "ticket.opened", Form.MAIL, **_summary(case, view)).text
             yield CommentTicket(origin="opened", text=text)
+        if _merged(case, event):
+            # Who works on the other ticket knows nothing of the case; the help desk says where it went.
+            text = note(case, view, "ticket.opened", Form.MAIL, **_summary(case, view)).text
+            yield CommentTicket(origin=f"merged:{ticket(case)}", text=text)
         yield from _status(case)
         if isinstance(event, Settled):
             return
@@ -137,6 +142,12 @@ def _elsewhere(case: Case, event: Event) -> bool:
     """Whether the event is about another ticket than the case's own."""
     named = [one for one in event.refs if one.kind is RefKind.TICKET]
     return bool(named) and not any(_own(case, one) for one in named)
+
+
+def _merged(case: Case, event: Event) -> bool:
+    """Whether an agent has just merged the case's own ticket into another one."""
+    merged = isinstance(event, TicketSeen) and event.status == case.ticket.status == MERGED
+    return merged and case.open and not _elsewhere(case, event)
 
 
 def _on_ticket(case: Case, event: Event) -> bool:

@@ -29,6 +29,7 @@ from rmabridge.model import (
     RefundStatus,
     RequestChanged,
     RequestStatus,
+    SendMessage,
     Status,
 )
 
@@ -69,6 +70,9 @@ class Progress(Policy):
         if case.merged_into or (case.status is Status.CLOSED and not _of_money(event)):
             return
         yield from _watch(case, view)
+        if "refunded" in self.steps and (again := _once_more(case, event, view)):
+            yield again
+            return
         step, now_approved = _step(case, view), _approved_after_money(case, event)
         if now_approved:  # a gesture was paid before: where to send the goods is told all the same
             step = "approved"
@@ -81,6 +85,26 @@ class Progress(Policy):
         message = tell(case, view, f"progress:{step}:{case.round}", f"progress.{template}", **values)
         if message:
             yield message.model_copy(update={"replaces": f"progress:{case.round}"})
+
+
+def _once_more(case: Case, event: Event, view: View) -> SendMessage | None:
+    """The message of a further refund of this round: the first one was told by itself, and says nothing of this one."""
+    if not isinstance(event, RefundSeen):
+        return None
+    paid, first = _paid(case), f"progress:refunded:{case.round}"
+    known = next((one for one in paid if one.id == event.refund), None)
+    key = f"{first}:{len(paid)}"
+    if known is None or len(paid) < 2 or not view.proposed(first) or view.proposed(key):
+        return None
+    alone = case.model_copy(update={"refunds": (known,)})
+    values = {"amount": _amount(alone), "expected": expected(alone, view.shop)}
+    return tell(case, view, key, "progress.refunded", **values)
+
+
+def _paid(case: Case) -> list[Refund]:
+    """The refunds of this round that arrived."""
+    since = case.reopenings[-1] if case.reopenings else None
+    return [one for one in case.refunds if one.status is RefundStatus.DONE and (since is None or one.at > since)]
 
 
 def _of_money(event: Event) -> bool:

@@ -433,6 +433,15 @@ def test_a_delay_is_noted_and_an_arrival_seen():
     assert read(DSN.replace(b"Action: failed", b"Action: relayed")) == []
 
 
+def test_a_delay_that_a_server_tells_in_words_alone_is_noted_and_nothing_has_failed():
+    told = b"From: MAILER-DAEMON@mx.example\nMessage-ID: <w1@mx.example>\nSubject: Warning\n\n%s\n\n"
+    shown = b"Message-ID: <ours-1@shop.example>\nReferences: <C0123456789A@shop.example>\n"
+    (late,) = read(told % b"THIS IS A WARNING MESSAGE ONLY\n451 4.4.1 timed out" + shown)
+    (lost,) = read(told % b"550 5.1.1 no such user" + shown)
+    assert isinstance(late, Noted)
+    assert isinstance(lost, Delivered)
+
+
 # Settings
 
 

@@ -315,3 +315,17 @@ def test_a_parcel_that_was_missing_and_is_seen_again_is_not_lost_in_either_order
         for event in told:
             case = reduce(case, event, "ca")
         assert (case.parcels[0].status, case.parcels[0].exception) == (ParcelStatus.IN_TRANSIT, None)
+
+
+def test_a_ticket_that_goes_on_for_another_is_the_cases_in_any_order():
+    at, desk = datetime(2026, 1, 5, 10, tzinfo=UTC), {"action": "ticket:open", "action_type": "ticket.open"}
+    opened = Settled(key="s", at=at, account="desk", outcome="done", ref="77", **desk)
+    seen = [
+        TicketSeen(key=new, at=at + timedelta(days=day), refs=(Ref(kind=RefKind.TICKET, value=new),), continues=old)
+        for day, old, new in ((1, "77", "78"), (2, "78", "79"))
+    ]
+    for story in permutations([opened, *seen]):
+        case = Case(id="C1", shop="one", opened_at=at, updated_at=at)
+        for event in story:
+            case = reduce(case, event, "desk")
+        assert (case.ticket.id, case.ticket.account) == ("79", "desk")

@@ -103,8 +103,10 @@ class TestContract(HelpdeskContract, WebhookContract):
         written = httpx.Response(201, json={"id": 104, "body": "x"})
         return [
             Call("open_ticket", opening, (httpx.Response(201, json=shown),), keyless=True),
-            Call("comment_ticket", CommentTicket(origin="e", ticket="81", text="scanned"), (written,), keyless=True),
-            Call("update_ticket", UpdateTicket(origin="e", ticket="81", status="solved"), (shown,)),
+            Call(
+                "comment_ticket", CommentTicket(origin="e", ticket="81", text="scanned"), (shown, written), keyless=True
+            ),
+            Call("update_ticket", UpdateTicket(origin="e", ticket="81", status="solved"), (shown, shown)),
         ]
 
 
@@ -344,7 +346,39 @@ async def test_a_pending_ticket_reminds_after_a_while_and_tags_alone_need_no_fur
     assert abs(datetime.fromisoformat(kept["pending_time"]) - sim.now() - timedelta(days=1)) < timedelta(minutes=1)
     calls = len(sim.books["calls"])
     await plugin.update_ticket(UpdateTicket(origin="u2", ticket=id_, add_tags=("a", "b")), ctx)
-    assert sim.books["calls"][calls:] == ["POST /tags/add"] * 2
+    assert sim.books["calls"][calls:] == [f"GET /tickets/{id_}", *["POST /tags/add"] * 2]
+
+
+async def test_what_is_for_a_merged_ticket_goes_to_its_parent_and_the_case_with_it(sim, ctx):
+    plugin = desk(url=sim.url)
+    id_, other = [(await plugin.open_ticket(opening(external=one), ctx)).id for one in ("C1", "C2")]
+    await sim.do_merge(id_, other)
+    said = CommentTicket(origin="m", ticket=id_, text="Any news?")
+    made = await plugin.comment_ticket(said, ctx)
+    assert [one["body"] for one in sim.books["articles"] if one["ticket_id"] == int(id_)] == ["merged"]
+    assert sim.books["articles"][-1]["ticket_id"] == int(other)
+    (moved,) = made.events
+    assert (moved.continues, refs(moved)) == (id_, [("ticket", other), ("thread", other)])
+    found = await plugin.find_comment(said, ctx)
+    assert (found.happened, found.result.id, found.result.events[0].continues) == (True, made.id, id_)
+    changed = await plugin.update_ticket(UpdateTicket(origin="u", ticket=id_, status="solved"), ctx)
+    assert [sim.books["tickets"][one]["state"] for one in (id_, other)] == ["merged", "closed"]
+    assert (changed.id, changed.events[0].continues) == (other, id_)
+
+
+async def test_a_merged_ticket_whose_parent_is_not_known_is_left_to_a_person(sim, ctx):
+    plugin = desk(url=sim.url)
+    id_ = (await plugin.open_ticket(opening(), ctx)).id
+    await sim.do_set_state(id_, "merged")
+    with pytest.raises(Rejected, match="merged into another one") as refused:
+        await plugin.comment_ticket(CommentTicket(origin="m", ticket=id_, text="x"), ctx)
+    assert "by hand" in refused.value.hint
+
+
+def test_the_note_of_a_merge_is_nobodys_words():
+    merge = {"ticket": ticket(state="merged"), "article": note(body="merged", content_type="text/plain")}
+    assert [event.type for event in parse(merge)] == ["ticket.seen"]
+    assert len(parse(merge | {"ticket": ticket()})) == 2
 
 
 @pytest.mark.parametrize("id_", [None, "", "81/../82", "999"])

@@ -208,3 +208,23 @@ async def test_who_writes_again_is_not_closed_away_by_the_desks_answer_to_our_ow
         await one.sim.do_set_state(id_, "closed")
         await one.settle()
         assert not one.cases()[0].open, "what an agent does afterwards counts"
+
+
+async def test_a_case_goes_on_in_the_ticket_that_an_agent_merged_its_ticket_into(tmp_path: Path, sink: Sink) -> None:
+    async with desk(tmp_path, sink) as one:
+        id_ = await returned(one)
+        anna, emily = one.sim._user("anna@example.com", "Anna", "Lopez"), one.sim._user("emily@example.com", "Emily")
+        other = str(one.sim._open("A call", "Users", emily, anna)["id"])
+        mails = len(one.mails())
+        await one.sim.do_merge(id_, other)
+        await one.sim.do_agent_writes(other, "We take them back.")
+        await one.settle()
+        (case,) = one.cases()
+        assert (case.ticket.id, case.ticket.url, case.open) == (other, f"{one.sim.url}/#ticket/zoom/{other}", True)
+        assert one.mails()[mails:] == ["We take them back."], "and nobody is told of the merge"
+        assert len(one.ours(other)) == 2, "what was written before, and for who works there what the case is about"
+        assert case.id in one.ours(other)[-1]
+        assert one.ours(id_) == []
+        await one.sim.do_set_state(other, "closed")
+        await one.settle()
+        assert not one.cases()[0].open

@@ -205,7 +205,8 @@ def test_samples_are_signed_and_parse():
 def test_an_agents_public_reply_is_a_message_of_the_case():
     (event,) = parse(envelope())
     assert event.key == "comment:77"
-    assert {(one.kind, one.value) for one in event.refs} == {(RefKind.TICKET, "35436"), (RefKind.CASE, "C1")}
+    named = {(RefKind.TICKET, "35436"), (RefKind.THREAD, "35436"), (RefKind.CASE, "C1")}
+    assert {(one.kind, one.value) for one in event.refs} == named
     message = event.message
     assert (message.id, message.author, message.who, message.text) == ("zendesk:77", Author.AGENT, "Ana", "Hello")
     assert message.public
@@ -222,7 +223,7 @@ def test_an_internal_note_is_not_public():
 def test_a_customers_comment_names_the_ticket_only():
     (event,) = parse(commented(author={"id": "6", "is_staff": False, "name": "Li"}))
     assert event.message.author is Author.BUYER
-    assert [one.kind for one in event.refs] == [RefKind.TICKET]
+    assert [one.kind for one in event.refs] == [RefKind.TICKET, RefKind.THREAD]
     assert event.buyer.name == "Li"
 
 
@@ -372,7 +373,7 @@ def opening(**changes):
 
 
 async def test_a_ticket_is_opened_with_all_that_the_settings_know(sim, ctx):
-    plugin = desk(url=sim.url, fields={"order": 360}, group_ids={"crisis": 7})
+    plugin = desk(url=sim.url, fields={"order": 360}, group_ids={"crisis": 7}, mail_buyer=True)
     action = opening(
         requester_name="Li",
         requester_email="li@example.com",
@@ -519,15 +520,156 @@ async def test_another_word_for_a_status_can_be_set(sim, ctx):
     assert sim.books["tickets"][ticket]["status"] == "hold"
 
 
-async def test_a_closed_ticket_takes_nothing_and_the_hint_says_so(sim, ctx):
+def keyed(ctx, key):
+    return context("desk", http=ctx.http, key=key)
+
+
+async def test_words_for_a_ticket_that_is_closed_for_good_open_one_follow_up_which_takes_what_comes_later(sim, ctx):
+    plugin = desk(url=sim.url)
+    ticket = (await plugin.open_ticket(opening(group="crisis", tags=("vip",)), ctx)).id
+    await sim.do_set_status(ticket, "closed")
+    first, second = (CommentTicket(origin=one, ticket=ticket, text=f"{one}: Late.") for one in ("m1", "m2"))
+    made = await plugin.comment_ticket(first, keyed(ctx, "k1"))
+    (moved,) = made.events
+    follow_up = moved.refs[0].value
+    assert (moved.continues, moved.refs[0].url) == (ticket, f"{sim.url}/agent/tickets/{follow_up}")
+    kept = sim.books["tickets"][follow_up]
+    assert (kept["external_id"], kept["subject"], kept["requester"]["email"]) == ("C1", "Return", EMAIL)
+    assert kept["tags"] == ["rmabridge", "vip", f"rmabridge_follow_up_of_{ticket}"]
+    assert [(one["body"], one["public"]) for one in kept["comments"]] == [("m1: Late.", False)]
+    later = await plugin.comment_ticket(second, keyed(ctx, "k2"))
+    assert later.events[0].continues == ticket
+    assert [one["body"] for one in kept["comments"]] == ["m1: Late.", "m2: Late."]
+    for said, told in ((first, made), (second, later)):
+        found = await plugin.find_comment(said, ctx)
+        assert (found.happened, found.result.id, found.result.events[0].continues) == (True, told.id, ticket)
+    absent = CommentTicket(origin="m3", ticket=ticket, text="Never said.")
+    assert (await plugin.find_comment(absent, ctx)).happened is False
+
+
+async def test_a_follow_up_that_is_closed_for_good_too_has_one_of_its_own(sim, ctx):
+    plugin = desk(url=sim.url)
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    seen = [ticket]
+    for origin in ("m1", "m2"):
+        await sim.do_set_status(seen[-1], "closed")
+        said = CommentTicket(origin=origin, ticket=ticket, text=origin)
+        seen.append((await plugin.comment_ticket(said, keyed(ctx, origin))).events[0].refs[0].value)
+    assert len(set(seen)) == len(sim.books["tickets"]) == 3
+    assert (await plugin.find_comment(CommentTicket(origin="m1", ticket=ticket, text="m1"), ctx)).happened
+
+
+async def test_a_customers_own_follow_up_is_not_taken_for_ours(sim, ctx):
     plugin = desk(url=sim.url)
     ticket = (await plugin.open_ticket(opening(), ctx)).id
     await sim.do_set_status(ticket, "closed")
+    theirs = await sim.do_customer_writes("It broke again")
+    sim.books["tickets"][theirs]["tags"] = list(sim.books["tickets"][ticket]["tags"])
+    sim.books["tickets"][ticket]["followup_ids"].append(int(theirs))
+    said = CommentTicket(origin="m1", ticket=ticket, text="Late.")
+    assert (await plugin.comment_ticket(said, keyed(ctx, "k1"))).events[0].refs[0].value not in {ticket, theirs}
+
+
+async def test_an_update_follows_a_closed_ticket_and_opens_another_one_only_where_it_shall_be_open(sim, ctx):
+    plugin = desk(url=sim.url)
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    await sim.do_set_status(ticket, "closed")
+    for change in ({"status": "solved"}, {"add_tags": ("x",)}):
+        left = await plugin.update_ticket(UpdateTicket(origin="u1", ticket=ticket, **change), ctx)
+        assert (left.id, left.events, left.note) == (ticket, (), "closed for good in Zendesk, left as it is")
+    reopened = UpdateTicket(origin="u2", ticket=ticket, status="open", add_tags=("back",))
+    for _ in range(2):
+        made = await plugin.update_ticket(reopened, keyed(ctx, "k2"))
+    assert (made.events[0].continues, made.events[0].status) == (ticket, "open")
+    assert len(sim.books["tickets"]) == 2
+    assert "back" in sim.books["tickets"][made.id]["tags"]
+    again = await plugin.update_ticket(UpdateTicket(origin="u3", ticket=ticket, status="solved"), ctx)
+    assert (again.id, sim.books["tickets"][made.id]["status"]) == (made.id, "solved")
+
+
+async def test_words_for_a_merged_ticket_go_to_the_one_it_was_merged_into(sim, ctx):
+    plugin = desk(url=sim.url)
+    ticket, other = (await plugin.open_ticket(opening(), ctx)).id, await sim.do_customer_writes("My kettle")
+    await sim.do_merge(ticket, other)
+    said = CommentTicket(origin="m1", ticket=ticket, text="Late.")
+    made = await plugin.comment_ticket(said, keyed(ctx, "k1"))
+    assert (made.events[0].continues, made.events[0].refs[0].value) == (ticket, other)
+    assert sim.books["tickets"][other]["comments"][-1]["body"] == "Late."
+    assert (await plugin.find_comment(said, ctx)).result.id == made.id
+
+
+async def test_a_merged_ticket_whose_other_half_is_not_found_has_a_follow_up(sim, ctx):
+    plugin = desk(url=sim.url)
+    ticket, other = (await plugin.open_ticket(opening(), ctx)).id, await sim.do_customer_writes("My kettle")
+    await sim.do_merge(ticket, other)
+    sim.books["tickets"][other]["comments"].pop()
+    made = await plugin.comment_ticket(CommentTicket(origin="m1", ticket=ticket, text="Late."), keyed(ctx, "k1"))
+    follow_up = made.events[0].refs[0].value
+    assert follow_up not in {ticket, other}
+    assert "closed_by_merge" not in sim.books["tickets"][follow_up]["tags"]
+
+
+async def test_without_follow_ups_a_closed_ticket_takes_nothing_and_the_hint_says_so(sim, ctx):
+    plugin = desk(url=sim.url, follow_ups=False)
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    await sim.do_set_status(ticket, "closed")
+    said = CommentTicket(origin="m1", ticket=ticket, text="Late.")
     with pytest.raises(Rejected, match="closed prevents ticket update") as refused:
-        await plugin.comment_ticket(CommentTicket(origin="m1", ticket=ticket, text="Late."), ctx)
+        await plugin.comment_ticket(said, ctx)
     assert "follow-up" in refused.value.hint
+    assert (await plugin.find_comment(said, ctx)).happened is False
     with pytest.raises(Rejected, match="closed"):
-        await plugin.update_ticket(UpdateTicket(origin="u1", ticket=ticket, add_tags=("x",)), ctx)
+        await plugin.update_ticket(UpdateTicket(origin="u1", ticket=ticket, status="solved"), ctx)
+
+
+async def test_an_open_tickets_refusal_stands(sim, ctx):
+    plugin = desk(url=sim.url)
+    ticket = (await plugin.open_ticket(opening(), ctx)).id
+    with pytest.raises(Rejected, match="Comment: cannot be blank"):
+        await plugin.comment_ticket(CommentTicket(origin="m1", ticket=ticket, text=" "), ctx)
+
+
+def test_a_ticket_that_a_merge_closed_is_merged_and_not_solved():
+    tags = {"tags": ["rma", "closed_by_merge"]}
+    (event,) = parse(envelope("status_changed", detail=tags, event={"current": "CLOSED", "previous": "OPEN"}))
+    assert event.status == "merged"
+    assert parse(triggered(status="Closed", tags="rma closed_by_merge"))[0].status == "merged"
+    assert parse(triggered(status="Closed"))[0].status == "closed"
+
+
+@pytest.mark.parametrize(
+    ("settings", "requester", "carried"),
+    [
+        ({}, "6", False),
+        ({}, "9001", True),
+        ({}, None, True),
+        ({"mails_requester": False}, "6", True),
+        ({"bot_ids": [], "marker": "--"}, "6", True),
+    ],
+)
+def test_what_zendesk_mails_to_a_customer_itself_is_not_carried_again(settings, requester, carried):
+    body = json.loads(envelope())
+    body["detail"]["requester_id"] = requester
+    said = [parse(json.dumps(body).encode(), desk(**settings))[0]]
+    if settings.get("bot_ids") is None:
+        email = {"6": "li@example.com", "9001": EMAIL}.get(requester, "")
+        given = triggered("comment_added", requester_email=email, latest_public_comment="Hello")
+        said.append(parse(given, desk(**settings))[1])
+    for event in said:
+        named = [one.kind for one in event.refs]
+        assert named == [RefKind.TICKET, RefKind.THREAD, RefKind.CASE][0 if carried else 1 :]
+
+
+def test_an_internal_note_on_a_customers_ticket_names_the_ticket():
+    body = json.loads(commented(is_public=False))
+    body["detail"]["requester_id"] = "6"
+    assert parse(json.dumps(body).encode())[0].refs[0].kind is RefKind.TICKET
+
+
+async def test_the_buyer_is_the_requester_only_where_zendesk_shall_mail(sim, ctx):
+    action = opening(requester_name="Li", requester_email="li@example.com")
+    opened = await desk(url=sim.url).open_ticket(action, ctx)
+    assert sim.books["tickets"][opened.id]["requester"]["email"] == EMAIL
 
 
 @pytest.mark.parametrize("ticket", [None, "", "1/../2", "999"])

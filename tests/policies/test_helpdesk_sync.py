@@ -195,3 +195,22 @@ def test_what_a_carrier_or_a_colleague_wrote_is_noted_and_goes_to_nobody_else(wo
     note = opened.sent(f"ticket:comment:{author}:x1")
     assert note.text.startswith(words) and "快件在杭州" in note.text and not note.public
     assert opened.proposed("answer") == before
+
+
+def test_a_merge_of_the_cases_own_ticket_is_followed_by_what_the_case_is_about_and_closes_nothing(world, opened):
+    elsewhere = Ref(kind=RefKind.TICKET, value="78", account="desk")
+    one = opened.feed(TicketSeen(key="t0", at=world.MONDAY, refs=(elsewhere,), status="merged"))
+    assert one.proposed("ticket:comment:merged") == []
+    for key in ("t1", "t2"):
+        one.feed(TicketSeen(key=key, at=world.MONDAY + timedelta(hours=1), refs=(TICKET,), status="merged"))
+    assert one.proposed("ticket:comment:merged") == ["ticket:comment:merged:77"]
+    said = one.sent("ticket:comment:merged:77")
+    assert (said.ticket, said.public) == ("77", False)
+    assert "水壶" in said.text
+    moved = TicketSeen(key="t3", at=world.MONDAY + timedelta(hours=2), refs=(elsewhere,), continues="77")
+    one.feed(moved, world.says("还在吗", id="m9"))
+    assert one.case.ticket.id == "78"
+    assert one.sent("ticket:comment:m9").ticket == "78"
+    assert one.case.open
+    one.feed(TicketSeen(key="t4", at=world.MONDAY + timedelta(hours=3), refs=(elsewhere,), status="closed"))
+    assert not one.case.open

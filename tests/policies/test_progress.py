@@ -190,3 +190,36 @@ def test_after_a_small_gesture_the_approval_tells_all_the_same_where_to_send_the
     one.feed(gesture).settle("progress:refunded:1", ref="a", account="mail").advance(hours=5)
     one.feed(RequestChanged(key="ap", at=one.now, status=RequestStatus.APPROVED, refs=(world.RETURN,)))
     assert "文一西路" in one.sent("progress:approved:1").text
+
+
+def test_a_second_refund_is_told_once_with_its_own_amount_and_the_first_one_stays_told(world):
+    one = world.Desk(world.policy(Progress))
+    one.feed(world.requested(), world.order())
+    gesture = RefundSeen(key="r1", at=one.now, refund="F1", amount=Money.of("10.00 CNY"))
+    one.feed(gesture).settle("progress:refunded:1", ref="a", account="mail").advance(days=5)
+    full = RefundSeen(key="r2", at=one.now, refund="F2", amount=Money.of("240.00 CNY"), status=RefundStatus.PENDING)
+    one.feed(full)
+    assert one.proposed("progress:") == ["progress:refunded:1"]
+    one.feed(full.model_copy(update={"key": "r3", "status": RefundStatus.DONE, "at": one.now + HOUR}))
+    for number, again in enumerate((gesture, full)):
+        one.feed(again.model_copy(update={"key": f"again{number}", "status": RefundStatus.DONE}))
+    assert one.proposed("progress:") == ["progress:refunded:1", "progress:refunded:1:2"]
+    told = one.sent("progress:refunded:1:2")
+    assert "240.00 元" in told.text
+    assert "250.00" not in told.text
+    assert told.replaces is None
+
+
+def test_a_second_refund_of_a_closed_case_is_told_too(world, desk):
+    one = desk().feed(*story(world), Closed(key="c", at=world.MONDAY + 5 * HOUR, result="refunded"))
+    one.feed(RefundSeen(key="f3", at=world.MONDAY + 7 * HOUR, refund="F2", amount=AMOUNT))
+    assert one.proposed("progress:refunded") == ["progress:refunded:1", "progress:refunded:1:2"]
+
+
+def test_a_refund_after_a_reopening_is_the_first_of_its_round(world, desk):
+    one = desk().feed(*story(world), Closed(key="c", at=world.MONDAY + 5 * HOUR, result="refunded"))
+    one.feed(Reopened(key="r", at=world.MONDAY + 6 * HOUR))
+    for key in ("f3", "f4"):
+        one.feed(RefundSeen(key=key, at=world.MONDAY + 7 * HOUR, refund="F2", amount=AMOUNT))
+    one.feed(RefundSeen(key="f5", at=world.MONDAY + 8 * HOUR, refund="F3", amount=AMOUNT))
+    assert one.proposed("progress:refunded") == [f"progress:refunded:{name}" for name in ("1", "2", "2:2")]

@@ -136,8 +136,14 @@ class TestZendesk(HelpdeskContract, WebhookContract):
                 NOTE,
                 (written,),
                 keyless=True,
-                found=({"comments": [{"id": 77, "author_id": 5, "public": False, "body": "scanned"}]},),
-                absent=({"comments": [{"id": 78, "author_id": 5, "public": False, "body": "another"}]},),
+                found=(
+                    {"ticket": ticket},
+                    {"comments": [{"id": 77, "author_id": 5, "public": False, "body": "scanned"}]},
+                ),
+                absent=(
+                    {"ticket": ticket},
+                    {"comments": [{"id": 78, "author_id": 5, "public": False, "body": "another"}]},
+                ),
             ),
             Call("update_ticket", UPDATE, (written,)),
         ]

@@ -281,6 +281,24 @@ def test_a_bounce_without_a_report_is_read_from_its_words():
     assert found.returned.id == "ours@shop.example"
 
 
+@pytest.mark.parametrize(
+    ("words", "action"),
+    [
+        ("    **  THIS IS A WARNING MESSAGE ONLY  **\n\n451 4.4.1 timed out: will be retried until", "delayed"),
+        ("# THIS IS A WARNING ONLY.  YOU DO NOT NEED TO RESEND YOUR MESSAGE. #", "delayed"),
+        ("A message that you sent has not yet been\ndelivered to one or more of its recipients", "delayed"),
+        ("邮件暂时没有送达，系统会继续尝试。", "delayed"),
+        ("Sorry.\n451 4.4.1 timed out\nI've given up.", "failed"),
+        ("Sorry.\n--- Below is a copy\nSubject: Your delivery is delayed", "failed"),
+    ],
+)
+def test_a_server_that_still_tries_says_so_in_words(words, action):
+    head = b"From: MAILER-DAEMON@mail.example\nContent-Type: text/plain; charset=utf-8\nSubject: Mail\n\n"
+    found = read_mail(head + words.encode() + b"\n\nMessage-ID: <ours@shop.example>\n")
+    assert [one.action for one in found.reports] == [action]
+    assert found.returned.id == "ours@shop.example"
+
+
 def test_a_read_receipt_is_no_bounce():
     kind = b"multipart/report; report-type=disposition-notification; boundary=b"
     assert read_mail(b"From: a@b.example\nContent-Type: " + kind + b"\n\n--b--\n").kind is Kind.AUTOMATIC

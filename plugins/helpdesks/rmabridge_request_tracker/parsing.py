@@ -33,14 +33,16 @@ class Posted(BaseModel):
     text: str = ""
     html: bool = False
     files: tuple[Attachment, ...] = ()
+    automatic: bool = False
 
 
 def events(posted: Posted) -> Iterator[Event]:
     """A message for a reply or comment, a look at the ticket for a change of its status.
 
-    What RT has mailed to the buyer itself, an agent's reply, names the case only, so that it is not told again.
+    What RT has mailed to the buyer itself, an agent's reply, does not name the ticket but the talk on it and the case,
+    so that it is not told again.
     """
-    refs = [Ref(kind=RefKind.TICKET, value=posted.ticket, url=posted.url)]
+    refs = [Ref(kind=kind, value=posted.ticket, url=posted.url) for kind in (RefKind.TICKET, RefKind.THREAD)]
     if posted.ref:
         refs.append(Ref(kind=RefKind.CASE, value=posted.ref))
     key = f"txn:{posted.id}"
@@ -50,12 +52,13 @@ def events(posted: Posted) -> Iterator[Event]:
         author, mail = _author(posted), posted.creator if "@" in posted.creator else None
         buyer, said = Buyer(email=mail) if author is Author.BUYER else None, _message(posted, author)
         heard = any("@" in one for one in posted.requestors)
-        told = heard and posted.ref and author is Author.AGENT and said.public
+        told = heard and author is Author.AGENT and said.public
         yield MessageReceived(key=key, at=posted.at, refs=tuple(refs[1:] if told else refs), message=said, buyer=buyer)
 
 
 def _author(posted: Posted) -> Author:
-    if posted.creator == SYSTEM:
+    """Who wrote: an answer out of office and a bounce are nobody's words, whoever they come from."""
+    if posted.creator == SYSTEM or posted.automatic:
         return Author.SYSTEM
     # Anybody may mail to a ticket; only privileged users are the shop's people, and only they may comment by default.
     if posted.type == "Comment":

@@ -108,7 +108,7 @@ class Ticketing(Calls, KeepsTickets):
         rows = await self._transactions(ctx, query, order="DESC", per_page=20)
         words = (await self._along(action, ctx)).words(action.text)
         for row in rows:
-            text, _, _ = await self._content(ctx, row)
+            text, *_ = await self._content(ctx, row)
             if _squeezed(text) == _squeezed(words):
                 return Finding(True, Result(str(row["id"]), self._page(number)))
         return Finding(None if len(rows) == 20 else False)

@@ -8,13 +8,15 @@ best way. What agents send by Zammad's own mail or messengers has reached the bu
 ``carried`` names the kinds of articles that are carried. Files of an agent's note go along as links that want a
 sign-in. A ticket is found again by a tag with the case's id, for which Zammad asks its database, not its search index.
 Zammad repeats a failed webhook for under two minutes; the regular comparison finds what was missed on the bridge's
-own tickets. Take care that no trigger of Zammad's mails the customers of tickets with the bridge's tag.
+own tickets. Where an agent merged the case's ticket, the case goes on in its parent: there the bridge writes, and what
+agents say there is the case's. Take care that no trigger of Zammad's mails the customers of tickets with the bridge's
+tag.
 
 Read in Zammad's sources and documentation: signature, delivery id, payload, the calls for tickets, articles, tags and
-attachments, the search by condition. Not verified against a running server: that the comparison's order by
-``updated_at`` and its pages hold for a search by condition in all versions; whether notes are kept word for word
-(they are compared by their words); the form of ``pending_time``. Public words are shown in Zammad's customer portal
-and not mailed from there.
+attachments, the search by condition, merges and the links they leave. Not verified against a running server: that the
+comparison's order by ``updated_at`` and its pages hold for a search by condition in all versions; whether notes are
+kept word for word (they are compared by their words); the form of ``pending_time``. Public words are shown in Zammad's
+customer portal and not mailed from there.
 """
 
 from __future__ import annotations

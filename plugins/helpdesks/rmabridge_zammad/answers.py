@@ -35,6 +35,20 @@ class Article(Answer):
     created_at: AwareDatetime | None = None
 
 
+class Link(Answer):
+    """What a ticket is linked to; ``link_type`` says what the other one is to it."""
+
+    link_type: str
+    link_object: str
+    link_object_value: str
+
+
+class Links(Answer):
+    """The links of a ticket."""
+
+    links: tuple[Link, ...]
+
+
 class Me(Answer):
     """Who is signed in."""
 

@@ -11,7 +11,7 @@ from rmabridge.model import Attachment, Author, Buyer, Event, Form, Message, Mes
 from rmabridge.wire.bodies import dig, text
 from rmabridge.wire.times import maybe_instant
 
-from .terms import NOBODY, name_of, number, user_of, words
+from .terms import MERGED, NOBODY, name_of, number, user_of, words
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Reader:
         said = self._message(id_, ticket, article)
         if not said.text and not said.attachments:
             return
+        if name_of(ticket.get("state")) == MERGED and said.author is Author.AGENT and said.text == MERGED:
+            return  # Zammad's own public note of the merge, in the agent's name
         # What Zammad sent to the customer itself must not be carried there a second time.
         sent = name_of(article.get("type")) not in self.carried
         heard = said.author is Author.AGENT and said.public and sent

@@ -10,6 +10,8 @@ from rmabridge.wire.mailtext import own, plain
 
 # Zammad's first user stands for nobody: a ticket that it owns is unassigned.
 NOBODY: Final = "1"
+# The state of a ticket whose articles an agent moved to another one.
+MERGED: Final = "merged"
 
 
 def number(given: Any, kind: str) -> str:

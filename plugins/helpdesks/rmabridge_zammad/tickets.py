@@ -9,13 +9,14 @@ from typing import Any, Final
 from pydantic import Field
 
 from rmabridge.abilities import Context, Finding, KeepsTickets, Result, performs
-from rmabridge.model import CommentTicket, OpenTicket, TicketSeen, UpdateTicket
+from rmabridge.errors import Rejected
+from rmabridge.model import CommentTicket, Event, OpenTicket, Ref, TicketSeen, UpdateTicket
 from rmabridge.wire.attached import Bundle, bundle
 
-from .answers import ARTICLES, TICKETS, Article, Ticket
+from .answers import ARTICLES, TICKETS, Article, Links, Ticket
 from .calls import Calls
 from .parsing import refs
-from .terms import NOBODY, id_of, name_of, tag, words
+from .terms import MERGED, NOBODY, id_of, name_of, tag, words
 
 # An uncertain delivery is looked up for a day; equal words of an earlier day are other words.
 RECENT: Final = timedelta(hours=25)
@@ -61,7 +62,7 @@ class Ticketing(Calls, KeepsTickets):
     @performs(deadline=90)
     async def comment_ticket(self, action: CommentTicket, ctx: Context) -> Result:
         """Add a note; a public one is shown to the customer, and mailed to nobody."""
-        id_, along = id_of(action.ticket), await self._along(action, ctx)
+        (id_, moved), along = await self._goes_on(action, ctx), await self._along(action, ctx)
         body = _note(along.words(action.text)) | {"ticket_id": int(id_), "internal": not action.public}
         if along.files:
             body["attachments"] = [
@@ -69,11 +70,11 @@ class Ticketing(Calls, KeepsTickets):
                 for one, data in along.files
             ]
         made = Article.model_validate_json(await self._call(ctx, "POST", "/ticket_articles", body))
-        return Result(id=f"zammad:{made.id}", url=self._page(id_))
+        return Result(id=f"zammad:{made.id}", url=self._page(id_), events=moved)
 
     async def update_ticket(self, action: UpdateTicket, ctx: Context) -> Result:
         """Tags have a call of their own; all else goes in one."""
-        id_ = id_of(action.ticket)
+        id_, moved = await self._goes_on(action, ctx)
         for one in action.add_tags:
             await self._call(ctx, "POST", "/tags/add", {"item": tag(one), "object": "Ticket", "o_id": int(id_)})
         ticket = self._settable(action.priority, action.fields)
@@ -86,10 +87,10 @@ class Ticketing(Calls, KeepsTickets):
         if action.unassign:
             ticket["owner_id"] = int(NOBODY)
         if not ticket:
-            return Result(id=id_, url=self._page(id_), note=self._left_out(action, None))
+            return Result(id=id_, url=self._page(id_), events=moved, note=self._left_out(action, None))
         answer = await self._call(ctx, "PUT", f"/tickets/{id_}", ticket, params={"expand": "true"})
         made = Ticket.model_validate_json(answer)
-        return self._result(made, ctx, self._left_out(action, made))
+        return self._result(made, ctx, self._left_out(action, made), moved)
 
     async def find_ticket(self, action: OpenTicket, ctx: Context) -> Finding:
         """The oldest ticket with the case's tag; by condition, which Zammad asks its database and no search index."""
@@ -103,13 +104,36 @@ class Ticketing(Calls, KeepsTickets):
 
     async def find_comment(self, action: CommentTicket, ctx: Context) -> Finding:
         """Whether one of our recent articles on the ticket says these words."""
-        id_, said = id_of(action.ticket), (await self._along(action, ctx)).words(action.text).split()
+        (id_, moved), along = await self._goes_on(action, ctx), await self._along(action, ctx)
+        said = along.words(action.text).split()
         for one in ARTICLES.validate_json(await self._call(ctx, "GET", f"/ticket_articles/by_ticket/{id_}")):
             recent = one.created_at is None or one.created_at >= ctx.now() - RECENT
             ours = one.created_by_id in self.bot_ids and one.internal is not action.public
             if recent and ours and words(one.model_dump()).split() == said:
-                return Finding(True, Result(id=f"zammad:{one.id}", url=self._page(id_)))
+                return Finding(True, Result(id=f"zammad:{one.id}", url=self._page(id_), events=moved))
         return Finding(False)
+
+    async def _goes_on(self, action: CommentTicket | UpdateTicket, ctx: Context) -> tuple[str, tuple[Event, ...]]:
+        """The ticket that takes the action: for one that an agent merged its parent, which is the case's from now on.
+
+        Zammad takes notes on a merged ticket, which nobody reads, and hangs its links onto the parent: that is one.
+        """
+        id_ = id_of(action.ticket)
+        seen = Ticket.model_validate_json(await self._call(ctx, "GET", f"/tickets/{id_}", params={"expand": "true"}))
+        if name_of(seen.state) != MERGED:
+            return id_, ()
+        asked = {"link_object": "Ticket", "link_object_value": id_}
+        links = Links.model_validate_json(await self._call(ctx, "GET", "/links", params=asked)).links
+        parents = {one.link_object_value for one in links if (one.link_type, one.link_object) == ("parent", "Ticket")}
+        if len(parents) != 1:
+            found = ", ".join(sorted(parents)) or "none"
+            raise Rejected(
+                f"ticket {id_} was merged into another one, which is not known (parents: {found})",
+                hint="go on with the case there by hand, or open the bridge's ticket again",
+            )
+        (parent,) = parents
+        named = tuple(Ref(kind=one.kind, value=one.value, url=self._page(parent)) for one in refs(id_of(parent)))
+        return parent, (TicketSeen(key=f"merged:{id_}:{parent}", at=ctx.now(), refs=named, continues=id_),)
 
     def _reference(self, action: OpenTicket) -> str:
         return f"{self.tag}-{action.external}"
@@ -140,7 +164,7 @@ class Ticketing(Calls, KeepsTickets):
             missing.append(f"group {action.group}")
         return f"not set in Zammad: {', '.join(missing)}" if missing else None
 
-    def _result(self, ticket: Ticket, ctx: Context, note: str | None) -> Result:
+    def _result(self, ticket: Ticket, ctx: Context, note: str | None, moved: tuple[Event, ...] = ()) -> Result:
         seen = TicketSeen(
             key=f"written:{ticket.id}:{ctx.idempotency_key}",
             at=ticket.updated_at or ctx.now(),
@@ -148,7 +172,7 @@ class Ticketing(Calls, KeepsTickets):
             status=name_of(ticket.state),
             priority=name_of(ticket.priority),
         )
-        return Result(id=ticket.id, url=self._page(ticket.id), events=(seen,), note=note)
+        return Result(id=ticket.id, url=self._page(ticket.id), events=(*moved, seen), note=note)
 
 
 def _note(said: str) -> dict[str, Any]:

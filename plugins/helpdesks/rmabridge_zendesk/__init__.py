@@ -6,11 +6,21 @@ Webhooks come in two shapes, and a webhook is one of them for life: native ticke
 body in ``TRIGGER_BODY``. Zendesk does not escape what it puts into a trigger's body, so words with a quote break it:
 prefer native events, or leave ``latest_public_comment`` out.
 
+Zendesk's stock trigger "Notify requester and CCs of comment update" mails agents' public comments to the requester.
+So that a buyer hears everything once, the bridge's own tickets have the API user as requester (unless ``mail_buyer``
+is on) and agents' answers there are carried on the shop's best way; on tickets of a customer's own Zendesk mails, and
+the answers are only kept on the case. Where that trigger is off, turn ``mails_requester`` off. The trigger mails the
+API user, too: let no channel of the bridge read that mailbox.
+
+A ticket that is closed for good takes nothing more: the case goes on in the ticket that it was merged into, else in a
+follow-up that the bridge opens with the words that were to go to the closed one.
+
 Not verified against the vendor's own specification: the invocation header (used as the delivery's id where present);
 the fields of ``event.comment`` and ``detail.actor_id`` (seen in third-party code only); the trigger's placeholders;
 ``GET /users/me``; that a comment's id is that of its audit event; how long an ``Idempotency-Key`` is remembered (one
-hour is assumed); the words of the 422 for a closed ticket. Zendesk's button "Test webhook" is said to sign with one
-public secret: never configure that one, only the secret of your own webhook.
+hour is assumed); ``followup_ids`` of a closed ticket; that the tag ``closed_by_merge`` is on the ticket when the
+webhook of a merge is made; that the comments of a merge name the other ticket as ``#NUMBER``. Zendesk's button "Test
+webhook" is said to sign with one public secret: never configure that one, only the secret of your own webhook.
 """
 
 from __future__ import annotations
@@ -63,7 +73,7 @@ class Zendesk(Ticketing, ReceivesWebhooks, Probes, Connects):
     def _reader(self) -> Reader:
         # With a marker the API user may be an agent, too, and the marker decides alone.
         own = self.bot_email or (None if self.marker else self.email)
-        return Reader(self.bot_ids, lower(own), self.marker)
+        return Reader(self.bot_ids, lower(own), self.marker, self.mails_requester)
 
     async def probe(self, ctx: Context) -> str:
         me = Me.model_validate_json(await self._call(ctx, "GET", "/users/me.json")).user

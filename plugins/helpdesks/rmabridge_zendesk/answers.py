@@ -22,6 +22,16 @@ class Ticket(Answer):
     priority: str | None = None
     tags: tuple[str, ...] = ()
     updated_at: AwareDatetime | None = None
+    subject: str | None = None
+    requester_id: str | None = None
+    group_id: str | None = None
+    followup_ids: tuple[str, ...] = ()
+
+
+class Shown(Answer):
+    """One ticket."""
+
+    ticket: Ticket
 
 
 class Written(Answer):

@@ -30,6 +30,11 @@ class Calls(Plugin):
         frozenset(), description="user ids of the API user: what it wrote is an echo; `rmabridge check` shows the id"
     )
     bot_email: str | None = Field(None, description="the API user's address in trigger bodies; `email` where left out")
+    mails_requester: bool = Field(
+        True,
+        description="Zendesk mails agents' public comments to the requester, as its stock trigger does: they are not "
+        "carried to a customer whose ticket it is; off: the bridge carries them all",
+    )
     marker: str = Field("", description="last line put under our comments; needed where an agent shares the API user")
 
     @property

@@ -12,7 +12,7 @@ from rmabridge.model import Author, Buyer, Event, Form, Message, MessageReceived
 from rmabridge.wire.bodies import dig, text
 from rmabridge.wire.times import maybe_instant
 
-from .terms import CHANGES, COMMENT, EVENT, digest, keyed, lower, refs_of, tag_list, ticket_id
+from .terms import CHANGES, COMMENT, EVENT, digest, keyed, lower, refs_of, status_of, tag_list, ticket_id
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Reader:
     bot_ids: frozenset[str]
     bot_email: str | None
     marker: str
+    mails_requester: bool
 
     def events(self, body: dict[str, Any], received: datetime) -> Iterator[Event]:
         """The events of a body; none where it is not one of ours to read."""
@@ -43,13 +44,14 @@ class Reader:
             yield from self._commented(ticket, detail, dig(body, "event", "comment"), at)
         elif text(dig(detail, "actor_id")) not in self.bot_ids:
             current = dig(body, "event", "current") if topic == "status_changed" else None
+            tags = tag_list(dig(detail, "tags"))
             yield TicketSeen(
                 key=keyed(body.get("id"), "event"),
                 at=at,
                 refs=refs_of(ticket, dig(detail, "external_id")),
-                status=lower(current or dig(detail, "status")),
+                status=status_of(current or dig(detail, "status"), tags),
                 priority=lower(dig(detail, "priority")),
-                tags=tag_list(dig(detail, "tags")),
+                tags=tags,
                 assignee=text(dig(detail, "assignee_id")),
             )
 
@@ -57,9 +59,9 @@ class Reader:
         author, words = text(dig(comment, "author", "id")), text(dig(comment, "body"))
         if words is None or author in self.bot_ids or self._marked(words):
             return
-        staff = dig(comment, "author", "is_staff")
+        staff, requester = dig(comment, "author", "is_staff"), text(dig(detail, "requester_id"))
         if staff is None:
-            staff = author is None or author != text(dig(detail, "requester_id"))
+            staff = author is None or author != requester
         yield _said(
             keyed(dig(comment, "id"), "comment"),
             ticket,
@@ -69,14 +71,20 @@ class Reader:
             staff=bool(staff),
             who=text(dig(comment, "author", "name")),
             public=dig(comment, "is_public") is True,
+            mailed=self.mails_requester and self._customer(requester),
         )
+
+    def _customer(self, requester: str | None) -> bool:
+        """Whether the requester is somebody else than us; without our ids that is not known."""
+        return requester is not None and bool(self.bot_ids) and requester not in self.bot_ids
 
     def _triggered(self, body: dict[str, Any], received: datetime) -> Iterator[Event]:
         ticket, user = ticket_id(body["ticket_id"]), lower(body.get("current_user"))
         if user is not None and user == self.bot_email:
             return
         at = maybe_instant(body.get("updated_at")) or received
-        status, priority, tags = lower(body.get("status")), lower(body.get("priority")), tag_list(body.get("tags"))
+        tags, priority = tag_list(body.get("tags")), lower(body.get("priority"))
+        status = status_of(body.get("status"), tags)
         yield TicketSeen(
             key=digest(ticket, body.get("updated_at"), status, priority, tags),
             at=at,
@@ -92,16 +100,28 @@ class Reader:
         once = body.get("updated_at") if body["event"] == COMMENT else None
         known = text(body.get("comment_id"))
         name = keyed(known, "comment") if known else digest("words", ticket, words, once)
-        staff = user != lower(body.get("requester_email"))
-        yield _said(name, ticket, body.get("external_id"), words, at, staff=staff, who=user, public=True)
+        requester = lower(body.get("requester_email"))
+        mailed = self.mails_requester and requester is not None and self.bot_email not in (None, requester)
+        external, staff = body.get("external_id"), user != requester
+        yield _said(name, ticket, external, words, at, staff=staff, who=user, public=True, mailed=mailed)
 
     def _marked(self, words: str) -> bool:
         return bool(self.marker) and words.rstrip().endswith(self.marker.rstrip())  # quoted, it stands further up
 
 
 def _said(
-    name: str, ticket: str, external: Any, words: str, at: datetime, *, staff: bool, who: str | None, public: bool
+    name: str,
+    ticket: str,
+    external: Any,
+    words: str,
+    at: datetime,
+    *,
+    staff: bool,
+    who: str | None,
+    public: bool,
+    mailed: bool,
 ) -> MessageReceived:
+    """What somebody said; ``mailed`` is whether Zendesk mails agents' public words to a customer itself."""
     message = Message(
         id=name.replace("comment:", "zendesk:", 1),
         author=Author.AGENT if staff else Author.BUYER,
@@ -113,4 +133,6 @@ def _said(
     )
     # A customer's words name the ticket only: they may come from a ticket that is no case of ours yet.
     refs = refs_of(ticket, external if staff else None)
+    if mailed and staff and public:
+        refs = refs[1:]  # the buyer has heard them: without the ticket's name they are kept and not carried
     return MessageReceived(key=name, at=at, refs=refs, message=message, buyer=None if staff else Buyer(name=who))

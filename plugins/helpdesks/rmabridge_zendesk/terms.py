@@ -10,6 +10,9 @@ from rmabridge.model import Ref, RefKind
 from rmabridge.wire.bodies import dump_json, text
 
 EVENT: Final = "zen:event-type:ticket."
+CLOSED: Final = "closed"
+# The tag that Zendesk gives to the closed ticket of a merge.
+MERGED: Final = "closed_by_merge"
 COMMENT: Final = "comment_added"
 CHANGES: Final = frozenset(
     {
@@ -73,14 +76,20 @@ def tag_list(given: Any) -> tuple[str, ...] | None:
     return tuple(str(one) for one in given) if isinstance(given, list) else None
 
 
+def status_of(given: Any, tags: tuple[str, ...] | None) -> str | None:
+    """A status in small letters; a ticket that a merge closed is merged, and nothing is solved by that."""
+    status = lower(given)
+    return "merged" if status == CLOSED and MERGED in (tags or ()) else status
+
+
 def word(tag: str) -> str:
     """A tag as Zendesk keeps it: in small letters, without spaces."""
     return "_".join(tag.lower().split())
 
 
-def refs_of(ticket: str, external: Any) -> tuple[Ref, ...]:
-    """What a ticket is known by: its number, and our case where it carries one."""
-    refs = (Ref(kind=RefKind.TICKET, value=ticket),)
+def refs_of(ticket: str, external: Any, url: str | None = None) -> tuple[Ref, ...]:
+    """What a ticket is known by: its number, the talk on it, and our case where it carries one."""
+    refs = (Ref(kind=RefKind.TICKET, value=ticket, url=url), Ref(kind=RefKind.THREAD, value=ticket))
     return (*refs, Ref(kind=RefKind.CASE, value=case)) if (case := text(external)) else refs
 
 

@@ -8,19 +8,24 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rmabridge.abilities import Context, Finding, KeepsTickets, Result, performs
+from rmabridge.errors import Rejected
 from rmabridge.model import CommentTicket, OpenTicket, TicketSeen, UpdateTicket
 from rmabridge.wire.attached import Bundle, bundle
 from rmabridge.wire.bodies import dig
 
-from .answers import Comments, Tickets, Uploaded, Written
-from .calls import Calls
-from .terms import lower, path_of, refs_of, word
+from .answers import Comments, Ticket, Tickets, Uploaded, Written
+from .following import Following
+from .terms import CLOSED, lower, path_of, refs_of, word
 
 
-class Ticketing(Calls, KeepsTickets):
+class Ticketing(Following, KeepsTickets):
     """Keeps the tickets of our cases."""
 
-    tag: str = Field("rmabridge", min_length=1, description="tag of the tickets that the bridge opened")
+    mail_buyer: bool = Field(
+        False,
+        description="make the buyer the requester: Zendesk then mails agents' public comments to the buyer itself "
+        "(see mails_requester); off: only the bridge writes",
+    )
     fields: dict[str, int] = Field(default_factory=dict, description="ids of custom fields by the bridge's names")
     group_ids: dict[str, int] = Field(default_factory=dict, description="ids of groups by the routing rules' names")
     priorities: dict[str, Literal["low", "normal", "high", "urgent"]] = Field(
@@ -31,7 +36,9 @@ class Ticketing(Calls, KeepsTickets):
     most_attached: int = Field(
         20 << 20, ge=0, description="bytes of files in one comment; what is beyond is only named"
     )
-    first_comment_public: bool = Field(False, description="show a ticket's first comment to the customer, by mail")
+    first_comment_public: bool = Field(
+        False, description="show a ticket's first comment to the customer, by mail (with mail_buyer)"
+    )
 
     @performs(remembers=timedelta(hours=1), settles_after=timedelta(minutes=1))
     async def open_ticket(self, action: OpenTicket, ctx: Context) -> Result:
@@ -41,7 +48,7 @@ class Ticketing(Calls, KeepsTickets):
             "external_id": action.external,
             "tags": [word(one) for one in (self.tag, *action.tags)],
         }
-        if action.requester_email:
+        if self.mail_buyer and action.requester_email:
             name = action.requester_name or action.requester_email
             ticket["requester"] = {"name": name, "email": action.requester_email}
         if action.group in self.group_ids:
@@ -58,14 +65,47 @@ class Ticketing(Calls, KeepsTickets):
         comment: dict[str, Any] = {"body": self._signed(along.words(action.text)), "public": action.public}
         if token := await self._uploaded(along, ctx):
             comment["uploads"] = [token]
-        answer = await self._call(ctx, "PUT", path, {"ticket": {"comment": comment}})
+        try:
+            answer = await self._call(ctx, "PUT", path, {"ticket": {"comment": comment}})
+        except Rejected as refusal:
+            answer = await self._further(str(action.ticket), comment, refusal, ctx)
         written = Written.model_validate_json(answer)
         done = written.audit.get("events") or ()
         made = next((dig(one, "id") for one in done if dig(one, "type") == "Comment"), None)
-        return Result(id=f"zendesk:{made}" if made else None, url=self._page(written.ticket.id))
+        moved = (self._seen(written.ticket, action.ticket, ctx),) if written.ticket.id != action.ticket else ()
+        return Result(id=f"zendesk:{made}" if made else None, url=self._page(written.ticket.id), events=moved)
+
+    async def _further(self, ticket: str, comment: dict[str, Any], refusal: Rejected, ctx: Context) -> bytes:
+        """Write the comment where the closed ticket goes on, else as the first one of its follow-up."""
+        last = await self._last(ticket, refusal, ctx)
+        if last.status != CLOSED:
+            return await self._call(ctx, "PUT", path_of(last.id), {"ticket": {"comment": comment}})
+        made = self._follow_up(last) | {"comment": comment}
+        return await self._call(
+            ctx, "POST", "/tickets", {"ticket": made}, headers={"Idempotency-Key": ctx.idempotency_key}
+        )
 
     async def update_ticket(self, action: UpdateTicket, ctx: Context) -> Result:
-        path = path_of(action.ticket)
+        """Change the ticket; one that is closed for good goes on elsewhere, and in a follow-up if it shall be open."""
+        path_of(action.ticket)
+        try:
+            return await self._updated(action, str(action.ticket), ctx)
+        except Rejected as refusal:
+            last = await self._last(str(action.ticket), refusal, ctx)
+        if last.status != CLOSED:
+            return await self._updated(action, last.id, ctx)
+        if action.status != "open":
+            return Result(id=last.id, url=self._page(last.id), note="closed for good in Zendesk, left as it is")
+        body = self._signed(f"Follow-up of ticket {last.id}.")
+        made = self._follow_up(last) | {"comment": {"body": body, "public": False}}
+        headers = {"Idempotency-Key": ctx.idempotency_key}
+        opened = Written.model_validate_json(
+            await self._call(ctx, "POST", "/tickets", {"ticket": made}, headers=headers)
+        )
+        return await self._updated(action, opened.ticket.id, ctx)
+
+    async def _updated(self, action: UpdateTicket, id_: str, ctx: Context) -> Result:
+        path = path_of(id_)
         if action.add_tags:
             await self._call(ctx, "PUT", f"{path}/tags", {"tags": [word(one) for one in action.add_tags]})
         ticket = self._settable(action.priority, action.fields)
@@ -75,9 +115,9 @@ class Ticketing(Calls, KeepsTickets):
             ticket["group_id"] = self.group_ids[action.group]
         left_out = self._left_out(action, action.group if action.group not in self.group_ids else None)
         if not ticket:
-            return Result(id=action.ticket, url=self._page(str(action.ticket)), note=left_out)
+            return Result(id=id_, url=self._page(id_), note=left_out)
         answer = await self._call(ctx, "PUT", path, {"ticket": ticket})
-        return self._result(Written.model_validate_json(answer), ctx, left_out)
+        return self._result(Written.model_validate_json(answer), ctx, left_out, action.ticket)
 
     async def find_ticket(self, action: OpenTicket, ctx: Context) -> Finding:
         """The oldest ticket with our external id and tag: external ids are not unique there."""
@@ -89,29 +129,40 @@ class Ticketing(Calls, KeepsTickets):
         return Finding(True, Result(id=ours[0].id, url=self._page(ours[0].id)))
 
     async def find_comment(self, action: CommentTicket, ctx: Context) -> Finding:
-        """Whether the newest comments hold these words by us; what is on an older page stays unknown."""
-        params = {"sort_order": "desc", "per_page": "100"}
-        page = Comments.model_validate_json(
-            await self._call(ctx, "GET", f"{path_of(action.ticket)}/comments", params=params)
-        )
-        words = self._signed((await self._along(action, ctx)).words(action.text)).split()
-        for one in page.comments:
-            mine = not self.bot_ids or one.author_id in self.bot_ids
-            if mine and one.public == action.public and one.body.split() == words:
-                return Finding(True, Result(id=f"zendesk:{one.id}", url=self._page(str(action.ticket))))
-        return Finding(None if page.next_page else False)
+        """Whether the newest comments hold these words by us; what is on an older page stays unknown.
 
-    def _result(self, written: Written, ctx: Context, note: str | None) -> Result:
+        Where the ticket is closed for good they may be on those in which it goes on.
+        """
+        path_of(action.ticket)
+        words = self._signed((await self._along(action, ctx)).words(action.text)).split()
+        params, beyond = {"sort_order": "desc", "per_page": "100"}, False
+        for ticket in await self._line(str(action.ticket), ctx):
+            page = Comments.model_validate_json(
+                await self._call(ctx, "GET", f"{path_of(ticket.id)}/comments", params=params)
+            )
+            for one in page.comments:
+                mine = not self.bot_ids or one.author_id in self.bot_ids
+                if mine and one.public == action.public and one.body.split() == words:
+                    moved = (self._seen(ticket, action.ticket, ctx),) if ticket.id != action.ticket else ()
+                    return Finding(True, Result(id=f"zendesk:{one.id}", url=self._page(ticket.id), events=moved))
+            beyond = beyond or page.next_page is not None
+        return Finding(None if beyond else False)
+
+    def _result(self, written: Written, ctx: Context, note: str | None, asked: str | None = None) -> Result:
         ticket = written.ticket
-        seen = TicketSeen(
+        return Result(id=ticket.id, url=self._page(ticket.id), events=(self._seen(ticket, asked, ctx),), note=note)
+
+    def _seen(self, ticket: Ticket, asked: str | None, ctx: Context) -> TicketSeen:
+        """The ticket as it is; where another one was asked for it goes on in this one."""
+        return TicketSeen(
             key=f"written:{ticket.id}:{ctx.idempotency_key}",
             at=ticket.updated_at or ctx.now(),
-            refs=refs_of(ticket.id, ticket.external_id),
+            refs=refs_of(ticket.id, ticket.external_id, self._page(ticket.id)),
             status=lower(ticket.status),
             priority=lower(ticket.priority),
             tags=ticket.tags,
+            continues=asked if asked != ticket.id else None,
         )
-        return Result(id=ticket.id, url=self._page(ticket.id), events=(seen,), note=note)
 
     def _signed(self, words: str) -> str:
         return f"{words}\n\n{self.marker}" if self.marker else words

@@ -201,8 +201,10 @@ def _settled(fold: Fold, event: Settled) -> None:
         fold.changes["enquiries"] = tuple(sorted(asked.values(), key=lambda one: (one.at, one.action)))[-MOST_LINES:]
     if event.action_type == "ticket.open":
         ticket = fold.case.ticket
+        opened = {"id": event.ref, "account": event.account, "url": event.url}
+        moved = fold.get("stamps").get("ticket.id", "") > fold.stamp  # it goes on in another one since then
         fold.changes["ticket"] = ticket.model_copy(
-            update={"id": event.ref, "account": event.account, "url": event.url, "status": ticket.status or "new"}
+            update={**({} if moved else opened), "status": ticket.status or "new"}
         )
     elif event.action_type == "message.send" and not event.action.startswith("staff:"):
         talk = fold.case.talk

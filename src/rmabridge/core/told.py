@@ -227,6 +227,9 @@ def _ticket(fold: Fold, event: TicketSeen) -> None:
     for name in ("status", "priority", "assignee"):
         if (value := getattr(event, name)) is not None and fold.newer(f"ticket.{name}"):
             ticket = ticket.model_copy(update={name: value})
+    now = next((one for one in event.refs if one.kind is RefKind.TICKET), None)
+    if event.continues and now and fold.newer("ticket.id"):
+        ticket = ticket.model_copy(update={"id": now.value, "account": now.account or fold.account, "url": now.url})
     fold.changes["ticket"] = ticket
 
 

@@ -124,9 +124,13 @@ class RefundSeen(Base):
 
 
 class TicketSeen(Base):
-    """A help-desk ticket changed: status in the help desk's words, lower case."""
+    """A help-desk ticket changed: status in the help desk's words, lower case.
+
+    ``continues`` names the ticket that this one goes on for: it is the case's ticket from now on.
+    """
 
     type: Literal["ticket.seen"] = "ticket.seen"
+    continues: str | None = None
     status: str | None = None
     priority: str | None = None
     tags: tuple[str, ...] | None = None

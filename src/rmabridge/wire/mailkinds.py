@@ -12,6 +12,9 @@ from .mailparts import Head, children, field, head_of, media_type, parsed, paylo
 from .mailtext import data
 
 _REFUSED = re.compile(r"\b[45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3})?.{0,200}")
+_QUOTED = re.compile(
+    r"^[ >]*(?:Message-ID|References|Received|Return-Path|From|To|Date|Subject):", re.IGNORECASE | re.MULTILINE
+)
 
 
 class Kind(StrEnum):
@@ -75,7 +78,9 @@ def reports(root: Message, text: str) -> tuple[Report, ...]:
         return told
     # Servers without reports say it in words: their number for it, else their first line.
     found = _REFUSED.search(text)
-    return (Report("failed", found[0] if found else text.strip().partition("\n")[0][:200]),)
+    said = " ".join(_QUOTED.split(text, maxsplit=1)[0].lower().split())  # above what it shows of the mail
+    action = "delayed" if any(one in said for one in data()["automatic"]["delays"]) else "failed"
+    return (Report(action, found[0] if found else text.strip().partition("\n")[0][:200]),)
 
 
 def _report(block: Message) -> Report:

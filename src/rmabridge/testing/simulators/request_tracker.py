@@ -73,9 +73,9 @@ class RequestTrackerSim(Simulator):
 
     # The world acting
 
-    def do_reply(self, ticket: str, text: str, by: str = "buyer@example.com") -> str:
+    def do_reply(self, ticket: str, text: str, by: str = "buyer@example.com", headers: str = "") -> str:
         """Somebody replies by mail or in RT; the number of the transaction."""
-        return self._said(self.books["tickets"][str(ticket)], "Correspond", text, by)
+        return self._said(self.books["tickets"][str(ticket)], "Correspond", text, by, headers=headers)
 
     def do_comment(self, ticket: str, text: str, by: str = "alice") -> str:
         """An agent leaves a note; the number of the transaction."""
@@ -170,8 +170,10 @@ class RequestTrackerSim(Simulator):
     async def _attachments(self, request: web.Request) -> web.Response:
         held = self.books["attachments"].values()
         mine = [one for one in held if one["transaction"] == request.match_info["id"]]
+        asked = request.query.get("fields", "").split(",")
         return _listed(
-            request, [{name: one[name] for name in ("id", "Filename", "ContentType", "ContentLength")} for one in mine]
+            request,
+            [{name: one.get(name, "") for name in (*asked, "id")} for one in mine],
         )
 
     async def _attachment(self, request: web.Request) -> web.Response:
@@ -204,9 +206,12 @@ class RequestTrackerSim(Simulator):
         before, ticket["Status"] = ticket["Status"], status
         return self._happened(ticket, "Status", by, OldValue=before, NewValue=status)
 
-    def _said(self, ticket: Record, kind: str, text: str, by: str, files: tuple[Record, ...] = ()) -> str:
+    def _said(
+        self, ticket: Record, kind: str, text: str, by: str, files: tuple[Record, ...] = (), headers: str = ""
+    ) -> str:
         number = self._happened(ticket, kind, by, NewValue="")
         words = {"Filename": "", "ContentType": "text/plain", "Content": text, "ContentLength": len(text.encode())}
+        words["Headers"] = headers
         for one in (words, *files):
             id_ = str(len(self.books["attachments"]) + 1)
             self.books["attachments"][id_] = {"id": id_, "transaction": number, **one}

@@ -47,6 +47,18 @@ class ZammadSim(ZammadDoors):
         self._touch(str(ticket), anna)["state"] = state
         return await self._fire(str(ticket), with_article=False)
 
+    async def do_merge(self, ticket: str | int, into: str | int) -> int:
+        """An agent merges one ticket into another: its articles and links go there; a public note stays behind."""
+        anna, source, target = self._user("anna@example.com", "Anna", "Lopez"), int(ticket), int(into)
+        for article in self.books["articles"]:
+            article["ticket_id"] = target if article["ticket_id"] == source else article["ticket_id"]
+        for link in self.books["links"]:
+            link |= {end: target for end in ("parent", "child") if link[end] == source}
+        self._write(str(source), anna, "merged", "note", sender="Agent", content_type="text/plain")
+        self.books["links"].append({"parent": target, "child": source})
+        self.books["tickets"][str(source)] |= {"state": "merged", "owner_id": 1}
+        return await self._fire(str(source), with_article=True)
+
     async def do_system_replies(self, ticket: str | int, text: str) -> int:
         """A trigger answers by itself."""
         self._write(str(ticket), self._user("-", "-", ""), text, "email", sender="System")

@@ -46,7 +46,7 @@ class ZammadDoors(Simulator):
     ) -> None:
         super().__init__(hook=hook)
         self.token, self.secret, self.attributes, self.groups = token, secret, attributes, groups
-        self.books |= {"tickets": {}, "articles": [], "users": {}, "tags": {}, "calls": []}
+        self.books |= {"tickets": {}, "articles": [], "users": {}, "tags": {}, "links": [], "calls": []}
         self._ids = iter(range(81, 1 << 30))
         self.books["users"]["3"] = {"id": 3, "login": "bridge", "firstname": "Bridge", "email": "bridge@example.com"}
         self.lost, self._dropping = 0, 0
@@ -59,7 +59,9 @@ class ZammadDoors(Simulator):
             ("GET", f"{API}/users/me", self._me),
             ("POST", f"{API}/tickets", self._create),
             ("GET", f"{API}/tickets/search", self._search),
+            ("GET", f"{API}/tickets/{{id:\\d+}}", self._show),
             ("PUT", f"{API}/tickets/{{id:\\d+}}", self._update),
+            ("GET", f"{API}/links", self._links),
             ("POST", f"{API}/ticket_articles", self._article),
             ("GET", f"{API}/ticket_articles/by_ticket/{{id:\\d+}}", self._articles),
             ("POST", f"{API}/tags/add", self._tag),
@@ -126,6 +128,16 @@ class ZammadDoors(Simulator):
         found.sort(key=lambda one: str(one["updated_at"]), reverse=query.get("order_by", "desc") == "desc")
         size, page = min(int(query.get("per_page", 50)), 200), int(query.get("page", 1))
         return web.json_response([self._shown(one) for one in found[(page - 1) * size : page * size]])
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return web.json_response(self._shown(self._known(request.match_info["id"])))
+
+    async def _links(self, request: web.Request) -> web.Response:
+        asked = int(request.query["link_object_value"])
+        held = [(link["parent"], "parent") for link in self.books["links"] if link["child"] == asked]
+        held += [(link["child"], "child") for link in self.books["links"] if link["parent"] == asked]
+        links = [{"link_type": kind, "link_object": "Ticket", "link_object_value": other} for other, kind in held]
+        return web.json_response({"links": links, "assets": {}})
 
     async def _update(self, request: web.Request) -> web.Response:
         ticket, given = self._known(request.match_info["id"]), await request.json()

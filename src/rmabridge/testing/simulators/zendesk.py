@@ -100,12 +100,36 @@ class ZendeskSim(Simulator):
         """The customer writes."""
         return await self._say(str(ticket_id), text, public=True, user=self._user(author, staff=False))
 
+    async def do_customer_writes(self, text: str, author: str = "Customer") -> str:
+        """A customer writes a mail that opens a ticket of its own; the ticket's id."""
+        user, now = self._user(author, staff=False), self._now()
+        ticket = {
+            "id": next(self._ids), "status": "new", "priority": None, "external_id": None, "group_id": None,
+            "subject": text[:60], "custom_fields": [], "created_at": now, "updated_at": now, "tags": [],
+            "requester": {"name": author, "email": user["email"]}, "requester_id": user["id"], "followup_ids": [],
+            "comments": [],
+        }  # fmt: skip
+        self.books["tickets"][str(ticket["id"])] = ticket
+        await self._event("created", ticket, {}, user)
+        await self._say(str(ticket["id"]), text, public=True, user=user)
+        return str(ticket["id"])
+
     async def do_set_status(self, ticket_id: str, status: str, author: str = "Ana") -> int:
         """An agent sets the status."""
         ticket = self.books["tickets"][str(ticket_id)]
         before, ticket["status"] = ticket["status"], status
         change = {"current": status.upper(), "previous": before.upper()}
         return await self._event("status_changed", ticket, change, self._user(author, staff=True))
+
+    async def do_merge(self, ticket_id: str, into: str, author: str = "Ana") -> int:
+        """An agent merges one ticket into another: both get a note that names the other one, the first is closed."""
+        ana, source, target = self._user(author, staff=True), str(ticket_id), str(into)
+        words = {source: f"This request was closed and merged into request #{target}"}
+        words[target] = f"Request #{source} was closed and merged into this request."
+        for one, said in words.items():
+            await self._say(one, said, public=False, user=ana)
+        self.books["tickets"][source]["tags"].append("closed_by_merge")
+        return await self.do_set_status(source, "closed", author)
 
     async def do_redeliver(self) -> int:
         """Send the last webhook again, signed anew, under its old invocation id."""
@@ -158,7 +182,9 @@ class ZendeskSim(Simulator):
         _check(given)
         if not str((given.get("comment") or {}).get("body") or "").strip():
             raise _invalid(base="Description: cannot be blank")
-        now = self._now()
+        now, source = self._now(), self.books["tickets"].get(str(given.get("via_followup_source_id")))
+        follows = source if source and source["status"] == "closed" else None
+        requester = given.get("requester") or self._by_id(given.get("requester_id"))
         ticket = {
             "id": next(self._ids),
             "status": "new",
@@ -167,12 +193,16 @@ class ZendeskSim(Simulator):
             "group_id": None,
             "custom_fields": [],
             "created_at": now,
-            "tags": [],
-            **{name: value for name, value in given.items() if name != "comment"},
-            "requester": given.get("requester") or {"email": self.email},
+            "tags": list(follows["tags"]) if follows else [],
+            **{name: value for name, value in given.items() if name not in {"comment", "via_followup_source_id"}},
+            "requester": requester,
+            "requester_id": self._requester(requester),
+            "followup_ids": [],
             "updated_at": now,
             "comments": [],
         }
+        if follows:
+            follows["followup_ids"].append(ticket["id"])
         self.books["tickets"][str(ticket["id"])] = ticket
         self._spawn(self._event("created", ticket, {}, self.books["users"][self.bot]))
         audit = self._add(ticket, given["comment"], self.books["users"][self.bot])
@@ -299,6 +329,22 @@ class ZendeskSim(Simulator):
             raise _invalid(status="Status: closed prevents ticket update")
         return ticket
 
+    def _by_id(self, given: Any) -> dict[str, Any]:
+        """The requester of the id; without one it is the API user."""
+        found = self.books["users"].get(str(given or self.bot))
+        if found is None:
+            raise _invalid(requester="Requester: is not valid")
+        return {"name": found["name"], "email": found["email"]}
+
+    def _requester(self, given: dict[str, Any]) -> int:
+        users = self.books["users"]
+        known = next((one["id"] for one in users.values() if one["email"] == given["email"]), None)
+        if known is None:
+            known = next(self._ids)
+            users[str(known)] = {"id": known, "name": given["name"], "email": given["email"], "staff": False}
+        made: int = known
+        return made
+
     def _user(self, name: str, *, staff: bool) -> dict[str, Any]:
         users = self.books["users"]
         found = next((one for one in users.values() if one["name"] == name and one["staff"] == staff), None)
@@ -357,6 +403,7 @@ class ZendeskSim(Simulator):
             "detail": {
                 "id": str(ticket["id"]),
                 "actor_id": str(user["id"]),
+                "requester_id": str(ticket["requester_id"]),
                 "external_id": ticket["external_id"],
                 "status": ticket["status"].upper(),
                 "priority": ticket["priority"].upper() if ticket["priority"] else None,
@@ -387,7 +434,8 @@ class ZendeskSim(Simulator):
 
 
 def _shown(ticket: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in ticket.items() if name not in {"comments", "requester"}}
+    hidden = {"comments", "requester"} | (set() if ticket["status"] == "closed" else {"followup_ids"})
+    return {name: value for name, value in ticket.items() if name not in hidden}
 
 
 def _told(comment: dict[str, Any], user: dict[str, Any]) -> dict[str, Any]:
