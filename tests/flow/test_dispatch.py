@@ -222,7 +222,8 @@ async def test_nothing_stale_is_sent_and_the_operator_learns_of_it(toys: dict[st
         answer = await command(world, "retry", delivery=expired["id"])
         assert answer[0] == "done"
         await reaches(world, "late", "done")
-        assert timeline(world, case).count("action.settled") == 2, "the case learns of the second ending too"
+        await reaches(world, "follows", "done")
+        assert timeline(world, case).count("action.settled") == 3, "the case learns of the second ending, too"
         assert world.rows("SELECT flag FROM cases") == [(None,)]
 
 
