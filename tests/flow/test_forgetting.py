@@ -103,7 +103,7 @@ async def test_an_event_number_is_not_given_a_second_time(tmp_path: Path, sink: 
 async def test_more_is_given_up_than_a_statement_takes_values(tmp_path: Path, sink: Sink) -> None:
     async with running(toybox(tmp_path, sink.url), sink) as world:
         store, day = world.bridge.store, world.bridge.store.day_key()
-        row = {"account": "shop", "digest": b"", "lane": "", "kind": "import", "state": "unmatched", "received_at": 1}
+        row = {"account": "shop", "digest": b"", "lane": 0, "kind": "import", "state": "unmatched", "received_at": 1}
         row |= {"key_id": day, "body": b"", "settled_at": 1, "due_at": 0, "depth": 0}
         rows = [row | {"dedupe": number.to_bytes(4, "big")} for number in range(33_000)]
         await store.write(lambda conn: conn.execute(insert(inbox), rows))
@@ -116,7 +116,7 @@ async def test_who_is_erased_is_looked_for_in_all_rows_that_were_set_aside(tmp_p
         await send(world, requested(1, buyer={"id": "B1", "email": "lilei@example.com"}))
         await world.settle()
         store = world.bridge.store
-        row = {"account": "shop", "digest": b"", "lane": "", "kind": "hook", "state": "parked", "received_at": 1}
+        row = {"account": "shop", "digest": b"", "lane": 0, "kind": "hook", "state": "parked", "received_at": 1}
         row |= {"key_id": store.day_key(), "settled_at": 1, "due_at": 0, "depth": 0}
         bodies = [*[b"nothing"] * 1_100, b"from lilei@example.com"]
         sealed = [store.vault.seal(row["key_id"], pack({}, one)) for one in bodies]
