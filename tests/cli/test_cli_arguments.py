@@ -240,7 +240,9 @@ FILES = {
     "house.hello": b'[house]\nhello = "hello"\n',
     "first_reply.question.en.chat": b"[first_reply.question.en]\nchat = 5\n",
     "first_reply.question.version": b'[first_reply.question]\nversion = "two"\n',
+    "first_reply.question.complaint": b'[first_reply.question]\ncomplaint = "no"\n',
     "parts.greeting": b'[parts]\ngreeting = "Hi"\n',
+    "samples.typical.price": b'[samples.typical]\nprice = { amount = "x", currency = "CNY" }\n',
 }
 
 
@@ -265,3 +267,19 @@ def test_a_number_that_no_row_can_have_is_a_wrong_argument(config: Path, name: s
 def test_what_is_no_text_is_a_wrong_argument(config: Path) -> None:
     result = run(config, "cases", "show", "\ud800")
     assert (result.exit_code, "encoding" in result.stderr) == (2, True)
+
+
+def test_a_terminal_gets_what_it_can_show_and_json_is_utf_8_on_any(config: Path) -> None:
+    asked = ("templates", "preview", "evidence.request", "--config", str(config))
+    shown = CliRunner(charset="ascii").invoke(main, asked)
+    assert (shown.exit_code, b"?" in shown.stdout_bytes) == (0, True)
+    told = CliRunner(charset="gbk").invoke(main, [*asked, "--json"])
+    assert "视频" in json.loads(told.stdout_bytes.decode("utf-8"))["text"]
+
+
+@pytest.mark.skipif(POSTGRES, reason="a file of SQLite")
+def test_a_damaged_database_is_told(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "bridge.db").write_bytes(b"no database" * 1000)
+    for asked in (("cases", "list"), ("backup", str(tmp_path / "whole.backup"))):
+        result = run(config, *asked)
+        assert (result.exit_code, "file is not a database" in result.stderr) == (4, True)

@@ -13,6 +13,7 @@ from aiohttp import web
 from cli_desk import Desk, desk, run, write
 
 import stores
+from rmabridge.cli.asking import Answer, Order
 from rmabridge.cli.imports import bodies
 from rmabridge.config import load
 from rmabridge.flow.bridge import Running
@@ -175,6 +176,28 @@ async def test_a_denied_action_exits_with_1_and_says_why(desk: Desk) -> None:
     case = await opened(desk)
     result = await desk.run("cases", "act", case, "refund.pay", "amount=5 CNY")
     assert (result.exit_code, "denied: bridge." in result.stderr) == (1, True), result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "note", "well"),
+    [
+        ("act", "refund:R1:all: denied: bridge.ability: no", False),
+        ("reply", "answer:1: denied: wording: no", False),
+        ("approve", "refund:R1:all: denied: bridge.effect: no", False),
+        ("act", "refund:R1:all: held: evidence: the carrier's answer: denied", True),
+        ("deny", "refund:R1:all: denied", True),
+        ("cancel", "answer:1: cancelled", True),
+    ],
+)
+def test_what_was_done_well_follows_from_how_the_action_stands(name: str, note: str, well: bool) -> None:
+    assert Answer(Order(name, {}), "done", note).well is well
+
+
+async def test_a_row_that_is_not_set_aside_cannot_be_replayed(desk: Desk) -> None:
+    await opened(desk)
+    for name, said in (("deadletters", "delivery 999: no such dead letter"), ("inbox", "999: no such event is parked")):
+        result = await desk.run(name, "replay", "999", "--json")
+        assert (result.exit_code, result.stdout, said in result.stderr) == (4, "", True)
 
 
 async def test_no_name_is_no_case(desk: Desk) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from functools import cached_property
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -112,6 +114,8 @@ def command(function: F) -> F:
     @functools.wraps(function)
     def with_app(config_: Path, json_: bool, **arguments: Any) -> Any:
         app = App(config_, as_json=json_)
+        if isinstance(sys.stdout, TextIOWrapper):  # a terminal that cannot show all of Unicode; JSON is UTF-8 anywhere
+            sys.stdout.reconfigure(encoding="utf-8" if json_ else None, errors="replace")
         try:
             return function(app, **arguments)
         finally:

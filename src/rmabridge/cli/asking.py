@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = 10.0
 LOOKED_EVERY: Final = 0.05
 RECORDED: Final = "recorded; it is carried out when 'rmabridge serve' runs"
+WEIGHED: Final = frozenset({"act", "approve", "reply"})  # their note says how the action stands: "KEY: STATE: why"
+STATE: Final = re.compile(r": (waiting|due|held|sending|uncertain|done|denied|dead|expired|cancelled|superseded)\b")
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
@@ -43,9 +46,10 @@ class Answer:
 
     @property
     def well(self) -> bool:
-        """Whether it was carried out, or waits to be; an action that was denied is not."""
-        denied = self.order.command == "act" and ": denied" in self.note
-        return self.state in {"new", "done"} and not denied
+        """Whether it was carried out, or waits to be; an action that was denied or given up is not."""
+        found = STATE.search(self.note) if self.order.command in WEIGHED else None
+        given_up = found is not None and found[1] in {"denied", "dead", "expired", "cancelled"}
+        return self.state in {"new", "done"} and not given_up
 
 
 def asks(function: F) -> F:

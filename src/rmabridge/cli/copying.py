@@ -62,7 +62,10 @@ def _copied(path: Path, copy: Path) -> None:
     """SQLite's own backup, in one step: a reader that holds up no writer."""
     reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=15)
     with closing(reader), closing(sqlite3.connect(copy)) as target:
-        reader.backup(target, pages=-1)
+        try:
+            reader.backup(target, pages=-1)
+        except sqlite3.DatabaseError as error:
+            raise CommandError(f"{path}: {error}") from error
 
 
 @contextmanager

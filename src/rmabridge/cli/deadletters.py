@@ -75,6 +75,8 @@ def replay(
     no_wait: bool,
 ) -> None:
     """Send dead letters again: by number, by filter, or all."""
+    from ..errors import CommandError
+
     if not (numbers or account or type_ or cause or every):
         raise click.UsageError("name deliveries, a filter, or --all")
     found = [
@@ -82,6 +84,8 @@ def replay(
         for one in listed(app, ("dead",), account=account, type_=type_, cause=cause, most=MOST)
         if not numbers or one["id"] in numbers
     ]
+    if others := set(numbers).difference(one["id"] for one in found):
+        raise CommandError(f"delivery {min(others)}: no such dead letter")
     if dry_run or not found:
         table(app, found, COLUMNS, empty="no dead letters match")
         return

@@ -82,7 +82,12 @@ def show(app: App, number: int, clear: bool) -> None:
 @command
 def replay(app: App, numbers: tuple[int, ...], every: bool, by: str | None, no_wait: bool) -> None:
     """Route parked or unmatched events again."""
+    from ..errors import CommandError
+    from ..store.inbox import stuck
+
     if every == bool(numbers):
         raise click.UsageError("name rows, or give --all")
+    if others := set(numbers).difference(app.read(lambda conn: stuck(conn, numbers))):
+        raise CommandError(f"{min(others)}: no such event is parked or unmatched")
     rows = [one["id"] for one in _stuck(app, "parked", 10_000)] if every else list(numbers)
     ask(app, Order("replay", {"rows": rows}), by, no_wait=no_wait)

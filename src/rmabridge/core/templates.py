@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import tomli  # compiled: these are read at every start
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, ValidationError
 
 from ..errors import ConfigError
 from ..model import Address, Form, Money, TemplateRef
@@ -61,9 +61,9 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="allow", defer_build=True)
     __pydantic_extra__: dict[str, dict[str, str]]
 
-    version: int = 1
+    version: StrictInt = 1
     kind: str = ""
-    complaint: bool = False
+    complaint: StrictBool = False
     forms: tuple[Form, ...] = ()
     parts: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ def _check_shape(data: dict[str, Any], file: str) -> None:
         first = error.errors(include_url=False, include_input=False)[0]
         *_, last = place = [str(one) for one in first["loc"]]
         unknown = first["type"] == "dict_type" and len(place) == len(("topic", "name", "field")) and last not in LOCALES
-        reason = "not known here" if unknown else first["msg"]
+        reason = "not known here" if unknown else first["msg"].replace(" or instance of _Table", "")
         raise ConfigError(f"[templates] {file}: {'.'.join(place)}: {reason}") from error
 
 
@@ -269,7 +269,12 @@ class Catalogue:
         for name, phrases in data.get("phrases", {}).items():
             self._phrases.setdefault(name, []).extend(one.casefold() for one in phrases)
         for name, values in data.get("samples", {}).items():
-            self._samples.setdefault(name, {}).update({key: _sample(value) for key, value in values.items()})
+            for key, value in values.items():
+                try:
+                    self._samples.setdefault(name, {})[key] = _sample(value)
+                except ValidationError as error:
+                    reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+                    raise ConfigError(f"[templates] {file}: samples.{name}.{key}: {reason}") from error
         for topic in data.keys() - _SHARED:
             for name, table in data[topic].items():
                 id_ = f"{topic}.{name}"
