@@ -1,5 +1,6 @@
 """Douyin: both signatures' vectors, the contract, every call against the simulator over HTTP, and money in fen."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -476,6 +477,15 @@ async def test_a_token_that_another_call_renewed_is_taken_as_it_is(sim: DouyinSi
     plugin = at(sim)
     assert await plugin._renewed(ctx, "an older one", "over") == sim.token
     assert sim.books["tokens"] == []
+
+
+async def test_two_processes_at_once_use_up_one_refresh_token(sim: DouyinSim, ctx: Context) -> None:
+    page = "https://consent.example/authorize?service_id=7"
+    both = [at(sim, self_use=False, consent_url=page) for _ in range(2)]
+    ctx.tokens = MemoryTokens({"access_token": sim.token, "refresh_token": sim.refresh})
+    sim.do_expire_token()
+    await asyncio.gather(*(one.probe(ctx) for one in both))
+    assert sim.books["tokens"] == ["refresh_token"]
 
 
 # The list

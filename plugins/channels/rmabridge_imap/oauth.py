@@ -24,6 +24,11 @@ async def bearer(oauth: OAuth, ctx: Context) -> str:
     """A token with two minutes left at least: the stored one, or a new one, which is stored."""
     if (token := await held_token(ctx, _mark(oauth))) is not None:
         return token
+    async with ctx.tokens.renewing():
+        return await held_token(ctx, _mark(oauth)) or await _renewed(oauth, ctx)
+
+
+async def _renewed(oauth: OAuth, ctx: Context) -> str:
     held = await ctx.tokens.get() or {}
     newer = held.get("refresh_token") if held.get("for") == _mark(oauth) else None
     answer = await ctx.http.post(oauth.token_url, data=_form(oauth, newer), extensions={"reads": True})

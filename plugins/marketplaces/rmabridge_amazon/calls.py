@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
-from rmabridge.abilities import Context, Plugin, held_token, keep_token, token_mark
+from rmabridge.abilities import Context, Plugin, granted, held_token, keep_token, token_mark
 from rmabridge.errors import Unauthorised, Unavailable
 from rmabridge.wire.bodies import dig, dump_json, read_object, text
 from rmabridge.wire.sigv4 import Signer
@@ -64,7 +64,7 @@ class Calls(Plugin):
             "client_secret": self.client_secret.get_secret_value(),
         }
         try:
-            answer = await ctx.http.post(self.token_url, data=form)
+            answer = await ctx.http.post(self.token_url, data=form, extensions={"reads": True})
         except httpx.TransportError as error:
             # Nothing but a token was asked for, so a line that breaks here is no doubt about the action.
             raise Unavailable(f"no token: {type(error).__name__}") from error
@@ -74,7 +74,7 @@ class Calls(Plugin):
             raise Unauthorised(
                 f"no token: HTTP {answer.status_code}", hint="check client_id, client_secret and refresh_token"
             )
-        return read_object(answer.content)
+        return granted(answer)
 
     async def _call(
         self, ctx: Context, method: str, path: str, params: dict[str, Any] | None = None, body: Any = None

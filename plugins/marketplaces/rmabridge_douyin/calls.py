@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, SecretStr
 
 from rmabridge.abilities import Connects, Context, Plugin, Secrets, live
 from rmabridge.errors import Rejected, Unauthorised, Unavailable
@@ -55,7 +54,6 @@ class Calls(Plugin, Connects):
         default_factory=dict,
         description="error codes, or beginnings of sub-codes, that mean something else than terms.toml says",
     )
-    _renewing: asyncio.Lock = PrivateAttr(default_factory=asyncio.Lock)
 
     async def _call(self, ctx: Context, path: str, params: dict[str, Any], *, acting: bool = False) -> dict[str, Any]:
         """Ask, or (``acting``) do something; where the token is over it is renewed, and the call made once more."""
@@ -83,7 +81,13 @@ class Calls(Plugin, Connects):
         mark = sign(signed | {"param_json": body}, secret)
         query = signed | {"sign_method": "hmac-sha256", "sign": mark} | ({"access_token": token} if token else {})
         headers = {"Content-Type": "application/json", "x-open-no-old-err-code": "1"}
-        answer = await ctx.http.post(f"{self.url}/{path}", params=query, content=body.encode(), headers=headers)
+        answer = await ctx.http.post(
+            f"{self.url}/{path}",
+            params=query,
+            content=body.encode(),
+            headers=headers,
+            extensions={"reads": not acting},
+        )
         answer.raise_for_status()
         return self._outcome(path, read_json(answer.content), acting=acting)
 
@@ -121,7 +125,7 @@ class Calls(Plugin, Connects):
 
     async def _renewed(self, ctx: Context, used: str | None, why: str) -> str:
         """The token after ``used``: another call's, or a new one."""
-        async with self._renewing:
+        async with ctx.tokens.renewing():
             held = await ctx.tokens.get() or {}
             if not held.get("access_token") or held["access_token"] == used:
                 held = await self._granted(ctx, self._right(held, why))

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import httpx
 from pydantic import Field, SecretStr
 
-from rmabridge.abilities import Context, Plugin, token_mark
+from rmabridge.abilities import Context, Plugin, granted, token_mark
 from rmabridge.errors import Unauthorised, Unavailable
 from rmabridge.wire.bodies import read_object
 
@@ -55,7 +55,7 @@ class Calls(Plugin):
         pair = b64encode(f"{self.client_id}:{self.client_secret.get_secret_value()}".encode()).decode()
         headers = {"Authorization": f"Basic {pair}"}
         try:
-            answer = await ctx.http.post(self.token_url, data=form, headers=headers)
+            answer = await ctx.http.post(self.token_url, data=form, headers=headers, extensions={"reads": True})
         except httpx.TransportError as error:
             # Nothing but a token was asked for, so a line that breaks here is no doubt about the action.
             raise Unavailable(f"no token: {type(error).__name__}") from error
@@ -65,7 +65,7 @@ class Calls(Plugin):
             raise Unauthorised(
                 f"no token: HTTP {answer.status_code}", hint="check client_id, client_secret and refresh_token"
             )
-        return read_object(answer.content)
+        return granted(answer)
 
     async def _post_order(self, ctx: Context, method: str, path: str, **parts: Any) -> dict[str, Any]:
         """A call to the Post-Order API, which writes the token's kind in its own way."""

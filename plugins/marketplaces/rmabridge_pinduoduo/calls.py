@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, SecretStr
 
 from rmabridge.abilities import Connects, Context, Plugin
 from rmabridge.errors import Rejected, Unauthorised, Unavailable
@@ -44,7 +43,6 @@ class Calls(Plugin, Connects):
         default_factory=dict, description="error codes that mean something else than terms.toml says"
     )
     rate: str | None = Field("9/s", description="most calls to the vendor, e.g. '10/s' or '200/min'")
-    _renewing: asyncio.Lock = PrivateAttr(default_factory=asyncio.Lock)
 
     async def _call(self, ctx: Context, method: str, *, acting: bool = False, **params: Any) -> dict[str, Any]:
         """Ask, or (``acting``) do something; where the token is over it is renewed, and the call made once more."""
@@ -71,7 +69,7 @@ class Calls(Plugin, Connects):
             **{name: _written(value) for name, value in params.items() if value not in (None, "")},
         }
         signed = given | {"sign": sign(given, self.client_secret.get_secret_value())}
-        answer = await ctx.http.post(self.url, data=signed)
+        answer = await ctx.http.post(self.url, data=signed, extensions={"reads": not acting})
         answer.raise_for_status()
         return self._outcome(method, read_json(answer.content), acting=acting)
 
@@ -122,7 +120,7 @@ class Calls(Plugin, Connects):
 
     async def _renewed(self, ctx: Context, used: str, over: Expired) -> str:
         """The token after ``used``: another call's, or a new one for the stored refresh token."""
-        async with self._renewing:
+        async with ctx.tokens.renewing():
             held = await ctx.tokens.get() or {}
             if self.access_token is not None or not held.get("refresh_token"):
                 raise Unauthorised(str(over), hint=_CONNECT) from over
@@ -134,7 +132,7 @@ class Calls(Plugin, Connects):
 
     async def _granted(self, ctx: Context, asked: dict[str, str]) -> dict[str, str]:
         app = {"client_id": self.client_id, "client_secret": self.client_secret.get_secret_value()}
-        answer = await ctx.http.post(self.token_url, json=app | asked)
+        answer = await ctx.http.post(self.token_url, json=app | asked, extensions={"reads": True})
         answer.raise_for_status()
         told = read_json(answer.content)
         if not (token := text(dig(told, "access_token"))):

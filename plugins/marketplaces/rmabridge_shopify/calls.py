@@ -127,10 +127,12 @@ class Calls(Plugin):
         return await self._with_lines(ctx, node, "lineItems", queries.ORDER_LINES)
 
     async def _call(self, ctx: Context, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        mutation = query.startswith("mutation")
         answer = await ctx.http.post(
             f"{self.base}/admin/api/{self.api_version}/graphql.json",
             json={"query": query, "variables": variables or {}},
             headers={"X-Shopify-Access-Token": await self._token(ctx)},
+            extensions={"reads": not mutation},
         )
         answer.raise_for_status()
-        return outcome(answer.json(), mutation=query.startswith("mutation"))
+        return outcome(answer.json(), mutation=mutation)

@@ -22,7 +22,7 @@ from .polling import Item, Page, Polls, Reconciles
 from .reading import ClassifiesText
 from .secrets import Secret, Secrets, live
 from .shop import Shop, Way
-from .tokens import held_token, keep_token, token_mark
+from .tokens import granted, held_token, keep_token, token_mark
 from .webhooks import Inbound, Parses, Receipt, ReceivesWebhooks, Reply, WebRequest
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "View",
     "Way",
     "WebRequest",
+    "granted",
     "held_token",
     "keep_token",
     "live",

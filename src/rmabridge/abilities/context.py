@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -13,13 +14,19 @@ from ..model import Event, Ref
 
 
 class Tokens(Protocol):
-    """The account's stored credentials; kept encrypted, refreshed by one replica at a time."""
+    """The account's stored credentials; kept encrypted."""
 
     async def get(self) -> dict[str, str] | None:
         """The stored token, or None where the account was never connected."""
 
     async def put(self, token: dict[str, str], *, expires: datetime | None = None) -> None:
         """Store a token; it is on disk when this returns."""
+
+    def renewing(self) -> AbstractAsyncContextManager[None]:
+        """Inside, nobody else renews the account's token, in whichever process: a vendor may take a refresh token once.
+
+        Read the stored token again inside: another may have renewed it meanwhile.
+        """
 
 
 async def _no_files(_: object) -> Any:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
+import httpx
+
+from ..errors import Unavailable
+from ..wire.bodies import read_object
 from .context import Context
 
 # A token is not used in its last minutes: the vendor's clock may be ahead, and the call takes its time.
@@ -32,3 +36,14 @@ async def keep_token(
     expires = ctx.now() + timedelta(seconds=seconds)
     await ctx.tokens.put({name: token, "expires": expires.isoformat(), "for": mark, **beside}, expires=expires)
     return token
+
+
+def granted(answer: httpx.Response) -> dict[str, Any]:
+    """What a token endpoint answered; raises ``Unavailable`` where that holds no ``access_token``."""
+    try:
+        told = read_object(answer.content)
+    except ValueError as error:
+        raise Unavailable("the token's answer is no JSON object") from error
+    if not told.get("access_token"):
+        raise Unavailable("the answer holds no access_token")
+    return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,10 +15,13 @@ from ..abilities import Context
 from ..errors import CommandError
 from ..flow.client import Flight, Sessions, flying
 from ..flow.gate import Gate
+from ..flow.tokens import LEASE, LOOKED_EVERY, RENEWS
 from ..store import ops
 from ..store.tables import micros
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from .app import App
 
 
@@ -40,10 +44,29 @@ class PeekTokens:
         """Store a token; it is on disk when this returns."""
         put_token(self._app, self._account, token, expires)
 
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """Alone, among the bridge's processes, too."""
+        account, who = self._account, str(uuid4())
+        if not self._app.has_store:
+            yield
+            return
+        store = self._app.store
+
+        def take(conn: Connection) -> bool:
+            return ops.take(conn, account, RENEWS, who, store.clock.micros(), LEASE)
+
+        while not store.write(take):  # noqa: ASYNC110 - who ends it may be another process
+            await asyncio.sleep(LOOKED_EVERY)
+        try:
+            yield
+        finally:
+            store.write(lambda conn: ops.leave(conn, account, RENEWS, who))
+
 
 def put_token(app: App, account: str, token: dict[str, str], expires: datetime | None = None) -> None:
     """Seal a token with the account's key, and store it."""
-    from sqlalchemy import Connection, insert
+    from sqlalchemy import insert
 
     from ..store.tables import buyer_keys
 

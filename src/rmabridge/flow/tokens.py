@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Final
+from uuid import uuid4
 
 from pydantic_core import from_json, to_json
+from sqlalchemy import Connection
 
 from ..store import ops
 from ..store.bulk import ignoring
 from ..store.store import Store
 from ..store.tables import buyer_keys, micros
+
+# The kind of cursor that says who renews the account's token, for how long at most, and how often the others look.
+RENEWS: Final = "renews"
+LEASE: Final = 60_000_000
+LOOKED_EVERY: Final = 0.05
 
 
 class StoredTokens:
@@ -44,3 +55,18 @@ class StoredTokens:
             "value": self._store.vault.seal(key_id, to_json(token)),
         }
         await self._store.write(lambda conn: ops.put_token(conn, row))
+
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """Alone, among all processes; whoever dies inside is waited for until the lease is over."""
+        account, who, store = self._account, str(uuid4()), self._store
+
+        def take(conn: Connection) -> bool:
+            return ops.take(conn, account, RENEWS, who, store.clock.micros(), LEASE)
+
+        while not await store.write(take):  # noqa: ASYNC110 - who ends it may be another process
+            await asyncio.sleep(LOOKED_EVERY)
+        try:
+            yield
+        finally:
+            await store.write(lambda conn: ops.leave(conn, account, RENEWS, who))

@@ -56,6 +56,24 @@ def move_cursor(conn: Connection, account: str, kind: str, read: int, values: di
         raise Conflict(f"the {kind} cursor of {account} was moved by somebody else")
 
 
+def take(conn: Connection, account: str, kind: str, who: str, now: int, lease: int) -> bool:
+    """Do something alone for so many microseconds; False while somebody else does it."""
+    row = cursor(conn, account, kind)
+    if row is not None and row.cursor and now < row.due_at <= now + lease:  # later than that: a clock was ahead
+        return False
+    try:
+        move_cursor(conn, account, kind, row.version if row else 0, {"cursor": who, "due_at": now + lease})
+    except Conflict:
+        return False
+    return True
+
+
+def leave(conn: Connection, account: str, kind: str, who: str) -> None:
+    """Let others do it."""
+    mine = (cursors.c.account == account, cursors.c.kind == kind, cursors.c.cursor == who)
+    conn.execute(update(cursors).where(*mine).values(cursor=None, due_at=0))
+
+
 def state_mark(state: str) -> str:
     """What is kept of a sign-in's state: whoever may only read cannot finish the sign-in with it."""
     return sha256(state.encode(errors="surrogatepass")).hexdigest()

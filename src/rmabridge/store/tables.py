@@ -276,7 +276,7 @@ cursors = Table(
     "cursors",
     metadata,
     Column("account", String, primary_key=True),
-    Column("kind", String, primary_key=True),  # poll, reconcile, import:<file>, clock
+    Column("kind", String, primary_key=True),  # poll, reconcile, import:<file>, clock, renews
     Column("cursor", Text),
     Column("version", Integer, nullable=False, server_default="0"),
     Column("due_at", BigInteger, nullable=False, server_default="0"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -33,6 +35,7 @@ class MemoryTokens:
     def __init__(self, token: dict[str, str] | None = None) -> None:
         self.token = token
         self.expires: datetime | None = None
+        self._renewing = asyncio.Lock()
 
     async def get(self) -> dict[str, str] | None:
         """The token."""
@@ -41,6 +44,12 @@ class MemoryTokens:
     async def put(self, token: dict[str, str], *, expires: datetime | None = None) -> None:
         """Keep the token."""
         self.token, self.expires = token, expires
+
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """One after the other."""
+        async with self._renewing:
+            yield
 
 
 class Seen(httpx.AsyncBaseTransport):

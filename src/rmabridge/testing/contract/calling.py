@@ -140,8 +140,7 @@ class Calling(Contract):
     def unsure(self, call: Call, sent: Vendor | None = None) -> str:
         """The end of what may have happened: looked up where a repeat does harm, else tried again."""
         probe = sent or self.attempt(call, httpx.Response(503))[1]
-        left = any(one.method not in SAFE for one in probe.seen)
-        return "uncertain" if left and not self.handler(call).repeatable else "retry"
+        return "uncertain" if probe.flight.sent and not self.handler(call).repeatable else "retry"
 
     def listed(self, *actions: type[Any]) -> list[tuple[Call, Any]]:
         """The calls that carry out one of these actions, and do so when all is well, each with its action."""
