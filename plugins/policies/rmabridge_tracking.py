@@ -10,6 +10,7 @@ that the order names, or that is found at another one. The phrases are data: ``t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from importlib import resources
@@ -44,6 +45,8 @@ FAILED: Final = frozenset({"dead", "denied", "expired", "cancelled"})
 UNDER_WAY: Final = frozenset({"waiting", "due", "held", "sending", "uncertain"})
 REFUSED: Final = frozenset({"dead", "denied"})
 HOPELESS: Final = 3
+# 13800001234-5678, 010-12345678 转 12: what is dialled after the number.
+EXTENSION: Final = re.compile(r"(?:\s*(?:转|轉|ext\.?|x|#|,)\s*|(?<=[0-9]{7})-)[0-9]{1,6}\s*$", re.IGNORECASE)
 MOST: Final = 3
 
 
@@ -200,7 +203,7 @@ def phone_tail(case: Case) -> str | None:
     """The last four digits of the buyer's phone, where they are shown: some carriers ask for them."""
     phones = (case.order.ship_to.phone if case.order and case.order.ship_to else None, case.buyer and case.buyer.phone)
     for phone in phones:
-        tail = (phone or "").strip()[-4:]
+        tail = EXTENSION.sub("", phone or "").strip()[-4:]
         if len(tail) == 4 and tail.isascii() and tail.isdigit():
             return tail
     return None

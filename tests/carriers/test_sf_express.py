@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from rmabridge_sf_express import SfExpress, digest
 
 from rmabridge.abilities import Inbound, WebRequest
+from rmabridge.core.reduce import reduce
 from rmabridge.errors import Malformed, Refused, Rejected, Unauthorised, Unavailable, Unverified, WrongType
-from rmabridge.model import QueryParcel, TrackParcel
+from rmabridge.model import Case, QueryParcel, TrackParcel
 from rmabridge.testing.contexts import NOON, account, context
 from rmabridge.testing.contract import Call, CarrierContract
 from rmabridge.testing.simulators.sf_express import SfExpressSim
@@ -288,11 +289,14 @@ async def test_a_parcel_that_is_signed_for_on_its_way_back_is_returned_and_not_d
     for hour, (code, words) in enumerate(way):
         await sim.do_scan(CODE, code, words, "深圳市", at=f"2026-01-01T0{hour}:00:00+00:00")
     async with shop(sim, **settings) as (sf, ctx):
-        (event,) = (await sf.query(QueryParcel(waybill=CODE, phone_tail="5678"), ctx)).events
-    assert event.parcel.status == status
-    assert (event.parcel.delivered_at is not None) is (status == "delivered")
-    # It counts as newer than a push that told the last node alone.
-    assert (event.at > event.parcel.last.at) is (status == "returned")
+        answered = (await sf.query(QueryParcel(waybill=CODE, phone_tail="5678"), ctx)).events
+        pushed = events(sf, request_of(*sim.shipments[CODE]["nodes"]))
+    for told in (answered, pushed, pushed[::-1], [*pushed, *answered]):
+        case = Case(id="C1", shop="main", opened_at=NOON, updated_at=NOON)
+        for event in told:
+            case = reduce(case, event, "sf")
+        (parcel,) = case.parcels
+        assert (parcel.status, parcel.delivered_at is not None) == (status, status == "delivered")
 
 
 @pytest.mark.parametrize("tail", [None, "0000"])

@@ -18,8 +18,9 @@ from rmabridge_ups import Ups
 from rmabridge_ups.reading import Package, snapshot
 
 from rmabridge.abilities import Inbound, WebRequest
+from rmabridge.core.reduce import reduce
 from rmabridge.errors import Malformed, Refused, Rejected, Unauthorised, Unavailable, Unverified, WrongType
-from rmabridge.model import QueryParcel, TrackParcel
+from rmabridge.model import Case, QueryParcel, TrackParcel
 from rmabridge.testing.contexts import NOON, MemoryTokens, account, context
 from rmabridge.testing.contract import Call, CarrierContract
 from rmabridge.testing.simulators.ups import UpsSim
@@ -266,10 +267,16 @@ async def test_a_package_that_is_delivered_on_its_way_back_is_returned(
     for hour, (kind, code) in enumerate(way):
         await sim.do_scan(CODE, kind, code, "", "", at=f"2026-01-01T0{hour}:00:00+00:00")
     async with shop(sim, **settings) as (up, ctx):
-        (event,) = (await up.query(QueryParcel(waybill=CODE), ctx)).events
-    assert event.parcel.status == status
-    assert (event.parcel.delivered_at is not None) is (status == "delivered")
-    assert (event.at > event.parcel.last.at) is (status == "returned")
+        answered = list((await up.query(QueryParcel(waybill=CODE), ctx)).events)
+        scans = [(one["status"], one["gmtDate"], one["gmtTime"]) for one in sim.packages[CODE]]
+        alerts = [{"activityStatus": told, "gmtActivityDate": day, "gmtActivityTime": at} for told, day, at in scans]
+        pushed = [event for one in alerts for event in events(up, request_of(ALERT | one))]
+    for told in (answered, pushed, pushed[::-1], [*pushed, *answered]):
+        case = Case(id="C1", shop="main", opened_at=NOON, updated_at=NOON)
+        for event in told:
+            case = reduce(case, event, "up")
+        (parcel,) = case.parcels
+        assert (parcel.status, parcel.delivered_at is not None) == (status, status == "delivered")
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,39 @@ def test_a_presumed_loss_holds_until_something_new_is_heard_in_any_order(later, 
         assert (parcel.told is not None) is (status is ParcelStatus.LOST)
 
 
+def _node(hour, status, *, turns=True):
+    at = START + timedelta(hours=hour)
+    delivered = at if status is ParcelStatus.DELIVERED else None
+    scan = Scan(at=at, status=status)
+    parcel = Parcel(waybill="YT1", status=status, scans=(scan,), delivered_at=delivered, turns=turns)
+    return ParcelSeen(key=f"node:{hour}", at=at, parcel=parcel)
+
+
+@pytest.mark.parametrize(
+    ("way", "status"),
+    [
+        ((_node(1, ParcelStatus.RETURNING), _node(2, ParcelStatus.DELIVERED)), ParcelStatus.RETURNED),
+        ((_node(1, ParcelStatus.DELIVERED), _node(2, ParcelStatus.RETURNING)), ParcelStatus.RETURNING),
+        (
+            (_node(1, ParcelStatus.RETURNING), _node(2, ParcelStatus.FORWARDED), _node(3, ParcelStatus.DELIVERED)),
+            ParcelStatus.DELIVERED,
+        ),
+        (
+            (_node(1, ParcelStatus.RETURNING, turns=False), _node(2, ParcelStatus.DELIVERED, turns=False)),
+            ParcelStatus.DELIVERED,
+        ),
+    ],
+)
+def test_a_parcel_that_was_delivered_on_its_way_back_is_returned_in_any_order_of_the_scans(way, status):
+    for order in permutations((_node(0, ParcelStatus.IN_TRANSIT), *way)):
+        case = Case(id="C1", shop="acme", opened_at=START, updated_at=START)
+        for event in order:
+            case = reduce(case, event, "car")
+        (parcel,) = case.parcels
+        assert parcel.status is status
+        assert (parcel.delivered_at is None) is (status is ParcelStatus.RETURNED)
+
+
 def test_a_state_without_a_new_scan_is_newer_than_the_scan_alone_in_either_order():
     at = datetime(2026, 1, 5, 9, tzinfo=UTC)
     scan = Scan(at=at, status=ParcelStatus.IN_TRANSIT, text="on its way")

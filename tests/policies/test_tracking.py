@@ -35,6 +35,10 @@ def test_every_parcel_that_is_under_way_is_followed_once(world, desk):
         (None, None, None),
         ("１２３４", None, None),
         ("12", None, None),
+        ("13812345678-1234", None, "5678"),
+        ("010-12345678 转 12", None, "5678"),
+        ("0755-1234567", None, "4567"),
+        ("+1 555-123-4567 ext. 89", None, "4567"),
     ],
 )
 def test_the_phone_s_tail_is_told_where_it_can_be_read(world, desk, shipped, own, tail):

@@ -187,6 +187,9 @@ def test_one_number_has_one_spelling() -> None:
     ):
         assert normalise(spelt) == "SF1234567890123"
     assert normalise("007") == "007"
+    for spelt in ("JDVB01234567890-1-2-", "jdvb01234567890-1-2", " JDVB01234567890-12-12- ", "ＪＤVB01234567890"):
+        assert normalise(spelt) == "JDVB01234567890"
+    assert normalise("JD01-2345-6789-0123") == "JD01234567890123"
 
 
 @settings(deadline=None)

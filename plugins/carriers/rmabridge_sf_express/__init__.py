@@ -16,8 +16,8 @@ Not verified, and therefore settings: registering parcels for pushes (``register
 it), the digest without escaping (``signing = "simple"``), what the platform's codes mean (``busy_codes``,
 ``credential_codes``) and the words of a passing refusal (``busy_words``). What status and operation codes mean comes
 from public clients, not from the vendor. That a parcel which goes back is signed for under the code of a delivery is
-likely (``turn_round``): an answer shows it as returned, a push tells one node alone and cannot. That some accounts get
-pushes with ``msgDigest`` is not verified: where there is one, it must be right.
+likely (``turn_round``). That some accounts get pushes with ``msgDigest`` is not verified: where there is one, it must
+be right.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         found = [Routes.model_validate(one) for one in (many if isinstance(many, list) else ())]
         routes = [route for one in found if normalise(one.mailNo or waybill) == waybill for route in one.routes]
         note = None if routes else f"SF shows no routes of {waybill}: not scanned yet, or the phone number does not fit"
-        return Result(events=(snapshot(waybill, routes, ctx.now(), turn=self.turn_round),), note=note)
+        return Result(events=(snapshot(waybill, routes, ctx.now(), turns=self.turn_round),), note=note)
 
     async def track(self, action: TrackParcel, ctx: Context) -> Result:
         """Register the parcel for pushes, where the settings say so; else SF pushes what was ordered through 丰桥."""
@@ -199,7 +199,7 @@ class SfExpress(Plugin, ReceivesWebhooks, TracksParcels, Probes):
     def parse(self, inbound: Inbound) -> Iterable[Event]:
         """One event for each new node."""
         try:
-            return news(inbound.body)
+            return news(inbound.body, turns=self.turn_round)
         except ValidationError as error:
             raise Malformed("the push holds values that are no route's") from error
 

@@ -23,8 +23,6 @@ NAME: Final = "SF Express"
 UNCLEAR: Final = frozenset(
     {ParcelStatus.EXCEPTION, ParcelStatus.ATTEMPT_FAILED, ParcelStatus.DELAYED, ParcelStatus.ON_HOLD}
 )
-# What says where a parcel is bound for: back, or (forwarded) to the receiver once more.
-TURNS: Final = frozenset({ParcelStatus.RETURNING, ParcelStatus.RETURNED, ParcelStatus.FORWARDED})
 
 Word = Annotated[str | None, BeforeValidator(text)]
 
@@ -101,21 +99,11 @@ def _scan(route: Route, at: datetime) -> Scan:
     )
 
 
-def _came_back(scans: tuple[Scan, ...]) -> bool:
-    """Whether the parcel was going back when it was signed for: then it was the sender who signed."""
-    turns = [one.status for one in scans if one.status in TURNS]
-    back = turns != [] and turns[-1] is not ParcelStatus.FORWARDED
-    return back and scans[-1].status is ParcelStatus.DELIVERED
-
-
-def parcel(waybill: str, routes: Iterable[Route], *, turn: bool = True) -> Parcel:
-    """The parcel with these nodes, in the bridge's words; without any it is pending.
-
-    With ``turn`` one that was signed for on its way back is returned, not delivered.
-    """
+def parcel(waybill: str, routes: Iterable[Route], *, turns: bool = True) -> Parcel:
+    """The parcel with these nodes, in the bridge's words; without any it is pending."""
     scans = tuple(sorted((_scan(one, at) for one in routes if (at := one.at)), key=lambda one: one.at))
     last = scans[-1] if scans else None
-    shown = Parcel(
+    return Parcel(
         waybill=waybill,
         carrier=CARRIER,
         carrier_name=NAME,
@@ -123,22 +111,19 @@ def parcel(waybill: str, routes: Iterable[Route], *, turn: bool = True) -> Parce
         exception=last.exception if last else None,
         delivered_at=next((one.at for one in reversed(scans) if one.status is ParcelStatus.DELIVERED), None),
         scans=scans,
+        turns=turns,
     )
-    if not (turn and scans and _came_back(scans)):
-        return shown
-    back = {"status": ParcelStatus.RETURNED, "exception": ParcelException.RETURNING, "delivered_at": None}
-    return shown.model_copy(update=back)
 
 
-def snapshot(waybill: str, routes: Iterable[Route], otherwise: datetime, *, turn: bool = True) -> ParcelSeen:
+def snapshot(waybill: str, routes: Iterable[Route], otherwise: datetime, *, turns: bool = True) -> ParcelSeen:
     """All nodes so far as one event, dated from the newest."""
-    shown = parcel(waybill, routes, turn=turn)
+    shown = parcel(waybill, routes, turns=turns)
     at, stamp = shown.dated(otherwise), shown.last.at.isoformat() if shown.last else ""
     key = f"sf:{waybill}:{stamp}:{len(shown.scans)}"
     return ParcelSeen(key=key, at=at, refs=(Ref(kind=RefKind.WAYBILL, value=waybill),), parcel=shown)
 
 
-def news(body: bytes) -> list[ParcelSeen]:
+def news(body: bytes, *, turns: bool = True) -> list[ParcelSeen]:
     """The nodes of a push as an event each.
 
     SF sends a node again under a new id, so what it says makes the key; two that say the same are one.
@@ -150,7 +135,7 @@ def news(body: bytes) -> list[ParcelSeen]:
             said = digest_hex((route.remark or "").encode())[:12]
             key = f"sf:{waybill}:{at.isoformat()}:{route.opCode or ''}:{said}"
             refs = (Ref(kind=RefKind.WAYBILL, value=waybill),)
-            events[key] = ParcelSeen(key=key, at=at, refs=refs, parcel=parcel(waybill, [route]))
+            events[key] = ParcelSeen(key=key, at=at, refs=refs, parcel=parcel(waybill, [route], turns=turns))
     return list(events.values())
 
 

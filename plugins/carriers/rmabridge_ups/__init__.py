@@ -12,9 +12,8 @@ webhooks for which UPS asks a token server of the shop's own for a token.
 Reference: https://developer.ups.com/api/reference/trackingapi and https://github.com/UPS-API/api-documentation
 
 Not verified, and therefore settings: in which headers version 2 brings the credential (``credential_headers``). That a
-package which goes back is delivered to its sender under the code of any delivery is likely (``turn_round``): an answer
-shows it as returned, a push tells one activity alone and cannot. Which of the 774 activity codes mean damage or loss
-comes from a public list, not from UPS.
+package which goes back is delivered to its sender under the code of any delivery is likely (``turn_round``). Which of
+the 774 activity codes mean damage or loss comes from a public list, not from UPS.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
         mine = [one for one in packages if normalise(one.trackingNumber or "") == waybill]
         warning = text(dig(shipments, 0, "warnings", 0, "message"))
         note = None if mine else f"UPS: {warning or 'no package of this number'}"
-        seen = snapshot(waybill, (mine or [Package()])[0], ctx.now(), turn=self.turn_round)
+        seen = snapshot(waybill, (mine or [Package()])[0], ctx.now(), turns=self.turn_round)
         return Result(events=(seen,), note=note)
 
     async def track(self, action: TrackParcel, ctx: Context) -> Result:
@@ -192,7 +191,7 @@ class Ups(Plugin, ReceivesWebhooks, TracksParcels, Probes):
     def parse(self, inbound: Inbound) -> Iterable[Event]:
         """One event for the activity."""
         try:
-            return news(Alert.model_validate(read_object(inbound.body)), inbound.received_at)
+            return news(Alert.model_validate(read_object(inbound.body)), inbound.received_at, turns=self.turn_round)
         except ValidationError as error:
             raise Malformed("the push holds values that are no activity's") from error
 

@@ -17,8 +17,6 @@ from rmabridge.wire.waybills import normalise
 CARRIER: Final = "UPS"
 # The days of a delivery: the one it was put off to counts before the one that was planned first.
 SCHEDULED: Final = ("RDD", "SDD")
-# What says where a package is bound for: back, or (forwarded) to the receiver once more.
-TURNS: Final = frozenset({ParcelStatus.RETURNING, ParcelStatus.RETURNED, ParcelStatus.FORWARDED})
 CLOCK: Final = re.compile(r"[0-9]{4,6}")
 
 Word = Annotated[str | None, BeforeValidator(text)]
@@ -153,19 +151,11 @@ def _scan(activity: Activity, at: datetime) -> Scan:
     return Scan(at=at, status=status, exception=exception, text=words, place=place or None, code=code or None)
 
 
-def _came_back(scans: tuple[Scan, ...]) -> bool:
-    """Whether the package was going back when it was delivered: then it was the sender who got it."""
-    turns = [one.status for one in scans if one.status in TURNS]
-    back = turns != [] and turns[-1] is not ParcelStatus.FORWARDED
-    return back and scans[-1].status is ParcelStatus.DELIVERED
-
-
-def _parcel(waybill: str, activities: tuple[Activity, ...], scheduled: str | None, *, turn: bool = False) -> Parcel:
-    """The package; with ``turn`` one that was delivered on its way back is returned."""
+def _parcel(waybill: str, activities: tuple[Activity, ...], scheduled: str | None, *, turns: bool) -> Parcel:
     timed = [(at, one) for one in reversed(activities) if (at := _at(one))]
     scans = tuple(_scan(one, at) for at, one in sorted(timed, key=lambda pair: pair[0]))
     last = scans[-1] if scans else None
-    shown = Parcel(
+    return Parcel(
         waybill=waybill,
         carrier=CARRIER,
         carrier_name=CARRIER,
@@ -174,11 +164,8 @@ def _parcel(waybill: str, activities: tuple[Activity, ...], scheduled: str | Non
         eta=midday(maybe_instant(scheduled, "UTC")),
         delivered_at=next((one.at for one in reversed(scans) if one.status is ParcelStatus.DELIVERED), None),
         scans=scans,
+        turns=turns,
     )
-    if not (turn and scans and _came_back(scans)):
-        return shown
-    back = {"status": ParcelStatus.RETURNED, "exception": ParcelException.RETURNING, "delivered_at": None}
-    return shown.model_copy(update=back)
 
 
 def _seen(parcel: Parcel, otherwise: datetime, kind: str) -> ParcelSeen:
@@ -189,15 +176,15 @@ def _seen(parcel: Parcel, otherwise: datetime, kind: str) -> ParcelSeen:
     return ParcelSeen(key=key, at=parcel.dated(otherwise), refs=refs, parcel=parcel)
 
 
-def snapshot(waybill: str, package: Package, otherwise: datetime, *, turn: bool = True) -> ParcelSeen:
+def snapshot(waybill: str, package: Package, otherwise: datetime, *, turns: bool = True) -> ParcelSeen:
     """All activities so far as one event, dated from the newest."""
     days = {one.type: one.date for one in reversed(package.deliveryDate) if one.date}
     scheduled = next((days[kind] for kind in SCHEDULED if kind in days), None)
-    return _seen(_parcel(waybill, package.activity, scheduled, turn=turn), otherwise, "all")
+    return _seen(_parcel(waybill, package.activity, scheduled, turns=turns), otherwise, "all")
 
 
-def news(alert: Alert, otherwise: datetime) -> list[ParcelSeen]:
+def news(alert: Alert, otherwise: datetime, *, turns: bool = True) -> list[ParcelSeen]:
     """One activity as an event; none where there is no number."""
     waybill = normalise(alert.trackingNumber)
-    parcel = _parcel(waybill, (alert.activity,), alert.scheduledDeliveryDate)
+    parcel = _parcel(waybill, (alert.activity,), alert.scheduledDeliveryDate, turns=turns)
     return [_seen(parcel, otherwise, "one")] if waybill else []

@@ -35,7 +35,7 @@ from ..model import (
 from ..model.case import Said, Writer
 from .folding import Fold
 from .handled import keep_open
-from .silence import as_told, presumed
+from .parcels import as_known, as_told
 
 MOST_SCANS = 60
 SHOWN_TEXT = 500
@@ -204,7 +204,7 @@ def _put_parcel(fold: Fold, seen: Parcel) -> None:
         update["scans"] = tuple(ordered[-MOST_SCANS:])
     if seen.direction is Direction.BACK:
         update["direction"] = Direction.BACK
-    parcels[seen.waybill] = presumed(new.model_copy(update=update) if update else new)
+    parcels[seen.waybill] = as_known(new.model_copy(update=update) if update else new)
     fold.changes["parcels"] = tuple(sorted(parcels.values(), key=lambda one: one.waybill))
 
 

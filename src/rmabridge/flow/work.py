@@ -236,8 +236,12 @@ class Work(Books):
             self.set_timer(Timer(f"{PATIENCE}{fact}", self.now + self.world.fetch_patience))
 
     def _buyer_id(self) -> str | None:
+        """What the marketplace may know the buyer by: another system's number of theirs may be a stranger's here."""
         buyer = self.case.buyer
-        return (buyer.id or buyer.email) if buyer else self.case.ref(RefKind.BUYER)
+        if buyer is None:
+            return self.case.ref(RefKind.BUYER)
+        others = {one.id for one in self.case.writers if one.account != self.shop.marketplace}
+        return (buyer.email or buyer.id) if buyer.id in others else (buyer.id or buyer.email)
 
     def _missing(self, fact: str, reason: str) -> FactMissing:
         return FactMissing(key=f"missing:{self.case.id}:{fact}:{self.seq}", at=self.now, fact=fact, reason=reason)

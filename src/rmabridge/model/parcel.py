@@ -90,10 +90,11 @@ class Silence(Value):
 
 
 class Told(Value):
-    """What the carrier said last of a parcel that is presumed lost."""
+    """What the carrier said last of a parcel of which the bridge knows better."""
 
     status: ParcelStatus
     exception: ParcelException | None = None
+    delivered_at: AwareDatetime | None = None
 
 
 class Parcel(Value):
@@ -112,7 +113,8 @@ class Parcel(Value):
     scans: tuple[Scan, ...] = ()
     checked_at: AwareDatetime | None = Field(None, description="when the carrier last answered a question about it")
     silence: Silence | None = Field(None, description="why the parcel is presumed lost, or once was")
-    told: Told | None = Field(None, description="the carrier's own word, while the parcel is presumed lost")
+    turns: bool = Field(default=False, description="its carrier calls it delivered when it has come back, too")
+    told: Told | None = Field(None, description="the carrier's own word, where the bridge knows better")
 
     @property
     def last(self) -> Scan | None:

@@ -23,6 +23,8 @@ SURE: Final = 0.9
 _MAX: Final = 50
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _HALF_WIDTH = {full: full - 0xFEE0 for full in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+# JD's labels number the pieces of a parcel: JDVB01234567890-1-2- is the first of two.
+_PIECE = re.compile(r"^(\s*JD[0-9A-Z]{9,18})-[0-9]{1,3}-[0-9]{1,3}-?\s*$", re.IGNORECASE | re.ASCII)
 _NOISE = re.compile(r"[\s\-\u2010-\u2015\u2212\u200b-\u200f\u2060\ufeff]+")
 
 
@@ -40,9 +42,11 @@ class Guess:
 
 
 def normalise(number: str) -> str:
-    """The number's one spelling: no spaces or hyphens, upper case, half-width; leading zeros stay."""
+    """The number's one spelling: no spaces or hyphens, upper case, half-width, no piece of JD's; leading zeros stay."""
     plain = number if number.isascii() else number.translate(_HALF_WIDTH)
-    return (plain if plain.isalnum() else _NOISE.sub("", plain)).upper()
+    if plain.isalnum():
+        return plain.upper()
+    return _NOISE.sub("", _PIECE.sub(r"\1", plain)).upper()
 
 
 def _weighted(digits: Iterable[int], weights: Iterable[int]) -> int:
