@@ -209,9 +209,9 @@ def _channels(case: Case, view: View) -> list[str]:
 
 
 def _run(case: Case, name: str, stage: str, due: datetime | None) -> str:
-    """One run of a clock: a standing one runs once a round, an answer clock once for each question."""
-    again = due is not None and clocks.kind_of(name) in clocks.ANSWERS
-    return f"clock:{name}:{stage}:{case.round}" + (f":{_second(due)}" if again and due else "")
+    """One run of a clock."""
+    turn = clocks.turn(case, name, due)
+    return f"clock:{name}:{stage}:{case.round}" + (f":{turn}" if turn else "")
 
 
 def _second(at: datetime) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bank import Bank, a_case, act, banking, reaches
 from toybox import cases, command, event, inbox, requested, send, timeline, toybox
 
 from rmabridge.model import Status
@@ -97,3 +98,27 @@ async def test_a_body_of_thousands_of_events_is_routed_whole(tmp_path: Path, sin
         await world.settle(120)
         assert len(timeline(world, cases(world)[0].id)) == 1_501
         assert [one[1] for one in inbox(world)] == ["done"]
+
+
+async def test_what_was_declined_and_is_asked_for_again_is_decided_again(tmp_path: Path, sink: Sink) -> None:
+    refs, decide = {"return": "R1"}, {"account": "bank", "request": "R1"}
+    async with Bank() as bank:
+        config = banking(tmp_path, sink.url, bank.url, "helpdesk_sync")
+        config["services"]["bank"]["calls"] |= {f"return.{one}": {"path": "pay"} for one in ("approve", "decline")}
+        async with running(config, sink) as world:
+            case = await a_case(world)
+            await act(world, case, {"type": "return.decline", **decide})
+            await reaches(world, "return:decide:R1", "done")
+            assert "already: done" in await act(world, case, {"type": "return.decline", **decide})
+            await send(world, event("request.changed", "no", 1, refs, status="declined"))
+            await send(world, event("request.changed", "again", 2, refs, status="requested"))
+            await world.settle()
+            await act(world, case, {"type": "return.approve", **decide})
+            await reaches(world, "return:decide:R1:1", "done")
+            assert "already: done" in await act(world, case, {"type": "return.approve", **decide})
+            # What was approved can be declined all the same, when the goods are not what was sent.
+            await send(world, event("request.changed", "yes", 3, refs, status="approved"))
+            await act(world, case, {"type": "return.decline", **decide})
+            await reaches(world, "return:decide:R1:2", "done")
+            assert len(bank.books["asked"]) == 3
+            assert len({one["key"] for one in bank.books["asked"]}) == 3

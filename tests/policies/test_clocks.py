@@ -252,6 +252,39 @@ def test_the_marketplaces_deadline_from_the_payload_follows_the_payload(desk, wo
     assert one.runs("due:marketplace") is None
 
 
+def test_each_deadline_that_the_marketplace_sets_is_warned_of_and_escalated(desk, world):
+    one = desk().feed(world.requested())
+    for number, status in enumerate((RequestStatus.REQUESTED, RequestStatus.APPROVED), 1):
+        due = one.now + timedelta(hours=48)
+        facts = {"refs": (world.RETURN,), "status": status, "due_at": due}
+        one.feed(RequestChanged(key=str(number), at=one.now + SECOND, **facts))
+        one.advance(hours=37)
+        assert alerts(one, "warning").count("marketplace") == number
+        one.advance(hours=12)
+        assert alerts(one).count("marketplace") == number
+
+
+def test_what_was_declined_and_is_asked_for_again_has_clocks_of_its_own(desk, world):
+    one = desk(solution=("PT10H", "PT10H", "PT10H")).feed(world.requested()).advance(hours=11)
+    assert sorted(alerts(one)) == ["first_response", "return_review", "solution:1"]
+    one.feed(RequestChanged(key="no", at=one.now, refs=(world.RETURN,), status=RequestStatus.DECLINED)).advance(days=2)
+    told = alerts(one)
+    one.feed(world.requested(key="again", at=one.now))
+    assert one.runs("due:return_review") == one.now + timedelta(hours=6)
+    assert one.runs(f"due:solution:{one.case.level}") == one.now + timedelta(hours=10)
+    assert alerts(one) == told
+    one.advance(hours=7)
+    assert alerts(one).count("return_review") == 2
+    one.advance(hours=4)
+    assert alerts(one).count(f"solution:{one.case.level}") == 1
+
+
+def test_a_question_that_is_heard_of_after_its_answer_starts_no_clock(desk, world):
+    one = desk().feed(world.says(form=Form.MAIL), world.says("您好", "a1", world.MONDAY + 2 * SECOND, Author.AGENT))
+    one.feed(world.says("在吗", "m2", world.MONDAY + SECOND))
+    assert [each for each in ("first_response", "next_response", "chat_reply") if one.runs(f"due:{each}")] == []
+
+
 @pytest.mark.row("S044")
 @pytest.mark.parametrize(
     ("kind", "remedy", "step", "due"),

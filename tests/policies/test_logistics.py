@@ -374,6 +374,19 @@ def test_a_refused_parcel_is_refunded_when_it_is_back_and_not_before(world, desk
     assert one.ledger["refund:O1:all"] == "due"
 
 
+def test_a_refused_parcel_is_back_when_its_carrier_pushes_that_it_was_delivered_to_its_sender(desk):
+    one = desk()
+    way = [(0, P.ATTEMPT_FAILED, X.REFUSED), (5, P.RETURNING, X.RETURNING), (72, P.DELIVERED, None)]
+    for hours, status, exception in way:
+        at = one.now + timedelta(hours=hours)
+        node = Parcel(
+            waybill="SF1", status=status, exception=exception, scans=(scan(at, status, exception),), turns=True
+        )
+        one.feed(ParcelSeen(key=f"node:{hours}", at=at, refs=(), parcel=node))
+    (parcel,) = one.case.parcels
+    assert (one.case.status, parcel.status, parcel.direction) == (Status.RECEIVED, P.DELIVERED, Direction.BACK)
+
+
 def test_a_refusal_that_the_carrier_calls_returned_at_once_pays_nothing_yet(desk):
     one = desk()
     one.feed(seen(scan(one.now, P.RETURNED, X.REFUSED, "拒签")))

@@ -127,8 +127,12 @@ class Course:
 
     def _approve(self) -> ApproveReturn | None:
         request = self.case.request
-        asked = request and request.id and request.status is RequestStatus.REQUESTED
-        return ApproveReturn(request=request.id) if request and asked and request.id else None
+        if request is None or not request.id or request.status is not RequestStatus.REQUESTED:
+            return None
+        # What was agreed after it had ended is another decision; what was agreed before it is none.
+        agreed, ended = self.case.agreed, request.ended
+        anew = agreed and agreed.accepted_at and ended and agreed.accepted_at >= ended[-1]
+        return ApproveReturn(request=request.id, turn=len(ended) if anew else 0)
 
     def _refund(self) -> PayRefund | None:
         case, request = self.case, self.case.request

@@ -103,7 +103,8 @@ class Watching(Policy):
             back = Parcel(waybill=parcel.waybill, direction=Direction.BACK)
             yield ParcelSeen(key=f"refused:{case.id}:{parcel.waybill}", at=at, parcel=back)
         elif _is_home(parcel):
-            home = Parcel(waybill=parcel.waybill, status=ParcelStatus.DELIVERED, direction=Direction.BACK)
+            about = {"status": ParcelStatus.DELIVERED, "direction": Direction.BACK, "turns": False}
+            home = Parcel(waybill=parcel.waybill, **about)
             came = max(view.now, heard(case, parcel) + timedelta(microseconds=1))  # a carrier's clock may be ahead
             yield ParcelSeen(key=f"home:{case.id}:{parcel.waybill}", at=came, parcel=home)
         if case.request is None:

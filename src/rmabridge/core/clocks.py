@@ -86,11 +86,30 @@ def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
         yield _timed(REVIEW, written(case, "request.status"), terms.return_review, case, shop, terms)
     if not solved(case) and not enquiry(case):
         limit = terms.solution[case.level - 1]
-        yield _timed(f"{SOLUTION}:{case.level}", written(case, "said.level"), limit, case, shop, terms)
+        yield _timed(f"{SOLUTION}:{case.level}", _unsolved_since(case), limit, case, shop, terms)
     if (step := _step(case)) and (clock := _of_step(*step, shop, terms)):
         yield clock
     if due := _theirs(case):
         yield _until(MARKETPLACE, written(case, "request.due_at"), due, terms)
+
+
+def _unsolved_since(case: Case) -> datetime:
+    """Since when a solution is wanted on this level: what was declined and asked for again begins anew."""
+    levelled = written(case, "said.level")
+    return max(levelled, written(case, "request.status")) if case.request and case.request.ended else levelled
+
+
+def turn(case: Case, name: str, due: datetime | None) -> str:
+    """What tells a run of a clock from others of its name in the round: its end, its step's beginning, or how often the
+    request had ended before.
+    """
+    kind = kind_of(name)
+    if kind in {*ANSWERS, MARKETPLACE}:
+        return str(int(due.timestamp())) if due else ""
+    if kind == STEP:
+        step = _step(case)
+        return str(int(step[1].timestamp())) if step else ""
+    return str(len(case.request.ended)) if kind in {REVIEW, SOLUTION} and case.request and case.request.ended else ""
 
 
 def solved(case: Case) -> bool:
@@ -103,7 +122,7 @@ def solved(case: Case) -> bool:
 def starting(case: Case, event: Event, shop: Shop, terms: Terms) -> Iterator[Clock]:
     """The answer clocks that the buyer's words start, but for those that run already."""
     at = asked(event)
-    if at is None or not case.open:
+    if at is None or not case.open or (case.talk.answered is not None and case.talk.answered >= at):
         return
     for name, limit in _wanted(case, event, at, terms):
         if running(case, name) is None:

@@ -42,6 +42,7 @@ SHOWN_TEXT = 500
 MOST_LINES = 10
 SHOWN_LINE = 300
 CLAIMED = ":said"
+ENDED = frozenset({RequestStatus.DECLINED, RequestStatus.CANCELLED, RequestStatus.CLOSED})
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -116,6 +117,8 @@ def _request_changed(fold: Fold, event: RequestChanged) -> None:
         old = old.model_copy(update={"amount": event.amount})
     if event.due_at and fold.newer("request.due_at"):
         old = old.model_copy(update={"due_at": event.due_at})
+    if event.status in ENDED:
+        old = old.model_copy(update={"ended": tuple(sorted({*old.ended, event.at}))[-MOST_LINES:]})
     fold.changes["request"] = old
 
 
@@ -135,8 +138,11 @@ def _message(fold: Fold, event: MessageReceived) -> None:
         keep_open(fold)
     elif message.author is Author.CARRIER:
         new["carrier"] = max(filter(None, (talk.carrier, message.at)))
-    elif message.author is Author.AGENT and message.who and fold.newer("talk.agent"):
-        new["agent"] = message.who
+    elif message.author is Author.AGENT:
+        if message.public:
+            new["answered"] = max(filter(None, (talk.answered, message.at)))
+        if message.who and fold.newer("talk.agent"):
+            new["agent"] = message.who
     fold.changes["talk"] = talk.model_copy(update=new)
     _claimed(fold, event.buyer)
 

@@ -19,13 +19,16 @@ from ..errors import CommandError
 from ..model import (
     ACTIONS,
     Action,
+    ApproveReturn,
     Closed,
     Commanded,
+    DeclineReturn,
     Noted,
     PayRefund,
     RemedyAccepted,
     RemedyKind,
     Reopened,
+    RequestStatus,
     Settled,
     Status,
 )
@@ -118,6 +121,8 @@ def _act(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     except (ValidationError, KeyError) as error:
         problems = explain(error, "[action]") if isinstance(error, ValidationError) else ["[action] missing"]
         raise CommandError("; ".join(problems)) from error
+    if isinstance(action, ApproveReturn | DeclineReturn):
+        action = _decided_again(work, action)
     if action.key in work.entries:
         state = work.entries[action.key].state
         revive = "; 'deliveries retry' revives it" if state in BAD else ""
@@ -128,6 +133,19 @@ def _act(router: Router, batch: Batch, row: Row, command: Commanded) -> Done:
     if (known := work.entries.get(action.key)) is not None:  # a policy proposed it on the agreement
         return work.case.id, f"{action.key}: {known.state}"
     return work.case.id, _verdict_of(work, action.key, work.propose(action, f"operator:{command.by}"))
+
+
+def _decided_again(work: Work, action: ApproveReturn | DeclineReturn) -> ApproveReturn | DeclineReturn:
+    """A person may decide anew what was done: otherwise than before, and what was asked for again."""
+    request, later = work.case.request, action
+    while later.key in work.entries:
+        action, later = later, later.model_copy(update={"turn": later.turn + 1})
+    known = work.entries.get(action.key)
+    if known is None or known.state != "done":
+        return action
+    asked = request is not None and request.id == action.request and request.status is RequestStatus.REQUESTED
+    again = asked and request is not None and action.turn < len(request.ended)
+    return later if again or known.type != action.type else action
 
 
 def _agree(work: Work, action: Action | None, command: Commanded) -> None:

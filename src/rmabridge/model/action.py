@@ -177,16 +177,21 @@ class FetchOrder(Base):
         return f"order:fetch:{self.order or self.request or 'latest'}"  # an address of the buyer's is none of a key's
 
 
+def _decision(request: str, turn: int) -> str:
+    return f"return:decide:{request}" + (f":{turn}" if turn else "")
+
+
 class ApproveReturn(Base):
     """Approve the marketplace's return request."""
 
     kind: ClassVar[str] = "return.approve"
     type: Literal["return.approve"] = "return.approve"
     request: str
+    turn: int = Field(0, ge=0, description="how often it was decided before: what was declined may be asked for again")
 
     @property
     def key(self) -> str:
-        return f"return:decide:{self.request}"
+        return _decision(self.request, self.turn)
 
     @property
     def stream(self) -> str:
@@ -201,10 +206,11 @@ class DeclineReturn(Base):
     request: str
     reason: Literal["final_sale", "period_ended", "other"] = "other"
     note: str | None = None
+    turn: int = Field(0, ge=0, description="how often it was decided before")
 
     @property
     def key(self) -> str:
-        return f"return:decide:{self.request}"
+        return _decision(self.request, self.turn)
 
     @property
     def stream(self) -> str:

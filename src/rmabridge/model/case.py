@@ -56,6 +56,9 @@ class Request(Value):
     lines: tuple[Line, ...] = ()
     amount: Money | None = None
     due_at: AwareDatetime | None = None
+    ended: tuple[AwareDatetime, ...] = Field(
+        (), description="when it was declined, cancelled or closed, at most 10: it may be asked for again"
+    )
 
 
 class Remedy(Value):
@@ -159,6 +162,7 @@ class Talk(Value):
     form: str | None = None
     lines: tuple[Said, ...] = Field((), description="the buyer's newest chat lines, shortened, at most 10")
     agent: str | None = Field(None, description="the agent who wrote last, as the entrance names them")
+    answered: AwareDatetime | None = Field(None, description="when an agent last wrote to the buyer")
     sent: tuple[Sent, ...] = Field((), description="our newest messages to the buyer, at most 10")
     carrier: AwareDatetime | None = Field(None, description="when a carrier wrote last")
     arrivals: tuple[Arrival, ...] = Field((), description="whether messages arrived, as their channels say, at most 10")
