@@ -44,6 +44,7 @@ STEPS: Final = {
 }
 # A step is not told any more once one of these was.
 _MONEY = frozenset({"refund_started", "refund_late", "refunded"})
+DECIDED: Final = frozenset({"approved", "declined", "cancelled"})
 OUTDATED_BY: Final = {
     "approved": frozenset({"received", "exchange_shipped"}) | _MONEY,
     "declined": _MONEY,
@@ -78,11 +79,11 @@ class Progress(Policy):
             step = "approved"
         if step is None or step not in self.steps:
             return
-        if view.proposed(f"progress:{step}:{case.round}") if now_approved else _told(case, view, step):
+        if view.proposed(_key(case, step)) if now_approved else _told(case, view, step):
             return
         template = "approved_refund" if step == "approved" and case.kind is CaseKind.REFUND else step
         values = _values(case, event, view, template)
-        message = tell(case, view, f"progress:{step}:{case.round}", f"progress.{template}", **values)
+        message = tell(case, view, _key(case, step), f"progress.{template}", **values)
         if message:
             yield message.model_copy(update={"replaces": f"progress:{case.round}"})
 
@@ -139,10 +140,16 @@ def _status(case: Case) -> Status:
 def _told(case: Case, view: View, step: str) -> bool:
     """Whether the step was told in this round, or before it and nothing of the kind has happened since."""
     later = OUTDATED_BY.get(step, frozenset())
-    if any(view.proposed(f"progress:{one}:{case.round}") for one in (step, *later)):
+    if any(view.proposed(_key(case, one)) for one in (step, *later)):
         return True
     earlier = any(view.proposed(f"progress:{step}:{number}") for number in range(1, case.round))
     return earlier and not any(at > case.reopenings[-1] for at in _times(case, step))
+
+
+def _key(case: Case, step: str) -> str:
+    """One message for each step of a round; what was declined and asked for again is decided once more."""
+    again = case.request.again if case.request and step in DECIDED else 0
+    return f"progress:{step}:{case.round}" + (f":{again}" if again else "")
 
 
 def _times(case: Case, step: str) -> list[datetime]:

@@ -70,6 +70,13 @@ def test_a_refusal_gives_the_reason(world, desk):
     assert "已超过退货期限" in desk().feed(*story(world)[:2], no).sent("progress:declined:1").text
 
 
+def test_what_is_declined_again_is_told_again_but_not_what_the_marketplace_only_repeats(world, desk):
+    one = desk().feed(*story(world)[:2])
+    for number, status in enumerate(("declined", "declined", "requested", "declined", "requested", "approved"), 1):
+        one.feed(RequestChanged(key=f"k{number}", at=world.MONDAY + number * HOUR, status=status))
+    assert one.proposed("progress:") == ["progress:declined:1", "progress:declined:1:1", "progress:approved:1:2"]
+
+
 def test_a_cancelled_request_is_told(world, desk):
     gone = RequestChanged(key="x", at=world.MONDAY + HOUR, status=RequestStatus.CANCELLED)
     assert desk().feed(*story(world)[:2], gone).proposed() == ["progress:cancelled:1"]

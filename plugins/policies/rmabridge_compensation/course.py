@@ -130,9 +130,9 @@ class Course:
         if request is None or not request.id or request.status is not RequestStatus.REQUESTED:
             return None
         # What was agreed after it had ended is another decision; what was agreed before it is none.
-        agreed, ended = self.case.agreed, request.ended
-        anew = agreed and agreed.accepted_at and ended and agreed.accepted_at >= ended[-1]
-        return ApproveReturn(request=request.id, turn=len(ended) if anew else 0)
+        agreed, ended = self.case.agreed, request.ended_at
+        anew = agreed and agreed.accepted_at and ended and agreed.accepted_at >= ended
+        return ApproveReturn(request=request.id, turn=request.again if anew else 0)
 
     def _refund(self) -> PayRefund | None:
         case, request = self.case, self.case.request

@@ -83,7 +83,8 @@ def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
     if not case.open:
         return
     if case.request and case.request.status is RequestStatus.REQUESTED:
-        yield _timed(REVIEW, written(case, "request.status"), terms.return_review, case, shop, terms)
+        asked = max(_began(case), case.request.since or case.opened_at)
+        yield _timed(REVIEW, asked, terms.return_review, case, shop, terms)
     if not solved(case) and not enquiry(case):
         limit = terms.solution[case.level - 1]
         yield _timed(f"{SOLUTION}:{case.level}", _unsolved_since(case), limit, case, shop, terms)
@@ -95,13 +96,13 @@ def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
 
 def _unsolved_since(case: Case) -> datetime:
     """Since when a solution is wanted on this level: what was declined and asked for again begins anew."""
-    levelled = written(case, "said.level")
-    return max(levelled, written(case, "request.status")) if case.request and case.request.ended else levelled
+    levelled, request = written(case, "said.level"), case.request
+    return max(levelled, request.since) if request and request.since and request.again else levelled
 
 
 def turn(case: Case, name: str, due: datetime | None) -> str:
     """What tells a run of a clock from others of its name in the round: its end, its step's beginning, or how often the
-    request had ended before.
+    request was asked for again.
     """
     kind = kind_of(name)
     if kind in {*ANSWERS, MARKETPLACE}:
@@ -109,7 +110,7 @@ def turn(case: Case, name: str, due: datetime | None) -> str:
     if kind == STEP:
         step = _step(case)
         return str(int(step[1].timestamp())) if step else ""
-    return str(len(case.request.ended)) if kind in {REVIEW, SOLUTION} and case.request and case.request.ended else ""
+    return str(case.request.again) if kind in {REVIEW, SOLUTION} and case.request and case.request.again else ""
 
 
 def solved(case: Case) -> bool:
@@ -190,10 +191,14 @@ def sent(event: Event) -> bool:
     return done and isinstance(event, Settled) and not event.action.startswith("staff:")
 
 
+def _began(case: Case) -> datetime:
+    """When the round began."""
+    return max((case.opened_at, *case.reopenings))
+
+
 def written(case: Case, group: str) -> datetime:
     """When a group of fields was last written in this round, else when the round began."""
-    began = max((case.opened_at, *case.reopenings))
-    stamp = case.stamps.get(group)
+    began, stamp = _began(case), case.stamps.get(group)
     if stamp is None:
         return began
     seconds, micros = divmod(int(stamp[:14], 16), 1_000_000)

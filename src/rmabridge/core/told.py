@@ -32,7 +32,7 @@ from ..model import (
     Scan,
     TicketSeen,
 )
-from ..model.case import Said, Writer
+from ..model.case import RequestStep, Said, Writer
 from .folding import Fold
 from .handled import keep_open
 from .parcels import as_known, as_told
@@ -42,7 +42,8 @@ SHOWN_TEXT = 500
 MOST_LINES = 10
 SHOWN_LINE = 300
 CLAIMED = ":said"
-ENDED = frozenset({RequestStatus.DECLINED, RequestStatus.CANCELLED, RequestStatus.CLOSED})
+MOST_STEPS = 20
+ORDER = tuple(RequestStatus)  # of what a vendor tells of one second, the request comes first
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -59,7 +60,7 @@ def _requested(fold: Fold, event: CaseRequested) -> None:
         old = old.model_copy(update={"amount": event.amount})
     if fold.newer("request.status"):
         old = old.model_copy(update={"status": RequestStatus.REQUESTED})
-    fold.changes["request"] = old
+    fold.changes["request"] = _stepped(old, RequestStatus.REQUESTED, event.at)
     for name in ("kind", "issue"):
         value = getattr(event, name)
         if value is not None and not fold.written(f"said.{name}") and fold.newer(name):
@@ -117,9 +118,14 @@ def _request_changed(fold: Fold, event: RequestChanged) -> None:
         old = old.model_copy(update={"amount": event.amount})
     if event.due_at and fold.newer("request.due_at"):
         old = old.model_copy(update={"due_at": event.due_at})
-    if event.status in ENDED:
-        old = old.model_copy(update={"ended": tuple(sorted({*old.ended, event.at}))[-MOST_LINES:]})
-    fold.changes["request"] = old
+    fold.changes["request"] = _stepped(old, event.status, event.at)
+
+
+def _stepped(old: Request, status: RequestStatus, at: datetime) -> Request:
+    steps = {*old.course, RequestStep(at=at, status=status)}
+    return old.model_copy(
+        update={"course": tuple(sorted(steps, key=lambda one: (one.at, ORDER.index(one.status))))[-MOST_STEPS:]}
+    )
 
 
 def _message(fold: Fold, event: MessageReceived) -> None:

@@ -144,7 +144,7 @@ def _decided_again(work: Work, action: ApproveReturn | DeclineReturn) -> Approve
     if known is None or known.state != "done":
         return action
     asked = request is not None and request.id == action.request and request.status is RequestStatus.REQUESTED
-    again = asked and request is not None and action.turn < len(request.ended)
+    again = asked and request is not None and action.turn < request.again
     return later if again or known.type != action.type else action
 
 

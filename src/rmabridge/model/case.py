@@ -6,7 +6,7 @@ one. ``docs/case.schema.json`` is its published JSON Schema.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydantic import AwareDatetime, Field
 
@@ -30,6 +30,9 @@ from .words import (
     RequestStatus,
 )
 
+# The statuses after which a request may be made again.
+ENDED: Final = frozenset({RequestStatus.DECLINED, RequestStatus.CANCELLED, RequestStatus.CLOSED})
+
 
 class Status(StrEnum):
     """Where a case stands; worked out from its facts, see ``core.lifecycle``."""
@@ -46,6 +49,13 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
+class RequestStep(Value):
+    """A status of the request, and when the marketplace says that it came to it."""
+
+    at: AwareDatetime
+    status: RequestStatus
+
+
 class Request(Value):
     """The customer's request as the marketplace keeps it."""
 
@@ -56,9 +66,28 @@ class Request(Value):
     lines: tuple[Line, ...] = ()
     amount: Money | None = None
     due_at: AwareDatetime | None = None
-    ended: tuple[AwareDatetime, ...] = Field(
-        (), description="when it was declined, cancelled or closed, at most 10: it may be asked for again"
-    )
+    course: tuple[RequestStep, ...] = Field((), description="how its status went, at most 20 steps")
+
+    @property
+    def again(self) -> int:
+        """How often it was asked for after it had ended."""
+        pairs = zip(self.course, self.course[1:], strict=False)
+        return sum(one.status in ENDED and after.status is RequestStatus.REQUESTED for one, after in pairs)
+
+    @property
+    def since(self) -> datetime | None:
+        """When it came to the status that it has."""
+        last = self.course[-1:]
+        for one in reversed(self.course):
+            if one.status is not last[0].status:
+                break
+            last = (one,)
+        return last[0].at if last else None
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it was last declined, cancelled or closed."""
+        return next((one.at for one in reversed(self.course) if one.status in ENDED), None)
 
 
 class Remedy(Value):
