@@ -146,7 +146,7 @@ def _answer(case: Case, view: View) -> Iterable[Proposal]:
     if remedy and (case.offered is None or case.offered.interim) and not _outside(case, view):
         key = f"offer:{WINDOW}:{case.id}:{case.round}"
         yield RemedyOffered(key=key, at=view.now, remedy=remedy, amount=request.amount, automatic=WINDOW)
-    elif request.id:
+    elif request.id and not (request.ended and request.ended.status is RequestStatus.DECLINED):
         # The review must see the offer on the case, so the approval follows with the next look at it.
         yield ApproveReturn(request=request.id)
 

@@ -318,11 +318,14 @@ class Story:
         await self.tell("message.received", [by], message=said, buyer=order["buyer"])
 
     async def changes(self) -> None:
-        """The marketplace decides on a request, or buyer and seller settle on less."""
+        """The marketplace decides on a request, buyer and seller settle on less, or the buyer asks once more."""
         if not self.market.requests:
             return
         name = self.random.choice(list(self.market.requests))
-        request, what = self.market.requests[name], self.random.choice(["approved", "approved", "cancelled", "less"])
+        request = self.market.requests[name]
+        what = self.random.choice(["approved", "approved", "cancelled", "declined", "less"])
+        if request["status"] in {"cancelled", "declined"} and self.random.random() < 0.7:
+            what = "requested"
         facts = {}
         if what == "less":
             request["amount"] = (request["amount"] / 2).quantize(CENT)
@@ -395,7 +398,7 @@ class Story:
             return
         case, what = (
             self.random.choice(living),
-            self.random.choice(["close", "reopen", "pay", "pay", "agree", "coupon"]),
+            self.random.choice(["close", "reopen", "pay", "pay", "agree", "coupon", "decide"]),
         )
         if what == "close":
             await self.command("close", case.id, result="done")
@@ -404,6 +407,9 @@ class Story:
         elif what == "agree":
             refs = [(one.kind.value, one.value) for one in case.refs[:1]]
             await self.tell("remedy.accepted", refs, remedy=self.random.choice(REMEDIES), by="agent")
+        elif what == "decide" and case.request and case.request.id:
+            decision = self.random.choice(["return.approve", "return.decline"])
+            await self.command("act", case.id, action={"type": decision, "request": case.request.id})
         elif what == "coupon":
             action = {"type": "credit.give", "credit": "coupon", "external": case.id, "amount": money(5)}
             await self.command("act", case.id, action=action)

@@ -50,6 +50,15 @@ def rulings(one, key):
     return [(said.ruling, said.rule) for said in one.verdicts[key]]
 
 
+@pytest.mark.parametrize(("end", "approved"), [("declined", False), ("cancelled", True)])
+def test_what_a_colleague_declined_is_not_approved_by_itself_when_it_is_asked_for_again(world, desk, end, approved):
+    one = desk(the_shop=world.shop(auto_approve=False)).feed(world.requested(), world.order())
+    one.shop = world.shop()
+    one.feed(RequestChanged(key="end", at=one.now + timedelta(hours=1), refs=(world.RETURN,), status=end))
+    one.feed(world.requested(key="again", at=one.now + timedelta(hours=2)))
+    assert (APPROVE in one.proposed()) is approved
+
+
 def test_a_return_inside_the_window_is_offered_and_approved(world, desk):
     one = desk().feed(world.requested(), world.order())
     assert one.case.offered.automatic == "returns.window"

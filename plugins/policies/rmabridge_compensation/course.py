@@ -129,9 +129,9 @@ class Course:
         request = self.case.request
         if request is None or not request.id or request.status is not RequestStatus.REQUESTED:
             return None
-        # What was agreed after it had ended is another decision; what was agreed before it is none.
-        agreed, ended = self.case.agreed, request.ended_at
-        anew = agreed and agreed.accepted_at and ended and agreed.accepted_at >= ended
+        # What was agreed after it had ended is another decision.
+        agreed, ended = self.case.agreed, request.ended
+        anew = agreed and agreed.accepted_at and ended and agreed.accepted_at >= ended.at
         return ApproveReturn(request=request.id, turn=request.again if anew else 0)
 
     def _refund(self) -> PayRefund | None:

@@ -85,9 +85,9 @@ class Request(Value):
         return last[0].at if last else None
 
     @property
-    def ended_at(self) -> datetime | None:
+    def ended(self) -> RequestStep | None:
         """When it was last declined, cancelled or closed."""
-        return next((one.at for one in reversed(self.course) if one.status in ENDED), None)
+        return next((one for one in reversed(self.course) if one.status in ENDED), None)
 
 
 class Remedy(Value):

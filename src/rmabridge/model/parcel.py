@@ -113,7 +113,7 @@ class Parcel(Value):
     scans: tuple[Scan, ...] = ()
     checked_at: AwareDatetime | None = Field(None, description="when the carrier last answered a question about it")
     silence: Silence | None = Field(None, description="why the parcel is presumed lost, or once was")
-    turns: bool = Field(default=False, description="its carrier calls it delivered when it has come back, too")
+    turns: bool | None = Field(None, description="its carrier calls it delivered when it has come back, too")
     told: Told | None = Field(None, description="the carrier's own word, where the bridge knows better")
 
     @property
