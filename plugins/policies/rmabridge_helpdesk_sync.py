@@ -19,6 +19,7 @@ from rmabridge.model import (
     Action,
     Author,
     Case,
+    CaseRequested,
     Closed,
     CommentTicket,
     Event,
@@ -33,6 +34,7 @@ from rmabridge.model import (
     RefundSeen,
     Reopened,
     RequestChanged,
+    RequestStatus,
     Routed,
     Settled,
     Status,
@@ -43,6 +45,8 @@ from rmabridge.model import (
 OPEN: Final = "ticket:open"
 PRIORITIES: Final = {1: "normal", 2: "high", 3: "urgent"}
 SILENT: Final = frozenset({Status.NEW, Status.REQUESTED, Status.CLOSED})
+DECIDED: Final = frozenset({Status.APPROVED, Status.DECLINED, Status.CANCELLED})
+ASKED: Final = frozenset({"kind", "request", "amount", "reason", "note", "lines"})
 MILESTONES: Final = frozenset(ParcelStatus) - {
     ParcelStatus.PENDING,
     ParcelStatus.INFO_RECEIVED,
@@ -74,6 +78,8 @@ class HelpdeskSync(Policy):
         if ticket(case) is None and not view.proposed(OPEN):
             if case.open:
                 yield _open(case, view)
+                if isinstance(event, MessageReceived) and event.message.attachments:
+                    yield from _note(case, event, view)
                 yield from _reply(case, event, view)
             return
         if case.ticket.id is None and not view.proposed(OPEN):
@@ -243,11 +249,26 @@ def _note(case: Case, event: Event, view: View) -> Iterable[Proposal]:
         told.append((f"refund:{paid.id}:{paid.status}", "refund", facts))
     if isinstance(event, RequestChanged | ParcelSeen | RefundSeen) and case.status not in SILENT:
         reason = event.reason if isinstance(event, RequestChanged) else None
-        told.append((f"status:{case.status}:{case.round}", "step", {"status": case.status, "reason": reason}))
+        turn = f"{case.status}:{case.round}{_again(case) if case.status in DECIDED else ''}"
+        told.append((f"status:{turn}", "step", {"status": case.status, "reason": reason}))
+    if case.request and _asks(case, event):
+        facts = {name: one for name, one in _summary(case, view).items() if name in ASKED}
+        told.append((f"asked:{case.request.id or event.key}{_again(case)}", "asked", facts))
     for origin, template, values in told:
         text = note(case, view, f"ticket.{template}", **values).text
         files = event.message.attachments if isinstance(event, MessageReceived) else ()
         yield CommentTicket(origin=origin, text=text, attachments=files, needs=_needs(case))
+
+
+def _asks(case: Case, event: Event) -> bool:
+    """Whether the buyer asks for something on the marketplace: for the first time, or for what had ended."""
+    again = isinstance(event, RequestChanged) and event.status is RequestStatus.REQUESTED and _again(case) != ""
+    current = case.request is not None and case.request.status is RequestStatus.REQUESTED
+    return current and (isinstance(event, CaseRequested) or again)
+
+
+def _again(case: Case) -> str:
+    return f":{case.request.again}" if case.request and case.request.again else ""
 
 
 def _reply(case: Case, event: Event, view: View) -> Iterable[Proposal]:

@@ -247,6 +247,17 @@ def test_the_same_outcome_is_told_once(desk):
     assert one.proposed("ticket:comment:evidence:1:") == told
 
 
+@pytest.mark.parametrize("issue", [Issue.QUALITY_DEFECT, Issue.TRACKING_QUERY])
+def test_each_file_is_on_the_ticket_whatever_it_changes(world, desk, issue):
+    one = desk(issue)
+    for number, need in enumerate(("overview", "detail", "other", "label", "detail"), 1):
+        one.feed(photo(one, need, number))
+    notes = [one.sent(key) for key in one.proposed("ticket:comment:evidence:file:")]
+    assert [len(each.attachments) for each in notes] == [1] * 5
+    assert len({each.attachments[0].sha256 for each in notes}) == 5
+    assert not any(one.sent(key).attachments for key in one.proposed("ticket:comment:evidence:1:"))
+
+
 def verdict(one):
     (said,) = [event for event in one.derived if isinstance(event, Classified)][-1:]
     return said

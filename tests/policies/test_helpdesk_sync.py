@@ -12,6 +12,7 @@ from rmabridge.model import (
     Direction,
     FactMissing,
     Form,
+    Money,
     Parcel,
     ParcelSeen,
     ParcelStatus,
@@ -138,6 +139,21 @@ def test_steps_parcels_and_refunds_are_noted_once_each(world, opened):
         "status:refunded:1",
     ]
     assert "已签收" in opened.sent("ticket:comment:parcel:YT1:delivered").text
+
+
+def test_what_is_asked_for_after_the_ticket_was_opened_and_asked_for_again_is_noted(world, desk):
+    def changed(number, status, **facts):
+        return RequestChanged(key=f"k{number}", at=world.MONDAY + timedelta(hours=number), status=status, **facts)
+
+    one = desk().feed(world.says("杯子碎了"), world.order()).settle("ticket:open", ref="77", account="desk")
+    one.feed(world.requested(note="想退款", at=world.MONDAY + timedelta(minutes=5)))
+    first = one.sent("ticket:comment:asked:R1").text
+    assert "退货申请 R1" in first and "想退款" in first and "水壶" in first
+    one.feed(changed(1, "requested"), changed(2, "declined"), changed(3, "requested", amount=Money.of("100 CNY")))
+    one.feed(changed(4, "declined"), changed(5, "declined"))
+    notes = [key.removeprefix("ticket:comment:") for key in one.proposed("ticket:comment:")]
+    assert notes == ["asked:R1", "status:declined:1", "asked:R1:1", "status:declined:1:1"]
+    assert "100.00 元" in one.sent("ticket:comment:asked:R1:1").text
 
 
 def test_a_solved_ticket_closes_the_case_and_its_echo_does_not_close_the_next_round(world, opened):

@@ -66,6 +66,7 @@ OPEN: Final = frozenset({Status.NEW, Status.REQUESTED})
 GRANTS: Final = (ApproveReturn, PayRefund, GiveCredit, Reship)
 OTHER: Final = Need("other", (EvidenceKind.PHOTO, EvidenceKind.VIDEO, EvidenceKind.DOCUMENT), 0)
 OURS: Final = "liability."
+MESSAGE: Final = "message:"  # how the ids begin of what a message brought
 LOCAL: Final = frozenset({"localhost", "::1", "0.0.0.0"})  # noqa: S104 - addresses that lead nowhere
 LEAST_PHOTO: Final = 10_000  # bytes; a smaller picture in a mail is the logo of a signature
 LONGEST: Final = 48  # bytes of an item's name in a short message
@@ -105,6 +106,7 @@ class EvidencePolicy(Policy, AsksForEvidence):
             yield from _attached(case, event)
         if not case.open:
             return
+        yield from _filed(case, view)
         ask = self.ask_for(case)
         if ask is not None:
             yield from self._ask(case, ask, event, view)
@@ -250,7 +252,7 @@ def _attached(case: Case, event: MessageReceived) -> Iterator[Proposal]:
         return
     known, mailed = {one.id for one in case.evidence}, event.message.form is Form.MAIL
     for number, one in enumerate(event.message.attachments):
-        id_, kind = f"message:{event.message.id}:{number}", kind_of(one.media_type)
+        id_, kind = f"{MESSAGE}{event.message.id}:{number}", kind_of(one.media_type)
         if kind is None or id_ in known or not (one.url or one.sha256):
             continue
         if kind is EvidenceKind.PHOTO and mailed and one.size is not None and one.size < LEAST_PHOTO:
@@ -266,6 +268,14 @@ def _attached(case: Case, event: MessageReceived) -> Iterator[Proposal]:
             sha256=one.sha256,
             url=one.url,
         )
+
+
+def _filed(case: Case, view: View) -> Iterator[Proposal]:
+    """Each file that came by another way than a message is on the ticket, too: what a message brings, its note has."""
+    for one in case.evidence if view.shop.helpdesk else ():
+        if not one.id.startswith(MESSAGE) and (files := evidence_files(case, one.id)):
+            origin, name = f"evidence:file:{one.id}", one.name or one.id
+            yield from tell_colleagues(case, view, origin, "evidence.file", attachments=files, name=name)
 
 
 def _proof(case: Case, view: View) -> Iterator[Proposal]:
@@ -294,10 +304,8 @@ def _compare(case: Case, ask: Ask, found: Matrix, event: Event, view: View) -> I
     sources = found.sources()
     marks = {name: one.mark.value for name, one in sources.items()}
     missing = [one.name for one in counted(case, ask) if one.left]
-    files, liable_ = evidence_files(case), case.liable
-    yield from tell_colleagues(
-        case, view, origin, "evidence.matrix", attachments=files, marks=marks, needs=missing, liable=liable_
-    )
+    about: dict[str, Any] = {"marks": marks, "needs": missing, "liable": case.liable}
+    yield from tell_colleagues(case, view, origin, "evidence.matrix", **about)
     text = "; ".join(f"{name}: {one.mark} ({one.why})" for name, one in sources.items())
     yield Noted(key=f"{origin}:{case.id}:{event.key}"[:512], at=view.now, text=text, values=dict(marks))
 

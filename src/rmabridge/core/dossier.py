@@ -81,8 +81,8 @@ def as_files(document: dict[str, Any], name: str) -> tuple[Attachment, ...]:
     )
 
 
-def evidence_files(case: Case) -> tuple[Attachment, ...]:
-    """The case's evidence as attachments, by hash or address."""
+def evidence_files(case: Case, id_: str | None = None) -> tuple[Attachment, ...]:
+    """The case's evidence, or the one piece of that id, as attachments, by hash or address."""
     return tuple(
         Attachment(
             name=one.name or one.id,
@@ -92,7 +92,7 @@ def evidence_files(case: Case) -> tuple[Attachment, ...]:
             size=one.size,
         )
         for one in case.evidence
-        if one.sha256 or one.url
+        if (one.sha256 or one.url) and id_ in (None, one.id)
     )
 
 
