@@ -36,6 +36,7 @@ from rmabridge.model import (
     RequestChanged,
     RequestStatus,
     Routed,
+    SendMessage,
     Settled,
     Status,
     TicketSeen,
@@ -71,6 +72,10 @@ class HelpdeskSync(Policy):
         ("solved", "closed", "resolved"), description="ticket statuses, lower case, that close the case"
     )
 
+    sent: bool = Field(
+        False, description="note on the ticket what the bridge itself wrote to the buyer, too: one call more a message"
+    )
+
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """The ticket, what it is told, and what an agent did on it."""
         if view.shop.helpdesk is None or case.merged_into:
@@ -92,6 +97,7 @@ class HelpdeskSync(Policy):
             yield CommentTicket(origin=f"merged:{ticket(case)}", text=text)
         yield from _status(case)
         if isinstance(event, Settled):
+            yield from _sent(case, event, view) if self.sent else ()
             return
         yield from _note(case, event, view)
         yield from _reply(case, event, view)
@@ -258,6 +264,17 @@ def _note(case: Case, event: Event, view: View) -> Iterable[Proposal]:
         text = note(case, view, f"ticket.{template}", **values).text
         files = event.message.attachments if isinstance(event, MessageReceived) else ()
         yield CommentTicket(origin=origin, text=text, attachments=files, needs=_needs(case))
+
+
+def _sent(case: Case, event: Settled, view: View) -> Iterable[Proposal]:
+    """What the bridge wrote to the buyer; an agent's own words, and what went by the desk itself, are there already."""
+    if event.action_type != SendMessage.kind or event.outcome != "done" or event.account == case.ticket.account:
+        return
+    said = view.action(event.action)
+    if isinstance(said, SendMessage) and said.audience == "buyer" and said.template is not None:
+        facts = {"text": said.text, "via": said.form, "at": event.at, "author": f"author_{Author.BRIDGE}", "who": None}
+        text = note(case, view, "ticket.said", **facts).text
+        yield CommentTicket(origin=f"sent:{event.action}", text=text, needs=_needs(case))
 
 
 def _asks(case: Case, event: Event) -> bool:

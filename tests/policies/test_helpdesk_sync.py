@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from rmabridge_helpdesk_sync import HelpdeskSync
+from rmabridge_progress import Progress
 
 from rmabridge.model import (
     Author,
@@ -154,6 +155,21 @@ def test_what_is_asked_for_after_the_ticket_was_opened_and_asked_for_again_is_no
     notes = [key.removeprefix("ticket:comment:") for key in one.proposed("ticket:comment:")]
     assert notes == ["asked:R1", "status:declined:1", "asked:R1:1", "status:declined:1:1"]
     assert "100.00 元" in one.sent("ticket:comment:asked:R1:1").text
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_what_the_bridge_wrote_to_the_buyer_is_noted_where_the_shop_wants_it(world, sent):
+    one = world.Desk(world.policy(HelpdeskSync, sent=sent), world.policy(Progress))
+    one.feed(world.requested(), world.order()).settle("ticket:open", ref="77", account="desk")
+    one.feed(RequestChanged(key="no", at=world.MONDAY + timedelta(hours=1), status="declined", reason="已超过退货期限"))
+    one.settle("progress:declined:1", account="mail")
+    assert ("ticket:comment:sent:progress:declined:1" in one.proposed()) is sent
+    if sent:
+        text = one.sent("ticket:comment:sent:progress:declined:1").text
+        assert "自动" in text and one.sent("progress:declined:1").text in text
+    one.feed(agent(world))
+    one.settle("answer:a1", account="mail")
+    assert one.proposed("ticket:comment:sent:answer") == []
 
 
 def test_a_solved_ticket_closes_the_case_and_its_echo_does_not_close_the_next_round(world, opened):
