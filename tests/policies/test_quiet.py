@@ -134,6 +134,14 @@ def test_it_waits_a_minute_at_most_and_says_the_rest_after_the_rest(world, desk)
     assert len(one.proposed("answer:tracking:")) == 2
 
 
+def test_who_writes_without_end_is_answered_after_a_minute(world, desk):
+    one = desk(FirstReply)
+    for number in range(20):
+        assert one.proposed() == []
+        write(world, one, "?", number).advance(seconds=3)
+    assert one.proposed() == ["reply:first:1"]
+
+
 def test_a_later_session_is_greeted_when_the_buyer_has_finished(world, desk):
     one = write(world, desk(FirstReply), "你好", 1).advance(seconds=20)
     one.advance(minutes=40)

@@ -32,7 +32,7 @@ class Run:
     @property
     def text(self) -> str:
         """All lines."""
-        return "\n".join(one.text for one in self.lines)
+        return "\n".join(one.text for one in self.lines if one.text)
 
 
 def run(case: Case, shop: Shop) -> Run | None:

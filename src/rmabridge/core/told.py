@@ -41,6 +41,7 @@ MOST_SCANS = 60
 SHOWN_TEXT = 500
 MOST_LINES = 10
 SHOWN_LINE = 300
+MOST_TIMES = 60
 CLAIMED = ":said"
 MOST_STEPS = 20
 ORDER = tuple(RequestStatus)  # of what a vendor tells of one second, the request comes first
@@ -154,10 +155,14 @@ def _message(fold: Fold, event: MessageReceived) -> None:
 
 
 def _lines(known: tuple[Said, ...], message: Message) -> tuple[Said, ...]:
-    """The newest chat lines in the order of their times, each once."""
+    """The newest chat lines in the order of their times, each once; of older ones only the times, which say when the
+    buyer began.
+    """
     lines = {one.id: one for one in known}
     lines[message.id] = Said(id=message.id, at=message.at, text=message.text[:SHOWN_LINE])
-    return tuple(sorted(lines.values(), key=lambda one: (one.at, one.id))[-MOST_LINES:])
+    ordered = sorted(lines.values(), key=lambda one: (one.at, one.id))[-MOST_TIMES:]
+    older = (one.model_copy(update={"text": ""}) if one.text else one for one in ordered[:-MOST_LINES])
+    return (*older, *ordered[-MOST_LINES:])
 
 
 def _writers(fold: Fold, event: MessageReceived) -> tuple[Writer, ...]:

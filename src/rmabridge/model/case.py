@@ -189,7 +189,9 @@ class Talk(Value):
     last_out: AwareDatetime | None = None
     last_text: str | None = Field(None, description="the buyer's last words, shortened to 500 characters")
     form: str | None = None
-    lines: tuple[Said, ...] = Field((), description="the buyer's newest chat lines, shortened, at most 10")
+    lines: tuple[Said, ...] = Field(
+        (), description="the buyer's newest 10 chat lines, shortened, and the times of 50 before them"
+    )
     agent: str | None = Field(None, description="the agent who wrote last, as the entrance names them")
     answered: AwareDatetime | None = Field(None, description="when an agent last wrote to the buyer")
     sent: tuple[Sent, ...] = Field((), description="our newest messages to the buyer, at most 10")
