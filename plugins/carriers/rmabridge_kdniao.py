@@ -216,7 +216,7 @@ class Kdniao(Plugin, ReceivesWebhooks, TracksParcels, Probes):
     )
     probe_waybill: str = Field("YT0000000000001", description="number whose carrier is asked for to try the account")
     quota_words: tuple[str, ...] = Field(
-        ("次数", "超限", "超出", "超过", "额度", "余额", "套餐"), description="what a used-up plan's refusal says"
+        ("次数", "超限", "上限", "额度", "余额", "套餐"), description="what a used-up plan's refusal says"
     )
     busy_words: tuple[str, ...] = Field(("繁忙", "稍后", "超时"), description="what a passing refusal says")
     credential_words: tuple[str, ...] = Field(

@@ -458,6 +458,7 @@ async def test_a_plain_query_knows_the_newest_state_only(sim):
         ("验证数据签名失败", Unauthorised),
         ("商户ID(EBusinessID)不存在", Unauthorised),
         ("查询次数已超出限制", Unavailable),
+        ("单号长度超过限制", Rejected),
         ("今日查询次数已用完，请稍后再试", Unavailable),
         ("没有可用套餐", Unavailable),
         ("快递单号有特殊字符", Rejected),
