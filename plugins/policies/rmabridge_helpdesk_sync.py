@@ -272,8 +272,8 @@ def _sent(case: Case, event: Settled, view: View) -> Iterable[Proposal]:
         return
     said = view.action(event.action)
     if isinstance(said, SendMessage) and said.audience == "buyer" and said.template is not None:
-        facts = {"text": said.text, "via": said.form, "at": event.at, "author": f"author_{Author.BRIDGE}", "who": None}
-        text = note(case, view, "ticket.said", **facts).text
+        facts: dict[str, Any] = {"text": said.text, "via": said.form, "at": event.at, "who": None}
+        text = note(case, view, "ticket.said", author=f"author_{Author.BRIDGE}", **facts).text
         yield CommentTicket(origin=f"sent:{event.action}", text=text, needs=_needs(case))
 
 
