@@ -14,6 +14,7 @@ from pydantic import Field
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Shop, Timer, View
 from rmabridge.core.calendars import calendar_of
+from rmabridge.core.lifecycle import answering
 from rmabridge.core.reach import tell
 from rmabridge.model import (
     NEWS,
@@ -140,16 +141,29 @@ def _status(case: Case) -> Status:
 def _told(case: Case, view: View, step: str) -> bool:
     """Whether the step was told in this round, or before it and nothing of the kind has happened since."""
     later = OUTDATED_BY.get(step, frozenset())
-    if any(view.proposed(_key(case, one)) for one in (step, *later)):
+    if view.proposed(_key(case, step)) or any(view.proposed(_later(case, one)) for one in later):
         return True
     earlier = any(view.proposed(f"progress:{step}:{number}") for number in range(1, case.round))
     return earlier and not any(at > case.reopenings[-1] for at in _times(case, step))
 
 
 def _key(case: Case, step: str) -> str:
-    """One message for each step of a round; what was declined and asked for again is decided once more."""
+    """One message for each step of a round; what was declined and asked for again is decided once more, and after a
+    gesture the steps of a return begin anew.
+    """
     again = case.request.again if case.request and step in DECIDED else 0
-    return f"progress:{step}:{case.round}" + (f":{again}" if again else "")
+    gestures = 0 if step == "refunded" else _gestures(case)
+    return f"progress:{step}:{case.round}" + (f":{again}" if again else "") + (f":+{gestures}" if gestures else "")
+
+
+def _later(case: Case, step: str) -> str:
+    """The message of a step that makes earlier ones outdated: not that of a gesture, which was paid before."""
+    gestures = _gestures(case)
+    return f"progress:refunded:{case.round}:{gestures + 1}" if step == "refunded" and gestures else _key(case, step)
+
+
+def _gestures(case: Case) -> int:
+    return len(case.refunds) - len(answering(case))
 
 
 def _times(case: Case, step: str) -> list[datetime]:

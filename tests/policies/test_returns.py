@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from rmabridge_progress import Progress
 from rmabridge_returns import Returns, amount_of, limits
 
 from rmabridge.model import (
@@ -48,6 +49,23 @@ def desk(world):
 
 def rulings(one, key):
     return [(said.ruling, said.rule) for said in one.verdicts[key]]
+
+
+def test_a_return_after_a_gesture_is_told_paid_and_only_then_closed(world, desk):
+    one = desk()
+    one.policies = (*one.policies, world.policy(Progress))
+    one.feed(world.says("有点瑕疵"), world.order())
+    one.feed(RefundSeen(key="g", at=one.now, refund="G1", amount=Money.of("20 CNY")))
+    one.ledger["progress:refunded:1"] = "done"
+    one.feed(world.requested(at=one.now + timedelta(hours=1), amount=Money.of("200 CNY")))
+    assert (one.case.status, APPROVE in one.proposed()) == (Status.REQUESTED, True)
+    one.advance(hours=2).feed(RequestChanged(key="ap", at=one.now, refs=(world.RETURN,), status="approved"))
+    one.advance(days=2).feed(back(world).model_copy(update={"at": one.now}))
+    assert (one.case.status, one.sent(PAY).amount) == (Status.RECEIVED, Money.of("200 CNY"))
+    one.feed(RefundSeen(key="p", at=one.now, refund="F1", amount=Money.of("200 CNY")))
+    told = [key.removeprefix("progress:") for key in one.proposed("progress:")]
+    assert told == ["refunded:1", "approved:1:+1", "received:1:+1", "refunded:1:2"]
+    assert one.case.status is Status.CLOSED
 
 
 @pytest.mark.parametrize(("end", "approved"), [("declined", False), ("cancelled", True)])

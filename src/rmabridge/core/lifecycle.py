@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
-from ..model import Case, CaseKind, Direction, Issue, ParcelStatus, RefundStatus, RequestStatus, Status
+from ..model import Case, CaseKind, Direction, Issue, ParcelStatus, Refund, RefundStatus, RequestStatus, Status
 
 _REQUEST: Final = {
     RequestStatus.REQUESTED: Status.REQUESTED,
@@ -13,6 +14,8 @@ _REQUEST: Final = {
     RequestStatus.CANCELLED: Status.CANCELLED,
     RequestStatus.CLOSED: Status.APPROVED,
 }
+UNDECIDED: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED})
+CLOCKS: Final = timedelta(minutes=15)
 _MOVING: Final = frozenset(
     set(ParcelStatus)
     - {ParcelStatus.PENDING, ParcelStatus.INVALID_NUMBER, ParcelStatus.INFO_RECEIVED, ParcelStatus.CANCELLED}
@@ -30,11 +33,11 @@ def status(case: Case) -> Status:
     """The status that the case's facts amount to."""
     if case.closings and (not case.reopenings or case.closings[-1] >= case.reopenings[-1]):
         return Status.CLOSED
-    if any(one.status is RefundStatus.DONE for one in case.refunds):
-        pending = any(one.status is RefundStatus.PENDING for one in case.refunds)
-        return Status.REFUNDING if pending else Status.REFUNDED
-    if any(one.status is RefundStatus.PENDING for one in case.refunds):
+    refunds = {one.status for one in answering(case)}
+    if RefundStatus.PENDING in refunds:
         return Status.REFUNDING
+    if RefundStatus.DONE in refunds:
+        return Status.REFUNDED
     asked = _REQUEST[case.request.status] if case.request else Status.NEW
     if asked in {Status.DECLINED, Status.CANCELLED}:
         return asked
@@ -44,6 +47,18 @@ def status(case: Case) -> Status:
     if any(one.status in _MOVING for one in back):
         return Status.RETURNING
     return asked
+
+
+def answering(case: Case) -> tuple[Refund, ...]:
+    """The refunds that may be the answer to what is asked for: a gesture that was paid before was for something else.
+
+    A quarter of an hour is left to clocks that differ.
+    """
+    request = case.request
+    if request is None or request.status not in UNDECIDED or request.asked_at is None:
+        return case.refunds
+    since = request.asked_at - CLOCKS
+    return tuple(one for one in case.refunds if one.at >= since)
 
 
 def enquiry(case: Case) -> bool:

@@ -85,6 +85,17 @@ class Request(Value):
         return last[0].at if last else None
 
     @property
+    def asked_at(self) -> datetime | None:
+        """When it was last made: asked for, for the first time or after it had ended."""
+        before = (None, *(one.status for one in self.course))
+        runs = (
+            one.at
+            for old, one in zip(before, self.course, strict=False)
+            if one.status is RequestStatus.REQUESTED and (old is None or old in ENDED)
+        )
+        return max(runs, default=None)
+
+    @property
     def ended(self) -> RequestStep | None:
         """When it was last declined, cancelled or closed."""
         return next((one for one in reversed(self.course) if one.status in ENDED), None)
