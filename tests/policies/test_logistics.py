@@ -28,6 +28,7 @@ from rmabridge.model import (
     ParcelSeen,
     ParcelStatus,
     PrintLabel,
+    RefundSeen,
     RemedyAccepted,
     RemedyKind,
     RemedyOffered,
@@ -164,6 +165,15 @@ def test_silence_makes_a_parcel_lost_once_and_offers_goods_or_money(desk):
     one.advance(days=9)
     assert len(one.proposed("logistics:lost")) == 1
     assert one.proposed("reship") == one.proposed("refund") == []
+
+
+@pytest.mark.parametrize(("amount", "offered"), [("5 CNY", "695 CNY"), ("700 CNY", None), (None, None)])
+def test_a_gesture_from_before_does_not_stand_in_the_way_of_an_offer_for_a_lost_parcel(desk, amount, offered):
+    one = desk()
+    paid = Money.of(amount) if amount else None
+    one.feed(moving(one, hours=1), RefundSeen(key="g", at=one.now, refund="G1", amount=paid)).advance(days=7)
+    choices = one.case.offered.choices if one.case.offered else ()
+    assert [str(each.amount) for each in choices if each.remedy is RemedyKind.REFUND_ONLY] == [offered] * bool(offered)
 
 
 @pytest.mark.parametrize(

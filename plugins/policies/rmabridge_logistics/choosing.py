@@ -96,7 +96,7 @@ class Choosing(Policy):
             )
             if message:
                 yield message.model_copy(update={"once": f"lost:{parcel.waybill}"})
-        if self.offer and not answered and not makes_good(case.agreed) and not case.refunds:
+        if self.offer and not answered and not makes_good(case.agreed) and not _paid_back(case):
             first = RemedyKind.REFUND_ONLY if self.lost_remedy == "refund" else RemedyKind.RESHIP
             automatic = None if self.lost_remedy == "offer" else LOST
             yield _offer(case, LOST, parcel.waybill, first, view, automatic)
@@ -107,7 +107,7 @@ class Choosing(Policy):
         if case.offered is None or not any(one.rule == LOST for one in case.offered.choices):
             return
         chosen = case.agreed if makes_good(case.agreed) else case.offered if case.offered.automatic == LOST else None
-        begun = bool(case.refunds) or any(key.startswith(("refund:", "reship:")) for key in view.ledger)
+        begun = _paid_back(case) or any(key.startswith(("refund:", "reship:")) for key in view.ledger)
         if chosen is None or begun or case.order is None or not self.carry_out or not alone(case):
             return
         if chosen.kind is RemedyKind.RESHIP:
@@ -177,6 +177,11 @@ def makes_good(remedy: Remedy | None) -> bool:
     if remedy is None:
         return False
     return remedy.interim or not {remedy.kind, *(one.remedy for one in remedy.choices)} <= GESTURES
+
+
+def _paid_back(case: Case) -> bool:
+    """Whether money went back for it: all of the order's, or nobody knows how much; a part of it was a gesture."""
+    return bool(case.refunds) and (left_of(case) is None or any(one.amount is None for one in case.refunds))
 
 
 def _ours(remedy: Remedy | None) -> bool:
