@@ -321,6 +321,15 @@ def test_a_step_that_was_taken_has_no_clock_and_the_next_begins(desk, world):
     assert one.runs("due:step:refund") is None
 
 
+def test_a_gesture_that_was_paid_by_hand_runs_no_step_when_something_is_asked_for_later(desk, world):
+    one = desk().feed(world.says(), RemedyAccepted(key="ok", at=world.MONDAY, remedy=RemedyKind.PARTIAL_REFUND))
+    one.feed(RefundSeen(key="f", at=one.now, refund="F1", amount=Money.of("5 CNY"))).advance(days=1)
+    one.feed(world.requested(CaseKind.REFUND, at=one.now))
+    assert [each.name for each in one.case.deadlines if "step" in each.name] == []
+    one.feed(RemedyAccepted(key="more", at=one.now, remedy=RemedyKind.REFUND_ONLY))
+    assert one.runs("due:step:refund")
+
+
 @pytest.mark.row("S034")
 @pytest.mark.parametrize("seconds", [299, 300])
 def test_an_agent_at_4_59_cancels_the_holding_reply_that_goes_out_at_5_00(desk, world, seconds):

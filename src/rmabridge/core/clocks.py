@@ -30,7 +30,7 @@ from ..model import (
     Status,
 )
 from .calendars import Calendar, calendar_of
-from .lifecycle import answering, enquiry
+from .lifecycle import CLOCKS, enquiry
 from .terms import CHAT, FIRST, MARKETPLACE, NEXT, REVIEW, SOCIAL, SOLUTION, STEP, THEIRS, Terms, tier_of
 
 DUE: Final = "due:"
@@ -246,9 +246,11 @@ def _of_step(step: str, since: datetime, shop: Shop, terms: Terms) -> Clock | No
 def _step(case: Case) -> tuple[str, datetime] | None:
     """The step of the agreed solution that is the shop's to take, and since when."""
     remedy = case.agreed or (case.offered if case.offered and case.offered.automatic else None)
-    if remedy is None or answering(case) or remedy.kind is RemedyKind.NONE:
+    if remedy is None or remedy.kind is RemedyKind.NONE:
         return None
     since = remedy.accepted_at or written(case, "offered")
+    if any(one.at >= since - CLOCKS for one in case.refunds):
+        return None
     if remedy.kind in BACK_FIRST:
         if case.status is Status.REQUESTED:
             return "approve", since
