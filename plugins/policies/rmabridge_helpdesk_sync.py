@@ -13,6 +13,7 @@ from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, View
+from rmabridge.core.lifecycle import CLOCKS
 from rmabridge.core.reach import Reach, note, send, shown, ways
 from rmabridge.model import (
     NEWS,
@@ -78,7 +79,10 @@ class HelpdeskSync(Policy):
 
     def decide(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         """The ticket, what it is told, and what an agent did on it."""
-        if view.shop.helpdesk is None or case.merged_into:
+        if case.merged_into:
+            return
+        yield from _again(case, event, view)
+        if view.shop.helpdesk is None:
             return
         if ticket(case) is None and not view.proposed(OPEN):
             if case.open:
@@ -112,8 +116,6 @@ class HelpdeskSync(Policy):
     def _turn(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         if isinstance(event, TicketSeen) and case.open and self._solves(case, event, view):
             yield Closed(key=f"closed:{event.key}", at=view.now, result="solved", by="agent")
-        elif _by(event, Author.BUYER) and case.status is Status.CLOSED:
-            yield Reopened(key=f"reopened:{event.key}", at=view.now, reason="the buyer wrote again")
 
     def _solves(self, case: Case, event: TicketSeen, view: View) -> bool:
         """Whether an agent has solved it: not where the desk shows the ticket before it heard that the case goes on."""
@@ -121,6 +123,24 @@ class HelpdeskSync(Policy):
         late = late or view.ledger.get(f"ticket:update:reopened:{case.round}") in UNSENT
         newest = (case.ticket.status or "").lower() == (event.status or "").lower()
         return (event.status or "").lower() in self.solved and newest and not late and not _elsewhere(case, event)
+
+
+def _again(case: Case, event: Event, view: View) -> Iterable[Proposal]:
+    """A closed case goes on when its buyer writes, or asks for something on the marketplace, after it was closed."""
+    if case.status is not Status.CLOSED:
+        return
+    if _by(event, Author.BUYER):
+        yield Reopened(key=f"reopened:{event.key}", at=view.now, reason="the buyer wrote again")
+    elif _requests(case, event) and event.at >= case.closings[-1] - CLOCKS:
+        yield Reopened(key=f"reopened:{event.key}", at=view.now, reason="the buyer asks again on the marketplace")
+
+
+def _requests(case: Case, event: Event) -> bool:
+    """Whether the buyer asks on the marketplace, and nothing has become of it yet."""
+    asks = isinstance(event, CaseRequested) or (
+        isinstance(event, RequestChanged) and event.status is RequestStatus.REQUESTED
+    )
+    return asks and case.request is not None and case.request.status is RequestStatus.REQUESTED
 
 
 def ticket(case: Case) -> str | None:
@@ -255,11 +275,11 @@ def _note(case: Case, event: Event, view: View) -> Iterable[Proposal]:
         told.append((f"refund:{paid.id}:{paid.status}", "refund", facts))
     if isinstance(event, RequestChanged | ParcelSeen | RefundSeen) and case.status not in SILENT:
         reason = event.reason if isinstance(event, RequestChanged) else None
-        turn = f"{case.status}:{case.round}{_again(case) if case.status in DECIDED else ''}"
+        turn = f"{case.status}:{case.round}{_turn_of(case) if case.status in DECIDED else ''}"
         told.append((f"status:{turn}", "step", {"status": case.status, "reason": reason}))
     if case.request and _asks(case, event):
         facts = {name: one for name, one in _summary(case, view).items() if name in ASKED}
-        told.append((f"asked:{case.request.id or event.key}{_again(case)}", "asked", facts))
+        told.append((f"asked:{case.request.id or event.key}{_turn_of(case)}", "asked", facts))
     for origin, template, values in told:
         text = note(case, view, f"ticket.{template}", **values).text
         files = event.message.attachments if isinstance(event, MessageReceived) else ()
@@ -279,12 +299,10 @@ def _sent(case: Case, event: Settled, view: View) -> Iterable[Proposal]:
 
 def _asks(case: Case, event: Event) -> bool:
     """Whether the buyer asks for something on the marketplace: for the first time, or for what had ended."""
-    again = isinstance(event, RequestChanged) and event.status is RequestStatus.REQUESTED and _again(case) != ""
-    current = case.request is not None and case.request.status is RequestStatus.REQUESTED
-    return current and (isinstance(event, CaseRequested) or again)
+    return _requests(case, event) and (isinstance(event, CaseRequested) or _turn_of(case) != "")
 
 
-def _again(case: Case) -> str:
+def _turn_of(case: Case) -> str:
     return f":{case.request.again}" if case.request and case.request.again else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from bank import Bank, a_case, act, banking, reaches
 from toybox import cases, command, event, inbox, requested, send, timeline, toybox
 
@@ -98,6 +99,25 @@ async def test_a_body_of_thousands_of_events_is_routed_whole(tmp_path: Path, sin
         await world.settle(120)
         assert len(timeline(world, cases(world)[0].id)) == 1_501
         assert [one[1] for one in inbox(world)] == ["done"]
+
+
+@pytest.mark.parametrize("helpdesk", [True, False])
+async def test_a_closed_case_goes_on_when_its_buyer_asks_again(tmp_path: Path, sink: Sink, helpdesk: bool) -> None:
+    refs, config = {"return": "R1"}, toybox(tmp_path, sink.url, "helpdesk_sync", "returns")
+    config["shops"]["one"] |= {"auto_approve": False}
+    if not helpdesk:
+        del config["shops"]["one"]["helpdesk"]
+    async with running(config, sink) as world:
+        case = await a_case(world)
+        await send(world, event("order.seen", "o", 0, {"order": "O1"}, order={"id": "O1"}))
+        await send(world, event("request.changed", "no", 1, refs, status="declined"))
+        await command(world, "close", case, result="declined")
+        await send(world, event("request.changed", "late", 0.5, refs, status="requested"))
+        await world.settle()
+        assert (cases(world)[0].status, cases(world)[0].round) == (Status.CLOSED, 1)
+        await send(world, event("request.changed", "again", 60, refs, status="requested"))
+        await world.settle()
+        assert (cases(world)[0].status, cases(world)[0].round) == (Status.REQUESTED, 2)
 
 
 async def test_what_was_declined_and_is_asked_for_again_is_decided_again(tmp_path: Path, sink: Sink) -> None:
