@@ -13,7 +13,7 @@ from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, View
-from rmabridge.core.lifecycle import CLOCKS
+from rmabridge.core.lifecycle import CLOCKS, answering
 from rmabridge.core.reach import Reach, note, send, shown, ways
 from rmabridge.model import (
     NEWS,
@@ -23,6 +23,7 @@ from rmabridge.model import (
     CaseRequested,
     Closed,
     CommentTicket,
+    Direction,
     Event,
     Form,
     MessageReceived,
@@ -126,13 +127,29 @@ class HelpdeskSync(Policy):
 
 
 def _again(case: Case, event: Event, view: View) -> Iterable[Proposal]:
-    """A closed case goes on when its buyer writes, or asks for something on the marketplace, after it was closed."""
+    """A closed case goes on when its buyer writes, or asks for something on the marketplace after it was closed, and when
+    the goods of an approved return come back.
+    """
     if case.status is not Status.CLOSED:
         return
+    reason, late = None, event.at >= case.closings[-1] - CLOCKS
     if _by(event, Author.BUYER):
-        yield Reopened(key=f"reopened:{event.key}", at=view.now, reason="the buyer wrote again")
-    elif _requests(case, event) and event.at >= case.closings[-1] - CLOCKS:
-        yield Reopened(key=f"reopened:{event.key}", at=view.now, reason="the buyer asks again on the marketplace")
+        reason = "the buyer wrote again"
+    elif late and _requests(case, event):
+        reason = "the buyer asks again on the marketplace"
+    elif late and _brings_back(case, event):
+        reason = "the goods are back"
+    if reason:
+        yield Reopened(key=f"reopened:{event.key}", at=view.now, reason=reason)
+
+
+def _brings_back(case: Case, event: Event) -> bool:
+    """Whether the goods arrive for which nothing was paid yet, though their return is approved."""
+    if not isinstance(event, ParcelSeen) or case.request is None or answering(case):
+        return False
+    seen = next((one for one in case.parcels if one.waybill == event.parcel.waybill), event.parcel)
+    back = seen.direction is Direction.BACK and seen.status is ParcelStatus.DELIVERED
+    return back and case.request.status is RequestStatus.APPROVED and not case.given
 
 
 def _requests(case: Case, event: Event) -> bool:

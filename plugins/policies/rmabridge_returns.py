@@ -47,6 +47,7 @@ from rmabridge.model import (
 WINDOW: Final = "returns.window"
 AGREEMENT: Final = "returns.agreement"
 LIMIT: Final = "returns.limit"
+BELATED: Final = "returns.belated"
 CLOSE: Final = "refunded-close"
 REMEDIES: Final = {CaseKind.RETURN: RemedyKind.RETURN_REFUND, CaseKind.EXCHANGE: RemedyKind.EXCHANGE}
 CONCERNED: Final = frozenset({CaseKind.RETURN, CaseKind.EXCHANGE, CaseKind.REFUND})
@@ -241,6 +242,8 @@ def agreed(case: Case) -> bool:
 
 def _of_refund(action: PayRefund, case: Case, view: View) -> Verdict | None:
     found = [] if agreed(case) else [(AGREEMENT, _DISAGREED)]
+    if _belated(case):
+        found.append((BELATED, "the case was closed before the goods came back"))
     amount, limit = action.amount, limits(view.shop.refund_limit).get(action.amount.currency)
     if limit is None:
         found.append((LIMIT, f"{amount} needs an approval: no limit is set for {amount.currency}"))
@@ -250,6 +253,14 @@ def _of_refund(action: PayRefund, case: Case, view: View) -> Verdict | None:
         found.append((LIMIT, f"{amount} is more than the {left} left of the order"))
     # One approval answers for all that is told with it, so the reasons go together.
     return hold(found[-1][0], "; ".join(reason for _, reason in found)) if found else None
+
+
+def _belated(case: Case) -> bool:
+    """Whether somebody had closed the case before the goods came: they may know why nothing is to be paid."""
+    back = [one for one in case.parcels if one.direction is Direction.BACK and one.status is ParcelStatus.DELIVERED]
+    came = [at for one in back if (at := one.delivered_at or (one.last.at if one.last else None))]
+    closed = [one for one in case.closings if case.reopenings and one <= case.reopenings[-1]]
+    return bool(came and closed) and min(came) > closed[-1]
 
 
 def _left(case: Case) -> Money | None:

@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from rmabridge_helpdesk_sync import HelpdeskSync
 from rmabridge_progress import Progress
 from rmabridge_returns import Returns, amount_of, limits
 
 from rmabridge.model import (
     ApproveReturn,
     CaseKind,
+    Closed,
     Direction,
     Line,
     Money,
@@ -25,6 +27,7 @@ from rmabridge.model import (
     RequestChanged,
     RequestStatus,
     Ruling,
+    Scan,
     Status,
 )
 
@@ -36,6 +39,11 @@ def back(world, status=ParcelStatus.DELIVERED):
     parcel = Parcel(waybill="YT1", direction=Direction.BACK, status=status)
     hours = 3 if status is ParcelStatus.DELIVERED else 2
     return ParcelSeen(key=f"back:{status}", at=world.MONDAY + timedelta(hours=hours), parcel=parcel)
+
+
+def arrived(at):
+    scan = Scan(at=at, status=ParcelStatus.DELIVERED, text="已签收")
+    return Parcel(waybill="YT1", direction=Direction.BACK, status=scan.status, delivered_at=at, scans=(scan,))
 
 
 def approved(world):
@@ -66,6 +74,18 @@ def test_a_return_after_a_gesture_is_told_paid_and_only_then_closed(world, desk)
     told = [key.removeprefix("progress:") for key in one.proposed("progress:")]
     assert told == ["refunded:1", "approved:1:+1", "received:1:+1", "refunded:1:2"]
     assert one.case.status is Status.CLOSED
+
+
+def test_goods_that_come_back_after_the_case_was_closed_open_it_and_a_person_pays(world):
+    one = world.Desk(world.policy(HelpdeskSync), world.policy(Returns))
+    one.feed(world.requested(amount=Money.of("200 CNY")), world.order(), approved(world))
+    one.advance(hours=1).feed(Closed(key="c", at=one.now, result="solved", by="agent")).advance(days=3)
+    one.feed(ParcelSeen(key="out", at=one.now, parcel=Parcel(waybill="YT9", status=ParcelStatus.DELIVERED)))
+    assert one.case.status is Status.CLOSED
+    one.feed(back(world).model_copy(update={"at": one.now, "parcel": arrived(one.now)}))
+    assert (one.case.status, one.case.round) == (Status.RECEIVED, 2)
+    assert rulings(one, PAY)[0] == (Ruling.HOLD, "returns.belated")
+    assert "closed before the goods" in one.verdicts[PAY][0].reason
 
 
 @pytest.mark.parametrize(("end", "approved"), [("declined", False), ("cancelled", True)])
