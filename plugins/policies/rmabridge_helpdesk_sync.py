@@ -127,8 +127,8 @@ class HelpdeskSync(Policy):
 
 
 def _again(case: Case, event: Event, view: View) -> Iterable[Proposal]:
-    """A closed case goes on when its buyer writes, or asks on the marketplace after it was closed, and when the goods of
-    an approved return come back.
+    """A closed case goes on when its buyer writes, or asks on the marketplace after it was closed, and when the goods
+    of an approved return come back.
     """
     if case.status is not Status.CLOSED:
         return
