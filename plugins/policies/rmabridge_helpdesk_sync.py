@@ -13,6 +13,7 @@ from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, View
+from rmabridge.core.clocks import BACK_FIRST
 from rmabridge.core.lifecycle import CLOCKS, answering
 from rmabridge.core.reach import Reach, note, send, shown, ways
 from rmabridge.model import (
@@ -144,12 +145,14 @@ def _again(case: Case, event: Event, view: View) -> Iterable[Proposal]:
 
 
 def _brings_back(case: Case, event: Event) -> bool:
-    """Whether the goods arrive for which nothing was paid yet, though their return is approved."""
-    if not isinstance(event, ParcelSeen) or case.request is None or answering(case):
+    """Whether the goods arrive for which nothing was paid or sent yet, though their return is approved or agreed."""
+    if not isinstance(event, ParcelSeen) or answering(case) or case.given:
         return False
+    request, agreed = case.request, case.agreed
+    due = request.status is RequestStatus.APPROVED if request else agreed is not None and agreed.kind in BACK_FIRST
     seen = next((one for one in case.parcels if one.waybill == event.parcel.waybill), event.parcel)
     back = seen.direction is Direction.BACK and seen.status is ParcelStatus.DELIVERED
-    return back and case.request.status is RequestStatus.APPROVED and not case.given
+    return due and back
 
 
 def _requests(case: Case, event: Event) -> bool:
