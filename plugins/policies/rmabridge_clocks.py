@@ -2,8 +2,9 @@
 
 Each warns colleagues at three quarters of its time and escalates when it runs out; the nearest deadline is the one to
 work to. Clocks run in the shop's business hours; the chat's, level 3's and the marketplace's run day and night. A buyer
-who waits in a chat gets a holding reply, or the whereabouts of the parcel if that was the question. What a removed tier
-had shortened stays short. Amazon's 24 hours are a setting.
+who waits in a chat gets a holding reply, or the whereabouts of the parcel if that was the question. A closed case keeps
+the marketplace's deadline while nothing is decided there. What a removed tier had shortened stays short. Amazon's 24
+hours are a setting.
 """
 
 from __future__ import annotations
@@ -84,10 +85,7 @@ class Clocks(Policy, Terms):
             if clocks.sent(event):
                 yield from _stop(case, clocks.ANSWERS & set(self.automatic))
             return
-        if not case.open:
-            yield from _stop(case, {clocks.kind_of(one) for one in _running(case)})
-            return
-        yield from self._answers(case, event, view)
+        yield from self._answers(case, event, view) if case.open else _stop(case, clocks.ANSWERS)
         yield from self._standing(case, event, view)
         if isinstance(event, DeadlineReached):
             yield from self._reached(case, event, view)

@@ -264,6 +264,17 @@ def test_each_deadline_that_the_marketplace_sets_is_warned_of_and_escalated(desk
         assert alerts(one).count("marketplace") == number
 
 
+def test_the_marketplaces_deadline_runs_on_when_an_agent_closes_the_case_and_nothing_was_decided(desk, world):
+    facts = {"refs": (world.RETURN,), "status": RequestStatus.REQUESTED, "due_at": world.MONDAY + timedelta(hours=48)}
+    one = desk().feed(world.requested(), RequestChanged(key="due", at=world.MONDAY + SECOND, **facts))
+    one.feed(Closed(key="c", at=one.now + SECOND, result="solved"))
+    assert {each.name for each in one.case.deadlines} == {"due:marketplace", "warn:marketplace"}
+    one.advance(hours=37)
+    assert alerts(one, "warning") == ["marketplace"]
+    one.feed(RequestChanged(key="no", at=one.now, refs=(world.RETURN,), status=RequestStatus.DECLINED))
+    assert not one.case.deadlines
+
+
 def test_what_was_declined_and_is_asked_for_again_has_clocks_of_its_own(desk, world):
     one = desk(solution=("PT10H", "PT10H", "PT10H")).feed(world.requested()).advance(hours=11)
     assert sorted(alerts(one)) == ["first_response", "return_review", "solution:1"]

@@ -30,7 +30,7 @@ from ..model import (
     Status,
 )
 from .calendars import Calendar, calendar_of
-from .lifecycle import CLOCKS, enquiry
+from .lifecycle import CLOCKS, answering, enquiry
 from .terms import CHAT, FIRST, MARKETPLACE, NEXT, REVIEW, SOCIAL, SOLUTION, STEP, THEIRS, Terms, tier_of
 
 DUE: Final = "due:"
@@ -79,8 +79,13 @@ def running(case: Case, name: str, stage: str = DUE) -> datetime | None:
 
 
 def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
-    """The clocks that follow from the case as it is; none once it is closed. An enquiry has nothing to solve."""
+    """The clocks that follow from the case as it is; once it is closed the marketplace's alone, which decides by itself
+    when it runs out. An enquiry has nothing to solve.
+    """
     if not case.open:
+        undecided = case.request is not None and case.request.status is RequestStatus.REQUESTED and not answering(case)
+        if undecided and case.merged_into is None and (due := _theirs(case)):
+            yield _until(MARKETPLACE, written(case, "request.due_at"), due, terms)
         return
     if case.request and case.request.status is RequestStatus.REQUESTED:
         asked = max(_began(case), case.request.since or case.opened_at)
