@@ -291,9 +291,12 @@ def test_what_was_declined_and_is_asked_for_again_has_clocks_of_its_own(desk, wo
 
 
 def test_a_question_that_is_heard_of_after_its_answer_starts_no_clock(desk, world):
-    one = desk().feed(world.says(form=Form.MAIL), world.says("您好", "a1", world.MONDAY + 2 * SECOND, Author.AGENT))
+    answered = world.MONDAY + 100 * SECOND
+    one = desk().feed(world.says(form=Form.MAIL), world.says("您好", "a1", answered, Author.AGENT))
     one.feed(world.says("在吗", "m2", world.MONDAY + SECOND))
     assert [each for each in ("first_response", "next_response", "chat_reply") if one.runs(f"due:{each}")] == []
+    one.feed(world.says("好的", "m3", answered - 5 * SECOND))  # their clocks differ
+    assert one.runs("due:next_response")
 
 
 @pytest.mark.row("S044")

@@ -35,6 +35,7 @@ from .terms import CHAT, FIRST, MARKETPLACE, NEXT, REVIEW, SOCIAL, SOLUTION, STE
 
 DUE: Final = "due:"
 WARN: Final = "warn:"
+ASIDE: Final = timedelta(minutes=1)  # the clocks of a marketplace and a help desk differ by no more
 ANSWERS: Final = frozenset({FIRST, NEXT, CHAT, SOCIAL, THEIRS})
 WAITING: Final = frozenset({Status.NEW, Status.REQUESTED})
 BACK_FIRST: Final = frozenset(
@@ -128,7 +129,7 @@ def solved(case: Case) -> bool:
 def starting(case: Case, event: Event, shop: Shop, terms: Terms) -> Iterator[Clock]:
     """The answer clocks that the buyer's words start, but for those that run already."""
     at = asked(event)
-    if at is None or not case.open or (case.talk.answered is not None and case.talk.answered >= at):
+    if at is None or not case.open or (case.talk.answered is not None and case.talk.answered - at >= ASIDE):
         return
     for name, limit in _wanted(case, event, at, terms):
         if running(case, name) is None:
