@@ -13,8 +13,7 @@ from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, View
-from rmabridge.core.clocks import BACK_FIRST
-from rmabridge.core.lifecycle import CLOCKS, answering
+from rmabridge.core.lifecycle import CLOCKS, awaited
 from rmabridge.core.reach import Reach, note, send, shown, ways
 from rmabridge.model import (
     NEWS,
@@ -24,7 +23,6 @@ from rmabridge.model import (
     CaseRequested,
     Closed,
     CommentTicket,
-    Direction,
     Event,
     Form,
     MessageReceived,
@@ -145,14 +143,11 @@ def _again(case: Case, event: Event, view: View) -> Iterable[Proposal]:
 
 
 def _brings_back(case: Case, event: Event) -> bool:
-    """Whether the goods arrive for which nothing was paid or sent yet, though their return is approved or agreed."""
-    if not isinstance(event, ParcelSeen) or answering(case) or case.given:
+    """Whether the goods of a return arrive."""
+    if not isinstance(event, ParcelSeen):
         return False
-    request, agreed = case.request, case.agreed
-    due = request.status is RequestStatus.APPROVED if request else agreed is not None and agreed.kind in BACK_FIRST
     seen = next((one for one in case.parcels if one.waybill == event.parcel.waybill), event.parcel)
-    back = seen.direction is Direction.BACK and seen.status is ParcelStatus.DELIVERED
-    return due and back
+    return seen.status is ParcelStatus.DELIVERED and awaited(case, seen)
 
 
 def _requests(case: Case, event: Event) -> bool:

@@ -23,6 +23,7 @@ from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Timer, View
 from rmabridge.core.colleagues import tell_colleagues
 from rmabridge.core.freshness import FRESH, stale
+from rmabridge.core.lifecycle import awaited
 from rmabridge.core.quiet import asked_at, wait, words
 from rmabridge.core.reach import shown, tell
 from rmabridge.model import (
@@ -94,7 +95,7 @@ class Tracking(Policy):
         running = any(one.name == timer for one in case.deadlines)
         asked = _asked(parcel, view)
         refused = len(asked) >= HOPELESS and all(view.ledger[one] in REFUSED for one in asked[-HOPELESS:])
-        if parcel.final or not case.open:
+        if parcel.final or not (case.open or awaited(case, parcel)):
             if running:
                 yield Timer(timer, None)
             return

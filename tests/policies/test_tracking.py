@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from rmabridge_tracking import Tracking
 
-from rmabridge.model import Address, Buyer, Closed, Direction, Parcel, ParcelSeen, ParcelStatus, Scan
+from rmabridge.model import Address, Buyer, Closed, Direction, Parcel, ParcelSeen, ParcelStatus, RequestChanged, Scan
 
 SF = Parcel(waybill="SF1", carrier="SF", status=ParcelStatus.IN_TRANSIT)
 
@@ -25,6 +25,16 @@ def test_every_parcel_that_is_under_way_is_followed_once(world, desk):
     one = desk().feed(world.requested(), world.order(parcels=(SF, home, back)), world.says())
     assert one.proposed() == ["parcel:track:SF1", "parcel:track:YT1"]
     assert (one.sent("parcel:track:SF1").carrier, one.sent("parcel:track:SF1").phone_tail) == ("SF", "1234")
+
+
+@pytest.mark.parametrize(("status", "followed"), [("approved", True), ("declined", False)])
+def test_goods_on_their_way_back_are_followed_though_an_agent_closed_the_case(world, desk, status, followed):
+    one = desk(settings={"poll": True}).feed(world.requested(), world.order())
+    one.feed(RequestChanged(key="c", at=one.now + timedelta(hours=1), refs=(world.RETURN,), status=status))
+    one.feed(Closed(key="x", at=one.now + timedelta(hours=2), result="solved"))
+    parcel = Parcel(waybill="SF9", carrier="SF", direction=Direction.BACK, status=ParcelStatus.IN_TRANSIT)
+    one.feed(ParcelSeen(key="p", at=one.now + timedelta(hours=3), parcel=parcel))
+    assert bool(one.proposed("parcel:track:SF9")) is bool(one.proposed("parcel:query:SF9")) is followed
 
 
 @pytest.mark.parametrize(

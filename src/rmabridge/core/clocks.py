@@ -30,7 +30,7 @@ from ..model import (
     Status,
 )
 from .calendars import Calendar, calendar_of
-from .lifecycle import CLOCKS, answering, enquiry
+from .lifecycle import BACK_FIRST, CLOCKS, answering, enquiry
 from .terms import CHAT, FIRST, MARKETPLACE, NEXT, REVIEW, SOCIAL, SOLUTION, STEP, THEIRS, Terms, tier_of
 
 DUE: Final = "due:"
@@ -38,9 +38,6 @@ WARN: Final = "warn:"
 ASIDE: Final = timedelta(minutes=1)  # the clocks of a marketplace and a help desk differ by no more
 ANSWERS: Final = frozenset({FIRST, NEXT, CHAT, SOCIAL, THEIRS})
 WAITING: Final = frozenset({Status.NEW, Status.REQUESTED})
-BACK_FIRST: Final = frozenset(
-    {RemedyKind.RETURN_REFUND, RemedyKind.RETURN_ONLY, RemedyKind.EXCHANGE, RemedyKind.REPAIR}
-)
 REFUNDS: Final = frozenset({RemedyKind.REFUND_ONLY, RemedyKind.PARTIAL_REFUND})
 SENDS: Final = {RemedyKind.EXCHANGE: "reship", RemedyKind.RESHIP: "reship", RemedyKind.REPAIR: "repair"}
 

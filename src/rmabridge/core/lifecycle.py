@@ -5,7 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from ..model import Case, CaseKind, Direction, Issue, ParcelStatus, Refund, RefundStatus, RequestStatus, Status
+from ..model import (
+    Case,
+    CaseKind,
+    Direction,
+    Issue,
+    Parcel,
+    ParcelStatus,
+    Refund,
+    RefundStatus,
+    RemedyKind,
+    RequestStatus,
+    Status,
+)
 
 _REQUEST: Final = {
     RequestStatus.REQUESTED: Status.REQUESTED,
@@ -14,6 +26,10 @@ _REQUEST: Final = {
     RequestStatus.CANCELLED: Status.CANCELLED,
     RequestStatus.CLOSED: Status.APPROVED,
 }
+# Remedies for which the goods come back first.
+BACK_FIRST: Final = frozenset(
+    {RemedyKind.RETURN_REFUND, RemedyKind.RETURN_ONLY, RemedyKind.EXCHANGE, RemedyKind.REPAIR}
+)
 UNDECIDED: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED})
 CLOCKS: Final = timedelta(minutes=15)
 _MOVING: Final = frozenset(
@@ -64,3 +80,12 @@ def answering(case: Case) -> tuple[Refund, ...]:
 def enquiry(case: Case) -> bool:
     """Whether the buyer only asks about goods: an answer is owed, but there is nothing to settle and no complaint."""
     return case.kind is CaseKind.QUESTION and case.issue is Issue.PRODUCT_QUESTION and case.request is None
+
+
+def awaited(case: Case, parcel: Parcel) -> bool:
+    """Whether goods of an approved or agreed return are on this parcel, and nothing was paid or sent for them yet: that
+    matters though an agent has closed the case.
+    """
+    request, agreed = case.request, case.agreed
+    due = request.status is RequestStatus.APPROVED if request else agreed is not None and agreed.kind in BACK_FIRST
+    return due and parcel.direction is Direction.BACK and not answering(case) and not case.given
