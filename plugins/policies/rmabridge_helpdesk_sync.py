@@ -131,7 +131,7 @@ def _again(case: Case, event: Event, view: View) -> Iterable[Proposal]:
     """
     if case.status is not Status.CLOSED:
         return
-    reason, late = None, event.at >= case.closings[-1] - CLOCKS
+    reason, late = None, event.at >= max(case.closings, default=view.now) - CLOCKS
     if _by(event, Author.BUYER):
         reason = "the buyer wrote again"
     elif late and _requests(case, event):
