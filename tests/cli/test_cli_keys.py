@@ -153,7 +153,7 @@ async def test_a_rotation_that_was_killed_is_finished_by_the_next_and_everything
         assert new >= 15 and old > 0, "it was killed in the middle"
         bridge.store.vault._open.clear()
         await sealed(world, 2)
-        assert (await answer(path, "keys", "rotate"))["rewrapped"] == old
+        assert (await answer(path, "keys", "rotate"))["rewrapped"] >= old, "what came meanwhile may have the old key"
         assert (await rings(path))[1][0] == 0
     settings(tmp_path, sink, NEW)
     async with Running(load(path)) as bridge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -176,6 +177,9 @@ async def test_a_crash_between_commit_and_confirmation_has_the_message_again_and
         sim.do_stall(CONFIRM, on=False)
         await child.start()
         await child.until("SELECT count(*) FROM cursors WHERE kind = 'poll' AND cause IS NULL AND version > 1", [(1,)])
+        async with asyncio.timeout(20):
+            while sim.books["queue"]:  # it is confirmed right after the commit
+                await asyncio.sleep(0.05)
     finally:
         await child.stop()
     assert sim.books["queue"] == [] and len(sim.books["confirmed"]) == 1
