@@ -13,7 +13,7 @@ from pydantic import Field
 
 from rmabridge import hookimpl
 from rmabridge.abilities import Fact, Policy, Proposal, View
-from rmabridge.core.lifecycle import CLOCKS, awaited
+from rmabridge.core.lifecycle import CLOCKS, DECIDED, asked_again, awaited
 from rmabridge.core.reach import Reach, note, send, shown, ways
 from rmabridge.model import (
     NEWS,
@@ -47,7 +47,6 @@ from rmabridge.model import (
 OPEN: Final = "ticket:open"
 PRIORITIES: Final = {1: "normal", 2: "high", 3: "urgent"}
 SILENT: Final = frozenset({Status.NEW, Status.REQUESTED, Status.CLOSED})
-DECIDED: Final = frozenset({Status.APPROVED, Status.DECLINED, Status.CANCELLED})
 ASKED: Final = frozenset({"kind", "request", "amount", "reason", "note", "lines"})
 MILESTONES: Final = frozenset(ParcelStatus) - {
     ParcelStatus.PENDING,
@@ -105,7 +104,7 @@ class HelpdeskSync(Policy):
             return
         yield from _note(case, event, view)
         yield from _reply(case, event, view)
-        yield from self._turn(case, event, view)
+        yield from self._closes(case, event, view)
 
     def amend(self, action: Action, case: Case, view: View) -> Action | None:
         """Fill in which ticket, once it is known."""
@@ -113,7 +112,7 @@ class HelpdeskSync(Policy):
             return action.model_copy(update={"ticket": known, "account": action.account or case.ticket.account})
         return None
 
-    def _turn(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
+    def _closes(self, case: Case, event: Event, view: View) -> Iterable[Proposal]:
         if isinstance(event, TicketSeen) and case.open and self._solves(case, event, view):
             yield Closed(key=f"closed:{event.key}", at=view.now, result="solved", by="agent")
 
@@ -290,11 +289,11 @@ def _note(case: Case, event: Event, view: View) -> Iterable[Proposal]:
         told.append((f"refund:{paid.id}:{paid.status}", "refund", facts))
     if isinstance(event, RequestChanged | ParcelSeen | RefundSeen) and case.status not in SILENT:
         reason = event.reason if isinstance(event, RequestChanged) else None
-        turn = f"{case.status}:{case.round}{_turn_of(case) if case.status in DECIDED else ''}"
-        told.append((f"status:{turn}", "step", {"status": case.status, "reason": reason}))
+        origin = f"status:{case.status}:{case.round}" + (_nth(case) if case.status in DECIDED else "")
+        told.append((origin, "step", {"status": case.status, "reason": reason}))
     if case.request and _asks(case, event):
         facts = {name: one for name, one in _summary(case, view).items() if name in ASKED}
-        told.append((f"asked:{case.request.id or event.key}{_turn_of(case)}", "asked", facts))
+        told.append((f"asked:{case.request.id or event.key}{_nth(case)}", "asked", facts))
     for origin, template, values in told:
         text = note(case, view, f"ticket.{template}", **values).text
         files = event.message.attachments if isinstance(event, MessageReceived) else ()
@@ -314,11 +313,12 @@ def _sent(case: Case, event: Settled, view: View) -> Iterable[Proposal]:
 
 def _asks(case: Case, event: Event) -> bool:
     """Whether the buyer asks for something on the marketplace: for the first time, or for what had ended."""
-    return _requests(case, event) and (isinstance(event, CaseRequested) or _turn_of(case) != "")
+    return _requests(case, event) and (isinstance(event, CaseRequested) or asked_again(case) > 0)
 
 
-def _turn_of(case: Case) -> str:
-    return f":{case.request.again}" if case.request and case.request.again else ""
+def _nth(case: Case) -> str:
+    """What tells what was asked for again from what was asked for before."""
+    return f":{again}" if (again := asked_again(case)) else ""
 
 
 def _reply(case: Case, event: Event, view: View) -> Iterable[Proposal]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, Shop, Timer, View
 from rmabridge.core.calendars import calendar_of
-from rmabridge.core.lifecycle import answering
+from rmabridge.core.lifecycle import DECIDED, answering, asked_again
 from rmabridge.core.reach import tell
 from rmabridge.model import (
     NEWS,
@@ -45,7 +45,6 @@ STEPS: Final = {
 }
 # A step is not told any more once one of these was.
 _MONEY = frozenset({"refund_started", "refund_late", "refunded"})
-DECIDED: Final = frozenset({"approved", "declined", "cancelled"})
 OUTDATED_BY: Final = {
     "approved": frozenset({"received", "exchange_shipped"}) | _MONEY,
     "declined": _MONEY,
@@ -151,7 +150,7 @@ def _key(case: Case, step: str) -> str:
     """One message for each step of a round; what was declined and asked for again is decided once more, and after a
     gesture the steps of a return begin anew.
     """
-    again = case.request.again if case.request and step in DECIDED else 0
+    again = asked_again(case) if step in DECIDED else 0
     gestures = 0 if step == "refunded" else _gestures(case)
     return f"progress:{step}:{case.round}" + (f":{again}" if again else "") + (f":+{gestures}" if gestures else "")
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from rmabridge import hookimpl
 from rmabridge.abilities import Policy, Proposal, RuleText, Say, Shop, Timer, View
 from rmabridge.core.claims import at_carrier
+from rmabridge.core.lifecycle import came_back
 from rmabridge.core.reach import note
 from rmabridge.model import (
     Action,
@@ -257,10 +258,9 @@ def _of_refund(action: PayRefund, case: Case, view: View) -> Verdict | None:
 
 def _belated(case: Case) -> bool:
     """Whether somebody had closed the case before the goods came: they may know why nothing is to be paid."""
-    back = [one for one in case.parcels if one.direction is Direction.BACK and one.status is ParcelStatus.DELIVERED]
-    came = [at for one in back if (at := one.delivered_at or (one.last.at if one.last else None))]
+    came = came_back(case)
     closed = [one for one in case.closings if case.reopenings and one <= case.reopenings[-1]]
-    return bool(came and closed) and min(came) > closed[-1]
+    return came is not None and bool(closed) and came > closed[-1]
 
 
 def _left(case: Case) -> Money | None:

@@ -23,14 +23,13 @@ from ..model import (
     Event,
     Form,
     MessageReceived,
-    ParcelStatus,
     RemedyKind,
     RequestStatus,
     Settled,
     Status,
 )
 from .calendars import Calendar, calendar_of
-from .lifecycle import BACK_FIRST, CLOCKS, answering, enquiry
+from .lifecycle import BACK_FIRST, CLOCKS, answering, asked_again, came_back, enquiry
 from .terms import CHAT, FIRST, MARKETPLACE, NEXT, REVIEW, SOCIAL, SOLUTION, STEP, THEIRS, Terms, tier_of
 
 DUE: Final = "due:"
@@ -86,7 +85,7 @@ def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
             yield _until(MARKETPLACE, written(case, "request.due_at"), due, terms)
         return
     if case.request and case.request.status is RequestStatus.REQUESTED:
-        asked = max(_began(case), case.request.since or case.opened_at)
+        asked = max(_began(case), case.request.asked_at or case.opened_at)
         yield _timed(REVIEW, asked, terms.return_review, case, shop, terms)
     if not solved(case) and not enquiry(case):
         limit = terms.solution[case.level - 1]
@@ -100,7 +99,7 @@ def standing(case: Case, shop: Shop, terms: Terms) -> Iterator[Clock]:
 def _unsolved_since(case: Case) -> datetime:
     """Since when a solution is wanted on this level: what was declined and asked for again begins anew."""
     levelled, request = written(case, "said.level"), case.request
-    return max(levelled, request.since) if request and request.since and request.again else levelled
+    return max(levelled, request.asked_at) if request and request.asked_at and request.again else levelled
 
 
 def turn(case: Case, name: str, due: datetime | None) -> str:
@@ -113,7 +112,7 @@ def turn(case: Case, name: str, due: datetime | None) -> str:
     if kind == STEP:
         step = _step(case)
         return str(int(step[1].timestamp())) if step else ""
-    return str(case.request.again) if kind in {REVIEW, SOLUTION} and case.request and case.request.again else ""
+    return str(asked_again(case) or "") if kind in {REVIEW, SOLUTION} else ""
 
 
 def solved(case: Case) -> bool:
@@ -257,19 +256,12 @@ def _step(case: Case) -> tuple[str, datetime] | None:
     if remedy.kind in BACK_FIRST:
         if case.status is Status.REQUESTED:
             return "approve", since
-        came = _came_back(case)
+        came = came_back(case)
         if case.status is not Status.RECEIVED or came is None or remedy.kind is RemedyKind.RETURN_ONLY:
             return None
         since = max(since, came)
     step = "refund" if remedy.kind in REFUNDS | {RemedyKind.RETURN_REFUND} else SENDS.get(remedy.kind, "give")
     return None if _taken(case, step, since) else (step, since)
-
-
-def _came_back(case: Case) -> datetime | None:
-    """When the returned goods arrived, as their carrier tells."""
-    back = [one for one in case.parcels if one.direction is Direction.BACK and one.status is ParcelStatus.DELIVERED]
-    seen = [at for one in back if (at := one.delivered_at or (one.last.at if one.last else None))]
-    return min(seen) if seen else None
 
 
 def _taken(case: Case, step: str, since: datetime) -> bool:

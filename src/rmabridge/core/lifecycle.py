@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from ..model import (
@@ -32,6 +32,8 @@ BACK_FIRST: Final = frozenset(
 )
 UNDECIDED: Final = frozenset({RequestStatus.REQUESTED, RequestStatus.APPROVED})
 CLOCKS: Final = timedelta(minutes=15)
+# What becomes of a request, as the case shows it.
+DECIDED: Final = frozenset({Status.APPROVED, Status.DECLINED, Status.CANCELLED})
 _MOVING: Final = frozenset(
     set(ParcelStatus)
     - {ParcelStatus.PENDING, ParcelStatus.INVALID_NUMBER, ParcelStatus.INFO_RECEIVED, ParcelStatus.CANCELLED}
@@ -75,6 +77,18 @@ def answering(case: Case) -> tuple[Refund, ...]:
         return case.refunds
     since = request.asked_at - CLOCKS
     return tuple(one for one in case.refunds if one.at >= since)
+
+
+def asked_again(case: Case) -> int:
+    """How often the request was made again: each time it is decided anew, and the buyer and colleagues are told so."""
+    return case.request.again if case.request else 0
+
+
+def came_back(case: Case) -> datetime | None:
+    """When the returned goods arrived, as their carrier tells."""
+    back = [one for one in case.parcels if one.direction is Direction.BACK and one.status is ParcelStatus.DELIVERED]
+    seen = [at for one in back if (at := one.delivered_at or (one.last.at if one.last else None))]
+    return min(seen, default=None)
 
 
 def enquiry(case: Case) -> bool:

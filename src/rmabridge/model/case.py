@@ -75,23 +75,12 @@ class Request(Value):
         return sum(one.status in ENDED and after.status is RequestStatus.REQUESTED for one, after in pairs)
 
     @property
-    def since(self) -> datetime | None:
-        """When it came to the status that it has."""
-        last = self.course[-1:]
-        for one in reversed(self.course):
-            if one.status is not last[0].status:
-                break
-            last = (one,)
-        return last[0].at if last else None
-
-    @property
     def asked_at(self) -> datetime | None:
-        """When it was last made: asked for, for the first time or after it had ended."""
-        before = (None, *(one.status for one in self.course))
+        """When it was last made: asked for, for the first time or after something had become of it."""
+        pairs = zip((None, *self.course), self.course, strict=False)
+        asked = RequestStatus.REQUESTED
         runs = (
-            one.at
-            for old, one in zip(before, self.course, strict=False)
-            if one.status is RequestStatus.REQUESTED and (old is None or old in ENDED)
+            one.at for before, one in pairs if one.status is asked and (before is None or before.status is not asked)
         )
         return max(runs, default=None)
 
